@@ -1,0 +1,27 @@
+"""Weights in, better weights out: extrapolating training trajectories in any torch training loop.
+
+Needs torch and numpy only.
+"""
+
+from accel._accelerator import Accelerator
+from accel._horizon import ByLoss, Constant, Decay, Horizon, Linear
+from accel._policy import Outcome
+from accel._reports import GroupReport, GroupReports, Jump, Proposal
+from accel._rules import DMD, Combination, Rule
+
+__all__ = [
+    "DMD",
+    "Accelerator",
+    "ByLoss",
+    "Combination",
+    "Constant",
+    "Decay",
+    "GroupReport",
+    "GroupReports",
+    "Horizon",
+    "Jump",
+    "Linear",
+    "Outcome",
+    "Proposal",
+    "Rule",
+]

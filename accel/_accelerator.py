@@ -1,0 +1,354 @@
+"""Record, propose, judge, apply: an extrapolating rule in a user's own training loop."""
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.optim import Optimizer
+
+from accel._best import read_best
+from accel._groups import Grouping, Partition, lay_out
+from accel._horizon import Horizon
+from accel._jump import take_jump
+from accel._options import Options
+from accel._policy import Accept, Closure, Moments, Outcome, refuse
+from accel._propose import extrapolate
+from accel._reports import Jump, Proposal
+from accel._rules import Rule
+from accel._shapes import add_noise
+from accel._windows import Windows
+
+_STATE_FORMAT = 2
+
+
+class Accelerator:
+    """Watches the weights of a model during training and jumps ahead every ``m`` snapshots.
+
+    In a loop, call `step` after every ``optimizer.step()``, or once per epoch. Who judges jumps on other grounds uses
+    its parts: `record`, `horizons`, `propose`, `refuses`, `apply`, `restore`, `clear`. Weights are written in place; no
+    parameter is rebound. Frozen parameters and buffers (such as batch-norm statistics) are left alone. Compiled models,
+    autocast, parameters of several dtypes or on several devices and several parameter groups of an optimiser need no
+    care; a model sharded over processes (FSDP) is not supported. With several processes (DistributedDataParallel) every
+    one takes the same jumps, since the judging loss is the mean of theirs.
+
+    Args:
+        model: Its floating-point parameters with ``requires_grad`` at construction are accelerated.
+        rule: How a window of snapshots is extrapolated, such as `DMD`.
+        m: Snapshots in a window; at least 2. Memory: m copies of the weights, in their dtype and on their device
+            unless told otherwise below.
+        s: Snapshots to leap, counted from the newest; at least 1. Or a schedule of it: `Linear`, `Decay`, `ByLoss`.
+        group: Weights that share one operator: ``"layer"`` (as in Tano, Portwood & Ragusa 2020), ``"model"``,
+            ``"node"`` (one output row or channel with its bias), ``"weight"``; or a mapping of names to parameters,
+            which leaves all parameters it does not name alone.
+        every: Take a snapshot on every so many calls of `step` only; s then leaps ``s * every`` calls.
+        start: Calls to let pass before snapshots begin.
+        stop: The last call that may record or jump; None for no end. Afterwards the window's memory is released.
+        relaxation: α of ``w_m + α (ŵ - w_m)``, in (0, 2].
+        noise: Amplitude of noise added to each prediction, relative to its move: every weight gets the move of a random
+            weight of its group, with a random sign (after section 4 of the paper). Takes a float64 copy of the weights.
+        seed: Of that noise.
+        candidates: Multiples of s to try at each jump, of which the one with the lowest loss is kept; each costs an
+            evaluation of the closure. Rounded, at least 1, repeats left out.
+        accept: ``"always"`` takes every finite prediction, ``"improve"`` only one that lowers the loss of the closure.
+        margin: With ``"improve"``: the loss must fall by more than this part of itself, in [0, 1).
+        max_residual: Reject a jump, before evaluating it, if a moving group's residual is above this.
+        max_inconsistency: The same for a group's consistency index.
+        moments: ``"reset"`` makes the optimiser start afresh from an accepted jump: its state for the accelerated
+            parameters is dropped. ``"keep"`` leaves it as it was.
+        optimizer: Needed for ``moments="reset"``.
+        process_group: Processes that must decide alike; None for all of them where torch.distributed is initialised.
+        snapshot_dtype: ``torch.bfloat16``, ``float16`` or ``float32``: keep the snapshots between a window's first and
+            last as differences from the first in this dtype, where that is narrower than the weights'. Halves the
+            window's memory for float32 weights; the differences are rounded to 8 bits in bfloat16, 11 in float16.
+        snapshot_device: Where snapshots are kept and jumps are computed, such as ``"cpu"``; None for the weights' own.
+
+    Raises:
+        ValueError: An argument is outside its values, or the model has no suitable parameters.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        rule: Rule,
+        *,
+        m: int,
+        s: int | Horizon,
+        group: Grouping | Partition = "layer",
+        every: int = 1,
+        start: int = 0,
+        stop: int | None = None,
+        relaxation: float = 1.0,
+        noise: float = 0.0,
+        seed: int = 0,
+        candidates: Sequence[float] = (1.0,),
+        accept: Accept = "always",
+        margin: float = 0.0,
+        max_residual: float | None = None,
+        max_inconsistency: float | None = None,
+        moments: Moments = "keep",
+        optimizer: Optimizer | None = None,
+        process_group: distributed.ProcessGroup | None = None,
+        snapshot_dtype: torch.dtype | None = None,
+        snapshot_device: torch.device | str | None = None,
+    ) -> None:
+        self.options = Options(
+            rule=rule,
+            m=m,
+            s=s,
+            group=group,
+            every=every,
+            start=start,
+            stop=stop,
+            relaxation=relaxation,
+            noise=noise,
+            seed=seed,
+            candidates=tuple(candidates),
+            accept=accept,
+            margin=margin,
+            max_residual=max_residual,
+            max_inconsistency=max_inconsistency,
+            moments=moments,
+            snapshot_dtype=snapshot_dtype,
+            snapshot_device=snapshot_device,
+        )
+        self.options.check(optimizer)
+        self.rule, self.m, self.s = rule, m, s
+        self._optimizer = optimizer
+        self._process_group = process_group
+        self._layout = lay_out(model, group)
+        self._windows = self._new_windows()
+        self._calls = 0
+        self._jumps = 0
+        self._first_loss: float | None = None
+        self._outcome = Outcome.WARMING_UP if start else Outcome.RECORDING
+        self._jumped = False
+
+    @property
+    def group_names(self) -> tuple[str, ...]:
+        """The groups that have an operator each, in the order of every report."""
+        return tuple(f.group_name(index) for f in self._layout.families for index in range(f.count))
+
+    @property
+    def outcome(self) -> Outcome:
+        """What became of the latest call of `step`: of the jump, if it jumped, and otherwise why it did not."""
+        return self._outcome
+
+    @classmethod
+    def from_best(
+        cls,
+        model: nn.Module,
+        path: str | PathLike[str],
+        choice: Literal["minimum", "one-standard-error"] = "minimum",
+        metric: Literal["mean_relative_error", "final_loss_ratio"] = "mean_relative_error",
+        **overrides: Any,
+    ) -> Self:
+        """Accelerate with the best parameters that a study found; needs PyYAML.
+
+        Args:
+            model: The model to accelerate.
+            path: A ``best.yaml``, as written by a study.
+            choice: The cell with the lowest metric, or the cheapest within one standard error of it.
+            metric: By which of the study's metrics.
+            **overrides: Any argument of `Accelerator` or field of `DMD`, in place of the file's; also ``optimizer``,
+                and ``horizon_jumps`` where the study let s fall over all jumps of a training.
+
+        Raises:
+            ValueError: The file has another format, lacks the choice (with the study's reason), or holds a method that
+                this class cannot reproduce.
+        """
+        rule, options = read_best(path, choice, metric, overrides)
+        return cls(model, rule, **options)
+
+    def step(self, closure: Closure | None = None) -> Jump | None:
+        """Record the weights; on every m-th snapshot, also jump. Call it after each ``optimizer.step()``.
+
+        Args:
+            closure: Returns the loss as a scalar; no backward pass. Called without gradients, and only on jumps: at the
+                newest snapshot and at each candidate prediction. A model in training mode updates its buffers in these
+                calls, and draws its dropout.
+
+        Returns:
+            A report on the calls that jump, None on the others; `outcome` tells which others.
+
+        Raises:
+            ValueError: An option needs the loss and there is no closure at a jump, or a closure that returns a
+                non-scalar, or NaN at weights that training itself has reached.
+        """
+        needs = self.options.needs_loss
+        if closure is None and needs and self._windows.filled == self.options.m - 1 and self._takes(self._calls + 1):
+            raise ValueError(f"{needs} needs a closure that returns the loss: call step(closure)")
+        if not self.record():
+            return None
+        try:
+            jump = take_jump(self, closure, self._process_group)
+        except BaseException:
+            self.restore()
+            raise
+        finally:
+            self.clear()
+        self._outcome = jump.outcome
+        return jump
+
+    def record(self) -> bool:
+        """Count a call, and add the present weights to the window if it is due; True when that filled it.
+
+        Raises:
+            RuntimeError: The window is already full: `clear` it first.
+        """
+        if self._windows.full:
+            raise RuntimeError(f"the window already holds m = {self.options.m} snapshots: call clear() after a jump")
+        call = self._calls + 1
+        if self._takes(call):
+            self._windows.append()  # may raise, and then the call did not count
+        self._calls = call
+        if self.options.stop is not None and call >= self.options.stop and not self._windows.full:
+            if self._outcome is not Outcome.FINISHED:
+                self._windows = self._new_windows()  # releases the memory of the old ones
+            self._outcome = Outcome.FINISHED
+        else:
+            self._outcome = Outcome.WARMING_UP if call <= self.options.start else Outcome.RECORDING
+        return self._windows.full
+
+    def horizons(self, loss: float | None = None) -> tuple[int, ...]:
+        """The horizons to try at the coming jump, without repeats.
+
+        Args:
+            loss: At the newest snapshot, for schedules that depend on it.
+        """
+        relative = None
+        if loss is not None:
+            first = loss if self._first_loss is None else self._first_loss
+            self._first_loss = first
+            relative = loss / first if first else 1.0
+        s = self.options.horizon(self._jumps, relative)
+        return tuple(dict.fromkeys(max(1, round(multiple * s)) for multiple in self.options.candidates))
+
+    def propose(self, s: int | None = None) -> Proposal:
+        """Extrapolate the full window; no weight is touched. Relaxation is part of it, noise is not.
+
+        Args:
+            s: Steps to leap; None for the first of `horizons`.
+
+        Raises:
+            RuntimeError: The window is not full.
+            ValueError: The rule returns another number of coefficients than there are snapshots.
+        """
+        self._require_full("propose")
+        if s is None:
+            s = self.horizons()[0]
+        return extrapolate(self._windows, self.options.rule, s, self.options.relaxation)
+
+    @property
+    def calls(self) -> int:
+        """Calls of `step` or `record` so far."""
+        return self._calls
+
+    def refuses(self, proposal: Proposal) -> Outcome | None:
+        """Why a proposal is rejected without being evaluated; None if it is not."""
+        return refuse(proposal, self.options.max_residual, self.options.max_inconsistency)
+
+    def predict(self, proposal: Proposal) -> Tensor:
+        """The proposed weights, flattened: a new (n,) vector in the parameters' dtype; no weight is touched.
+
+        Parameters of several dtypes or devices follow each other, in the widest dtype, on the first device.
+        """
+        self._require_full("predict")
+        predictions = [torch.empty_like(newest) for newest in self._windows.newest()]
+        self._write([[prediction] for prediction in predictions], proposal)
+        return torch.cat([prediction.to(predictions[0].device) for prediction in predictions])
+
+    def apply(self, proposal: Proposal) -> bool:
+        """Write the proposed weights into the model, in place, finite or not; `restore` takes them back.
+
+        Returns:
+            Whether all of them are finite in the parameters' dtype.
+        """
+        self._require_full("apply")
+        self._jumped = True
+        return self._write(self._layout.buffers, proposal)
+
+    def restore(self) -> None:
+        """Put the newest snapshot back into the model, bit for bit."""
+        self._require_full("restore")
+        self._windows.restore()
+        self._jumped = False
+
+    def clear(self) -> None:
+        """Begin a new window; if a proposal was applied and not taken back, ``moments="reset"`` takes effect here."""
+        self._jumps += self._windows.full
+        self._windows.clear()
+        if self._jumped and self.options.moments == "reset" and self._optimizer is not None:
+            for parameter in self._layout.parameters:
+                self._optimizer.state.pop(parameter, None)
+        self._jumped = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is needed to resume: options, counters and windows, as plain values and tensors."""
+        return {
+            "format": _STATE_FORMAT,
+            "options": self._described(),
+            "calls": self._calls,
+            "jumps": self._jumps,
+            "first_loss": self._first_loss,
+            "outcome": self._outcome.value,
+            "snapshots": [rows.clone() for rows in self._windows.snapshots] if self._windows.filled else [],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Resume from a `state_dict` of an accelerator with the same model and options.
+
+        Raises:
+            ValueError: Another format, model or options; the differences are listed.
+        """
+        if state.get("format") != _STATE_FORMAT:
+            raise ValueError(f"state_dict must have format {_STATE_FORMAT}, got {state.get('format')!r}")
+        own, other = self._described(), state["options"]
+        differences = [
+            f"{key} is {other.get(key)!r} there, {own[key]!r} here" for key in own if other.get(key) != own[key]
+        ]
+        if differences:
+            raise ValueError("state_dict must come from the same model and options; " + "; ".join(differences))
+        self._calls = state["calls"]
+        self._jumps = state["jumps"]
+        self._first_loss = state["first_loss"]
+        self._outcome = Outcome(state["outcome"])
+        self._jumped = False
+        self._windows.clear()
+        if state["snapshots"]:
+            self._windows.load(state["snapshots"])
+
+    def _new_windows(self) -> Windows:
+        options = self.options
+        return Windows(self._layout, options.m, options.snapshot_dtype, options.snapshot_device)
+
+    def _takes(self, call: int) -> bool:
+        """Whether this call, counted from 1, takes a snapshot."""
+        options = self.options
+        since = call - options.start
+        return since > 0 and since % options.every == 0 and (options.stop is None or call <= options.stop)
+
+    def _require_full(self, method: str) -> None:
+        if not self._windows.full:
+            raise RuntimeError(
+                f"{method}() needs a full window: {self._windows.filled} of m = {self.options.m} snapshots recorded"
+            )
+
+    def _write(self, targets: Sequence[Sequence[Tensor]], proposal: Proposal) -> bool:
+        if not self.options.noise:
+            return self._windows.combine(proposal.coefficients, targets, None)
+        # of the jump alone, so that applying a proposal again, after others, gives the same weights
+        generator = torch.Generator().manual_seed((self.options.seed * 1_000_003 + self._jumps) % 2**63)
+        return self._windows.combine(
+            proposal.coefficients,
+            targets,
+            lambda newest, predicted: add_noise(newest, predicted, self.options.noise, generator),
+        )
+
+    def _described(self) -> dict[str, Any]:
+        families = self._layout.families
+        return self.options.describe() | {
+            "dtype": [str(parameters[0].dtype) for parameters in self._layout.buffers],
+            "groups": [[f.name, list(f.shape), f.size] if f.shape else [f.name, f.size] for f in families],
+        }

@@ -1,0 +1,108 @@
+"""Reading the best parameters that a study found."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import fields
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from accel._horizon import schedule
+from accel._rules import DMD
+
+_FORMAT = 1
+_DMD_FIELDS = frozenset(field.name for field in fields(DMD))
+_OPTIONS = frozenset(
+    {
+        *("m", "s", "group", "every", "start", "stop", "relaxation", "noise", "seed", "candidates", "accept", "margin"),
+        *("max_residual", "max_inconsistency", "moments", "optimizer", "process_group"),
+        *("snapshot_dtype", "snapshot_device"),
+    }
+)
+_SCHEDULE = frozenset({"horizon", "horizon_jumps"})
+_STUDY_ONLY = frozenset({"name", "mode", "snapshots"})  # how the study ran the method, not what the method is
+
+
+def read_best(
+    path: str | PathLike[str], choice: str, metric: str, overrides: Mapping[str, Any]
+) -> tuple[DMD, dict[str, Any]]:
+    """The rule and the options of `Accelerator` from a ``best.yaml``; overrides win.
+
+    Raises:
+        ValueError: Another format, no such metric or choice, or a method that cannot be reproduced here.
+        ImportError: PyYAML is not installed.
+    """
+    valid = _DMD_FIELDS | _OPTIONS | _SCHEDULE
+    unknown = sorted(set(overrides) - valid)
+    if unknown:
+        raise ValueError(f"overrides must be among {_listed(valid)}, got {_listed(unknown)}")
+    content = _load(Path(path))
+    if content.get("format_version") != _FORMAT:
+        raise ValueError(f"{path}: format_version must be {_FORMAT}, got {content.get('format_version')!r}")
+    method = _section(content, "method", path)
+    if method.get("name") != "dmd":
+        raise ValueError(f"{path}: method.name must be 'dmd', got {method.get('name')!r}")
+    choices = _section(_section(content, "choices", path), metric, path)
+    chosen = _section(choices, choice, path)
+    if "unavailable" in chosen:
+        raise ValueError(f"{path}: the study has no {choice!r} choice for {metric!r}: {chosen['unavailable']}")
+
+    parameters = {key.removeprefix("method."): value for key, value in _section(chosen, "parameters", path).items()}
+    if {**method, **parameters}.get("snapshots") == "epoch":
+        warnings.warn(
+            f"{path}: the study took one snapshot per epoch; call step() once per epoch to do the same", stacklevel=3
+        )
+    settings = {
+        key: value
+        for key, value in {**method, **parameters}.items()
+        # an axis such as training.lr is the training loop's own
+        if key not in _STUDY_ONLY and "." not in key and value is not None
+    }
+    for one, other in (("tolerance", "rank"), ("rank", "tolerance")):
+        if one in overrides:  # the other truncation, in place of the file's
+            settings.pop(other, None)
+    settings.update(overrides)
+    unknown = sorted(set(settings) - valid)
+    if unknown:
+        raise ValueError(
+            f"{path}: method settings must be among {_listed(valid)} to be reproduced, got {_listed(unknown)}"
+        )
+    missing = sorted({"m", "s"} - set(settings))
+    if missing:
+        raise ValueError(f"{path}: {_listed(missing)} must be given, by the file or as an argument of from_best")
+    horizon, jumps = settings.get("horizon", "constant"), settings.get("horizon_jumps")
+    if horizon in ("linear", "decay") and jumps is None:
+        raise ValueError(
+            f"{path}: the study let s fall over all jumps of a training; say how many with horizon_jumps=, "
+            'or keep s as it is with horizon="constant"'
+        )
+    if horizon != "constant":
+        settings["s"] = schedule(horizon, settings["s"], jumps)
+    rule = DMD(**{key: value for key, value in settings.items() if key in _DMD_FIELDS})
+    return rule, {key: value for key, value in settings.items() if key in _OPTIONS}
+
+
+def _load(path: Path) -> Mapping[str, Any]:
+    try:
+        import yaml
+    except ImportError as error:
+        raise ImportError("Accelerator.from_best reads YAML and needs PyYAML: pip install pyyaml") from error
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} must be YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold a mapping as a study writes it, got {type(content).__name__}")
+    return content
+
+
+def _section(content: Mapping[str, Any], key: str, path: str | PathLike[str]) -> Mapping[str, Any]:
+    section = content.get(key)
+    if not isinstance(section, dict):
+        mappings = [name for name, value in content.items() if isinstance(value, dict)]
+        raise ValueError(f"{path}: must have a section {key!r}; the sections there are {_listed(mappings)}")
+    return section
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(sorted(names)) or "none"

@@ -1,0 +1,170 @@
+"""The factor R of a window, from a Gram matrix that resolves what the snapshots hold.
+
+| symbol | meaning                                                                         | shape  |
+|--------|---------------------------------------------------------------------------------|--------|
+| n, m   | weights in a group, snapshots in the window                                     |        |
+| W      | snapshots, oldest first                                                         | (n, m) |
+| D      | [w_0, w_1 - w_0, …]: the first snapshot and the steps                           | (n, m) |
+| E      | [d_0, d_1, d_2 - d_1, …]: those two, and the changes from step to step          | (n, m) |
+| T      | a transform that makes the columns of E T comparable, at first 1                | (m, m) |
+| G      | (E T)ᵀ (E T) = S (Q Λ Qᵀ) S, S = sqrt(diag G)                                   | (m, m) |
+| R      | sqrt(Λ) Qᵀ S T⁻¹, summed up twice as E is to give W; RᵀR = WᵀW                   | (m, m) |
+
+Weights move by 1e-4 of their size per step, so WᵀW resolves singular values down to about 1e-8 σ0 only, of which the
+steps are but a small part. Consecutive steps are nearly parallel, which hides most of what is left. In E each change
+stands in a column of its own, and each column is scaled to unit norm before the eigendecomposition. Weights of less
+than float64 lie on a grid, so that differences of near values are exact, and again the differences of those.
+
+*Weights below float64*: products of E in float64, or, for large groups, in float32, each over 128 weights, summed in
+float64: twice as fast, and right to 4e-9 of the columns' lengths. Rounding of the snapshots themselves disturbs a
+window about as much. Measured on windows of a network under Adam (n = 2.7 million): predictions differ from those of a
+float64 singular value decomposition by less than 1e-4 of the move wherever half a unit in the last place of the
+snapshots makes no more; with products of D in float32 the difference would be 4e-2.
+*Float64 weights*: a second pass with T = Q Λ^-½, taken from the first, resolves the rest (as CholeskyQR2 does; Yamamoto
+et al. 2015, doi:10.1553/etna_vol44s306).
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+Levels = Callable[[int, int, torch.dtype], tuple[Tensor, Tensor]]
+"""(start, stop, dtype) -> the first snapshot of these weights, (k,), and (m, k) numbers whose differences are steps."""
+
+_LARGE = 1 << 17  # weights; below, float64 products cost less than a millisecond
+_CHUNK = 1 << 19  # numbers in a chunk
+_TRIED = 16  # blocks whose products are checked
+_DOUBLE = torch.finfo(torch.float64).eps
+_FLOAT32_PRODUCTS = 2e-9  # m times this is an eigenvalue about as large as its error, measured on networks' windows
+_DISAGREEMENT = 5e-6  # of one block's products: at most 1e-6 in honest float32, 2e-5 or more in TensorFloat32
+_SAFE = 1e-28, 1e28  # mean square of a column whose products neither vanish nor overflow in float32
+
+
+def gram_eps(dtype: torch.dtype, size: int) -> float:
+    """Relative rounding error of a Gram matrix's entries for that many weights of that dtype; 0 after two passes."""
+    if dtype == torch.float64:
+        return 0.0
+    return _DOUBLE if size < _LARGE else _FLOAT32_PRODUCTS
+
+
+def factors(
+    levels: Levels, spans: Sequence[tuple[int, int]], m: int, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """R of the weights in each span (start, stop), which hold that dtype.
+
+    Returns:
+        (spans, m, m) float64 on the CPU; NaN where snapshots are not finite.
+    """
+    if dtype != torch.float64:
+        grams, eps = zip(*(_one_pass(levels, span, m, device) for span in spans), strict=True)
+        return _summed(_root(torch.stack(grams).cpu(), torch.tensor(eps, dtype=torch.float64)[:, None]))
+    first = torch.stack([_gram(levels, span, m, torch.float64, device) for span in spans])
+    q, roots, scale = _decompose(first.cpu())
+    floor = (m * _DOUBLE) ** 0.5 * roots.amax(-1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
+    roots = roots.maximum(floor)
+    transforms = (q / scale[:, :, None] / roots[:, None, :]).to(device)
+    second = [_gram(levels, span, m, torch.float64, device, t) for span, t in zip(spans, transforms, strict=True)]
+    return _summed(_root(torch.stack(second).cpu()) @ (roots[:, :, None] * q.mT * scale[:, None, :]))
+
+
+def factors_of_steps(steps: Tensor) -> Tensor:
+    """R of every group, (groups, m, m), from its (groups, m, n) float64 first snapshots and steps, in one pass."""
+    changes = torch.cat([steps[:, :2], steps[:, 2:] - steps[:, 1:-1]], dim=1)
+    return _summed(_root(changes @ changes.mT))
+
+
+def _decompose(grams: Tensor, eps: Tensor | float = _DOUBLE) -> tuple[Tensor, Tensor, Tensor]:
+    """Q, sqrt(Λ), S of G = S (Q Λ Qᵀ) S; rounding-level eigenvalues, below m eps, and a non-finite G count as zero."""
+    finite = grams.isfinite().all(-1).all(-1)
+    grams = torch.where(finite[:, None, None], grams, 0.0)  # one NaN would raise for the whole batch
+    scale = grams.diagonal(dim1=-2, dim2=-1).sqrt()
+    scale = torch.where(scale > 0, scale, 1.0)
+    eigenvalues, q = torch.linalg.eigh(grams / (scale[:, :, None] * scale[:, None, :]))
+    return q, torch.where(eigenvalues > grams.shape[-1] * eps, eigenvalues, 0.0).sqrt(), scale
+
+
+def _root(grams: Tensor, eps: Tensor | float = _DOUBLE) -> Tensor:
+    """Matrices with these Gram matrices; NaN where those are not finite."""
+    q, roots, scale = _decompose(grams, eps)
+    finite = grams.isfinite().all(-1).all(-1)
+    return torch.where(finite[:, None, None], roots[:, :, None] * q.mT * scale[:, None, :], torch.nan)
+
+
+def _summed(changes: Tensor) -> Tensor:
+    """W from E, both by columns."""
+    steps = torch.cat([changes[:, :, :1], torch.cumsum(changes[:, :, 1:], dim=-1)], dim=-1)
+    return torch.cumsum(steps, dim=-1)
+
+
+def _one_pass(levels: Levels, span: tuple[int, int], m: int, device: torch.device) -> tuple[Tensor, float]:
+    """Lower triangle of EᵀE, (m, m) float64 on the device, and the rounding error of its entries."""
+    size = span[1] - span[0]
+    if size >= _LARGE:
+        gram = _gram(levels, span, m, torch.float32, device)
+        mean_squares = gram.diagonal() / size
+        if ((mean_squares > _SAFE[0]) & (mean_squares < _SAFE[1])).all():  # not so where products are not honest
+            return gram, _FLOAT32_PRODUCTS
+    return _gram(levels, span, m, torch.float64, device), _DOUBLE
+
+
+def _gram(
+    levels: Levels,
+    span: tuple[int, int],
+    m: int,
+    dtype: torch.dtype,
+    device: torch.device,
+    transform: Tensor | None = None,
+) -> Tensor:
+    """Lower triangle of (E T)ᵀ (E T), (m, m) float64 on the device; NaN where products are not in the dtype asked for.
+
+    The weights are read in chunks that stay in a processor's cache, each cut into blocks whose products are one batched
+    call. Products with 16 columns are the fastest there are: float32 blocks of fewer rows are stacked, or padded.
+    """
+    single = dtype == torch.float32
+    block = 128 if single else 256
+    stack = max(1, 16 // m) if single else 1
+    rows = max(16, m) if single else m
+    start, stop = span
+    stride = block * stack
+    limit = max(1, (_CHUNK if device.type == "cpu" else 8 * _CHUNK) // (m * stride))
+    pieces = min(limit, -(-(stop - start) // stride))
+
+    steps = torch.zeros(m, pieces * stride, dtype=dtype, device=device)
+    changes = torch.zeros(pieces, rows, block, dtype=dtype, device=device)
+    total = torch.zeros(rows, rows, dtype=torch.float64, device=device)
+    with torch.autocast(device.type, enabled=False):  # which would multiply in less than float32
+        for begin in range(start, stop, pieces * stride):
+            end = min(begin + pieces * stride, stop)
+            first, values = levels(begin, end, dtype)
+            steps[0, : end - begin] = first
+            torch.sub(values[1:], values[:-1], out=steps[1:, : end - begin])
+            steps[:, end - begin :] = 0
+            _write_changes(steps, changes[:, : stack * m].view(pieces, stack, m, block), transform)
+            if single and begin == start and _disagree(changes[:_TRIED]):
+                return torch.full((m, m), torch.nan, dtype=torch.float64, device=device)
+            for left in range(0, rows, 16):  # panels of 16 columns; eigh() reads the lower triangle only
+                products = torch.bmm(changes[:, left:], changes[:, left : left + 16].mT)
+                total[left:, left : left + 16] += products.sum(0, dtype=torch.float64)
+    return torch.stack([total[k : k + m, k : k + m] for k in range(0, stack * m, m)]).sum(0)
+
+
+def _write_changes(steps: Tensor, changes: Tensor, transform: Tensor | None) -> None:
+    """E, or E T, from (m, weights) steps into (pieces, stack, m, block)."""
+    pieces, stack, m, block = changes.shape
+    target = changes.permute(2, 0, 1, 3)
+    if transform is not None:
+        transformed = transform.mT @ torch.cat([steps[:2], steps[2:] - steps[1:-1]])
+        target.copy_(transformed.view(m, pieces, stack, block))
+        return
+    source = steps.view(m, pieces, stack, block)
+    target[:2].copy_(source[:2])
+    torch.sub(source[2:], source[1:-1], out=target[2:])
+
+
+def _disagree(changes: Tensor) -> bool:
+    """Whether products are not those of float32: of a lower precision that was asked for, or out of range."""
+    products, exact = torch.bmm(changes, changes.mT), changes.double() @ changes.double().mT
+    lengths = exact.diagonal(dim1=-2, dim2=-1).sqrt()
+    error = (products - exact).abs() - _DISAGREEMENT * lengths[:, :, None] * lengths[:, None, :]
+    return not bool((error <= 0).all())

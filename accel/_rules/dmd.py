@@ -1,0 +1,156 @@
+"""Dynamic mode decomposition of a window of weights: fit one linear operator to the steps seen, apply it s more times.
+
+Notation (Tano, Portwood & Ragusa 2020, equations 1 to 5, arXiv:2006.14371):
+
+| symbol      | code           | meaning                                                        | shape      |
+|-------------|----------------|----------------------------------------------------------------|------------|
+| W           | window         | snapshots in an orthonormal basis of their span, oldest first  | (k, m)     |
+| W-, W+      | lagged, led    | first, last m-1 columns of W                                   | (k, m-1)   |
+| U Σ Vᵀ = W- | u, sigma, vh   | thin SVD; mode j is kept iff Σ_j / Σ_0 > tolerance, or j < rank | (k, q)     |
+| V Σ⁻¹       | lift           | modes as combinations of snapshots: U = W- V Σ⁻¹               | (m-1, q)   |
+| A           | operator       | Uᵀ W+ V Σ⁻¹ = Y Λ Y⁻¹                                          | (q, q)     |
+| p           | start          | the newest snapshot w_m in the modes' coordinates              | (q,)       |
+| ŵ           |                | predicted weights, s steps after w_m                           |            |
+
+R has k = m rows, or fewer where a group has fewer weights than snapshots; q = min(k, m-1).
+Modes that are not kept are masked (zero columns of U and of V Σ⁻¹), so groups of different rank share a batch.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from accel._linalg import eig, eigvals, svd
+from accel._rules._rule import Combination
+
+Form = Literal["state", "displacement"]
+Amplitudes = Literal["least_squares", "literal"]
+Modes = Literal["projected", "exact"]
+Growth = Literal["keep", "clip", "drop"]
+
+# A double eigenvalue 1, as of weights on a straight line, is computed to about the square root of the rounding unit.
+_GROWTH_MARGIN = 1e-8
+_TOLERANCE = 1e-10  # the paper's
+
+
+@dataclass(frozen=True)
+class DMD:
+    """The DMD rule; every option is one reading of Tano, Portwood & Ragusa 2020, or a repair of it.
+
+    With Φ the modes, Φ = U Y, and b their amplitudes in the newest snapshot w_m, the prediction is ŵ = Re(Φ Λˢ b).
+
+    Args:
+        tolerance: Truncation as in the paper: keep mode k iff Σ_k / Σ_0 > tolerance; in [0, 1). 1e-10, as in its
+            sensitivity study, where neither this nor ``rank`` is given. Singular values at the rounding level of
+            float64 (m · 2.2e-16) are never kept, by neither truncation.
+        form: ``"state"`` predicts the weights themselves, as the paper does: whatever part of w_m lies outside the span
+            of the kept modes is lost. ``"displacement"`` predicts the move, ŵ = w_m + Re(Φ (Λˢ - 1) b), and loses
+            nothing (the form of Predictive Differential Training).
+        amplitudes: ``"least_squares"`` takes b = argmin ‖Φ b - w_m‖. ``"literal"`` takes the paper's b = Φᵀ w_m with
+            unit-norm columns of Y, read as Φᴴ w_m so that it does not depend on the phase of the eigenvectors. It is
+            right only for orthonormal Φ.
+        modes: ``"projected"``: Φ = U Y, which lies in the span of W-. ``"exact"``: Φ = W+ V Σ⁻¹ Y of Tu et al. 2014
+            (arXiv:1312.0041; without their factor Λ⁻¹, which least squares absorbs), in the span of W+. Since W+ holds
+            w_m, least squares over exact modes loses nothing of w_m as long as every mode is kept.
+        growth: What happens to modes with |λ| > 1 (beyond rounding, 1e-8): ``"keep"`` them, ``"clip"`` λ to λ/|λ|, or
+            ``"drop"`` their term from the prediction. Under ``form="state"`` the mode with |λ| near 1 carries the
+            weights themselves, and dropping it when noise lifts it above 1 drops the weights: combine ``"drop"`` with
+            ``form="displacement"``.
+        rank: The other truncation, in place of a tolerance: keep the ``rank`` leading modes, or as many as the window
+            has; at least 1 and less than the m of the windows.
+
+    Raises:
+        ValueError: An option is not among its values, or both truncations are given; all such mistakes are listed.
+    """
+
+    tolerance: float | None = None
+    form: Form = "state"
+    amplitudes: Amplitudes = "least_squares"
+    modes: Modes = "projected"
+    growth: Growth = "keep"
+    rank: int | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        mistakes = []
+        if self.tolerance is None and self.rank is None:
+            object.__setattr__(self, "tolerance", _TOLERANCE)
+        elif self.tolerance is not None and self.rank is not None:
+            mistakes.append(f"one of tolerance and rank must be given, got {self.tolerance!r} and {self.rank!r}")
+        if self.tolerance is not None:
+            number = isinstance(self.tolerance, int | float) and not isinstance(self.tolerance, bool)
+            if not (number and 0 <= self.tolerance < 1):
+                mistakes.append(f"tolerance must be a number in [0, 1), got {self.tolerance!r}")
+        if self.rank is not None and (not isinstance(self.rank, int) or isinstance(self.rank, bool) or self.rank < 1):
+            mistakes.append(f"rank must be an integer of at least 1, got {self.rank!r}")
+        for name, valid in (("form", Form), ("amplitudes", Amplitudes), ("modes", Modes), ("growth", Growth)):
+            if getattr(self, name) not in get_args(valid):
+                mistakes.append(f"{name} must be one of {', '.join(get_args(valid))}, got {getattr(self, name)!r}")
+        if mistakes:
+            raise ValueError("DMD: " + "; ".join(mistakes))
+
+    def check_window(self, m: int) -> None:
+        """Raise ValueError if windows of m snapshots are too short for this rule."""
+        if self.rank is not None and self.rank >= m:
+            raise ValueError(f"DMD: rank must be less than the window m, got rank {self.rank} with m = {m}")
+
+    def __call__(self, window: Tensor, s: int) -> Combination:
+        """Predict ``s`` steps ahead of the newest snapshot of each window; see `Rule`."""
+        self.check_window(window.shape[-1])
+        usable = window.isfinite().all(-1).all(-1)
+        window = torch.where(usable[:, None, None], window, 0.0)  # one NaN would raise for the whole batch
+        lagged, led, newest = window[:, :, :-1], window[:, :, 1:], window[:, :, -1:]
+
+        u, sigma, vh = svd(lagged)
+        floor = max(self.tolerance or 0.0, window.shape[-1] * torch.finfo(window.dtype).eps)
+        keep = sigma > floor * sigma[:, :1]
+        if self.rank is not None:
+            keep[:, self.rank :] = False
+        lift = vh.mT * torch.where(keep, 1 / sigma, 0.0)[:, None, :]
+        u = u * keep[:, None, :]
+        operator = u.mT @ led @ lift
+
+        basis = u if self.modes == "projected" else led @ lift
+        if self.amplitudes == "least_squares" and self.modes == "exact":
+            start = torch.linalg.pinv(basis) @ newest
+        else:
+            start = basis.mT @ newest
+        advanced, magnitudes = self._advance(operator, start, s)
+
+        terms = (lift @ advanced)[:, :, 0]
+        padding = torch.zeros_like(terms[:, :1])
+        if self.modes == "projected":
+            coefficients = torch.cat([terms, padding], dim=1)
+        else:
+            coefficients = torch.cat([padding, terms], dim=1)
+        if self.form == "displacement":
+            coefficients[:, -1] += 1
+        return Combination(
+            torch.where(usable[:, None], coefficients, math.nan),
+            torch.where(usable, keep.sum(-1), 0),
+            torch.where(usable, magnitudes.amax(-1), math.nan),
+        )
+
+    def _advance(self, operator: Tensor, start: Tensor, s: int) -> tuple[Tensor, Tensor]:
+        """φ(A) start with φ(λ) = λˢ or λˢ - 1, and the magnitudes of A's eigenvalues."""
+        if self.growth == "keep" and self.amplitudes == "least_squares":
+            # Real powers need no eigenvectors: weights on a straight line make A a Jordan block, which has too few.
+            ahead = torch.linalg.matrix_power(operator, s) @ start
+            return (ahead if self.form == "state" else ahead - start), eigvals(operator).abs()
+        eigenvalues, vectors = eig(operator)
+        magnitudes = eigenvalues.abs()
+        growing = magnitudes > 1 + _GROWTH_MARGIN
+        if self.growth == "clip":
+            eigenvalues = torch.where(growing, eigenvalues / magnitudes, eigenvalues)
+        factors = eigenvalues**s if self.form == "state" else eigenvalues**s - 1
+        if self.growth == "drop":
+            factors = torch.where(growing, 0.0, factors)
+        start = start.to(vectors.dtype)
+        if self.amplitudes == "literal":
+            amplitudes = vectors.mH @ start
+        else:
+            # solve() would raise for the whole batch; here an exactly singular Y divides by zero, in its element alone.
+            amplitudes = torch.linalg.solve_ex(vectors, start).result
+        return (vectors @ (factors[:, :, None] * amplitudes)).real, magnitudes

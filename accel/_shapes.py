@@ -1,0 +1,35 @@
+"""What happens to a prediction before it is taken: relaxation, and noise put back.
+
+Both suggested by Tano, Portwood & Ragusa 2020, section 4, without a formula; the formulas are ours.
+"""
+
+import torch
+from torch import Tensor
+
+
+def relax(coefficients: Tensor, relaxation: float) -> Tensor:
+    """Coefficients of w_m + α (ŵ - w_m), given those of ŵ, (groups, m): no pass over the weights is needed."""
+    if relaxation == 1:
+        return coefficients
+    relaxed = relaxation * coefficients
+    relaxed[:, -1] += 1 - relaxation
+    return relaxed
+
+
+def add_noise(newest: Tensor, predicted: Tensor, noise: float, generator: torch.Generator) -> Tensor:
+    """Add to every predicted weight ``noise`` times the move of a weight drawn at random from its group.
+
+    The paper: "randomly sampling the difference between the distributions of weights obtained after the DMD process and
+    the original one obtained at step m". Drawn with replacement, and with a random sign, so that the noise has the size
+    of the jump and no drift.
+
+    Args:
+        newest: (groups, n) float64.
+        predicted: (groups, n) float64.
+        noise: amplitude; 1 is noise as large as the jump.
+        generator: on the CPU, so that every device draws the same.
+    """
+    groups, n = predicted.shape
+    drawn = torch.randint(n, (groups, n), generator=generator).to(predicted.device)
+    signs = 2 * torch.randint(2, (groups, n), generator=generator).to(predicted) - 1
+    return predicted + noise * signs * torch.gather(predicted - newest, 1, drawn)

@@ -1,0 +1,247 @@
+"""The windows of all groups: one buffer of snapshots per dtype and device, groups of one size handled together.
+
+| symbol | meaning                                                           | shape          |
+|--------|-------------------------------------------------------------------|----------------|
+| n, m   | weights in a group, snapshots in the window                       |                |
+| R      | a group's window in an orthonormal basis, RᵀR = WᵀW               | (min(n, m), m) |
+| c      | coefficients that combine a group's snapshots into its prediction | (m,)           |
+
+A group of at most m weights is its own R. Larger groups of a family, such as the nodes of a layer, get theirs in one
+batched product: from a Gram matrix of their steps, as in `_snapshots`, or from a QR decomposition where float64 weights
+have digits that a Gram matrix would lose. Groups in several buffers join their factors: R is that of the stacked ones.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from accel._gram import factors_of_steps, gram_eps
+from accel._groups import Family, Group, Layout, Piece
+from accel._snapshots import Window, write
+
+_CHUNK = 1 << 21  # float64 numbers of snapshots handled at a time: 16 MiB, whatever the number of groups
+_BATCH = 1 << 16  # groups handed to a rule at a time, so that single weights of a large model fit in memory
+
+Reshape = Callable[[Tensor, Tensor], Tensor]
+"""(newest, predicted), both (groups, n) float64 -> other predicted weights."""
+
+
+class Batch(NamedTuple):
+    """Groups whose factors have one shape."""
+
+    groups: Tensor
+    """(B,) int64; their numbers among all groups."""
+    factors: Tensor
+    """(B, k, m) float64 on the CPU, k <= m."""
+    eps: Tensor
+    """(B,) float64; relative rounding error of the coarsest dtype that a group is stored in."""
+    gram_eps: Tensor
+    """(B,) float64; relative rounding error of the Gram matrix that the factor came from; 0 if from no single one."""
+    move_eps: Tensor
+    """(B,) float64; the same of moves since the first snapshot, where low-precision differences are kept; else 0."""
+    several: Tensor
+    """(B,) bool; whether a group has more than one weight."""
+
+
+class Windows:
+    """Up to m snapshots of a layout's parameters."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        m: int,
+        snapshot_dtype: torch.dtype | None = None,
+        snapshot_device: torch.device | str | None = None,
+    ) -> None:
+        self.m = m
+        self.layout = layout
+        self._windows = tuple(Window(parameters, m, snapshot_dtype, snapshot_device) for parameters in layout.buffers)
+        self._batches: tuple[Batch, ...] | None = None
+
+    @property
+    def filled(self) -> int:
+        """How many snapshots are held."""
+        return self._windows[0].filled
+
+    @property
+    def full(self) -> bool:
+        """Whether m snapshots are held."""
+        return self._windows[0].full
+
+    @property
+    def snapshots(self) -> list[Tensor]:
+        """(filled, n) per buffer, oldest first; see `Window.snapshots`."""
+        return [window.snapshots for window in self._windows]
+
+    def append(self) -> None:
+        """Copy the parameters' present values in as the newest snapshot."""
+        for window in self._windows:
+            window.append()
+
+    def load(self, snapshots: Sequence[Tensor]) -> None:
+        """Replace the content by these (filled, n) snapshots, one tensor per buffer."""
+        self._batches = None
+        for window, rows in zip(self._windows, snapshots, strict=True):
+            window.load(rows)
+
+    def clear(self) -> None:
+        """Forget the snapshots; the buffers are kept."""
+        self._batches = None
+        for window in self._windows:
+            window.clear()
+
+    def batches(self) -> tuple[Batch, ...]:
+        """Factors of all groups of a full window, those of one shape together; computed once per window."""
+        if self._batches is None:
+            self._batches = tuple(self._batched())
+        return self._batches
+
+    def restore(self) -> None:
+        """Put the newest snapshot back into the parameters, bit for bit."""
+        for parameters, newest in zip(self.layout.buffers, self.newest(), strict=True):
+            write(parameters, [newest])
+
+    def newest(self) -> list[Tensor]:
+        """The newest snapshot, one (n,) view per buffer."""
+        return [window.newest for window in self._windows]
+
+    def combine(self, coefficients: Tensor, targets: Sequence[Sequence[Tensor]], reshape: Reshape | None) -> bool:
+        """Write all groups' combined snapshots into the targets, per buffer; True if all are finite there.
+
+        Args:
+            coefficients: (groups, m) float64.
+            targets: tensors of each buffer.
+            reshape: what else happens to the predictions; needs a float64 copy of them.
+        """
+        whole = None if reshape is None else self._reshaped(coefficients, reshape)
+        finite = True
+        for buffer, tensors in enumerate(targets):
+            finite = write(tensors, self._blocks(buffer, coefficients, whole)) and finite
+        return finite
+
+    def _batched(self) -> Iterator[Batch]:
+        factors = self._single_factors()
+        by_rows: dict[int, list[tuple[Family, Tensor, float]]] = {}
+        for family in self.layout.families:
+            if family.shape:
+                factor, rounding = self._family_factors(family)
+            else:
+                pieces = [(self._dtype(piece), piece.size) for piece in family.pieces]
+                factor, rounding = factors[family.first], max(gram_eps(*piece) for piece in pieces)
+            by_rows.setdefault(factor.shape[1], []).append((family, factor, rounding))
+        for members in by_rows.values():
+            groups = torch.cat([torch.arange(f.first, f.first + f.count) for f, _, _ in members])
+            stacked = torch.cat([factor for _, factor, _ in members])
+            eps = torch.cat([torch.full((f.count,), self._eps(f), dtype=torch.float64) for f, _, _ in members])
+            gram = torch.cat([torch.full((f.count,), rounding, dtype=torch.float64) for f, _, rounding in members])
+            moves = torch.cat([torch.full((f.count,), self._move_eps(f), dtype=torch.float64) for f, _, _ in members])
+            several = torch.cat([torch.full((f.count,), f.size > 1) for f, _, _ in members])
+            parts = (torch.split(part, _BATCH) for part in (groups, stacked, eps, gram, moves, several))
+            yield from map(Batch._make, zip(*parts, strict=True))
+
+    def _single_factors(self) -> dict[int, Tensor]:
+        """(1, m, m) of every family of one, by its number; all that lie in one buffer in one call."""
+        parts: dict[int, list[Tensor]] = {}
+        for buffer, window in enumerate(self._windows):
+            placed = [(f, p) for f, p in self._pieces(buffer) if not f.shape]
+            if placed:
+                groups = [Group(f.name, p.start, p.start + p.size) for f, p in placed]
+                for (family, _), factor in zip(placed, window.factors(groups), strict=True):
+                    parts.setdefault(family.first, []).append(factor[None])
+        return {first: found[0] if len(found) == 1 else _joined(found) for first, found in parts.items()}
+
+    def _family_factors(self, family: Family) -> tuple[Tensor, float]:
+        """(count, min(n, m), m), and the rounding error of their Gram matrices; 0 if they come from none."""
+        squared = family.size > self.m and self._eps(family) > torch.finfo(torch.float64).eps
+        chunk = max(1, _CHUNK // (self.m * family.size))
+        found = []
+        for start in range(0, family.count, chunk):
+            rows = self._rows(family, start, min(start + chunk, family.count))
+            finite = rows.isfinite().all(-1).all(-1)
+            rows = torch.where(finite[:, None, None], rows, 0.0)
+            if family.size <= self.m:
+                factor = rows.mT
+            elif squared:
+                factor = factors_of_steps(torch.cat([rows[:, :1], rows[:, 1:] - rows[:, :-1]], dim=1))
+            else:
+                factor = torch.linalg.qr(rows.mT, mode="r").R
+            found.append(torch.where(finite[:, None, None], factor, torch.nan).cpu())
+        return torch.cat(found), torch.finfo(torch.float64).eps if squared else 0.0
+
+    def _rows(self, family: Family, start: int, stop: int) -> Tensor:
+        """Snapshots of some of a family's groups, (groups, filled, n) float64 on the device of the first piece."""
+        device = self._windows[family.pieces[0].buffer].device
+        parts = [self._piece_rows(piece, start, stop).to(device) for piece in family.pieces]
+        return torch.cat(parts, dim=2).transpose(0, 1)
+
+    def _piece_rows(self, piece: Piece, start: int, stop: int) -> Tensor:
+        """(filled, groups, size) float64 on its device."""
+        rows = self._windows[piece.buffer].values(piece.start + start * piece.size, piece.start + stop * piece.size)
+        return rows.view(len(rows), stop - start, piece.size).to(torch.float64)
+
+    def _pieces(self, buffer: int) -> list[tuple[Family, Piece]]:
+        """What a buffer consists of, in order."""
+        placed = [(f, p) for f in self.layout.families for p in f.pieces if p.buffer == buffer]
+        return sorted(placed, key=lambda each: each[1].start)
+
+    def _blocks(self, buffer: int, coefficients: Tensor, whole: dict[Piece, Tensor] | None) -> Iterator[Tensor]:
+        for family, piece in self._pieces(buffer):
+            if whole is None:
+                yield from self._predicted(family, piece, coefficients)
+            else:
+                yield whole[piece].flatten()
+
+    def _predicted(self, family: Family, piece: Piece, coefficients: Tensor) -> Iterator[Tensor]:
+        """A piece's combined snapshots, flattened, in float64 blocks on its device."""
+        window = self._windows[piece.buffer]
+        own = coefficients[family.first : family.first + family.count].to(window.device)
+        if not family.shape:
+            yield from window.combine([Group(family.name, piece.start, piece.start + piece.size)], own)
+            return
+        chunk = max(1, _CHUNK // (self.m * piece.size))
+        for start in range(0, family.count, chunk):
+            stop = min(start + chunk, family.count)
+            rows = self._piece_rows(piece, start, stop)
+            yield (rows * own[start:stop].mT[:, :, None]).sum(0).flatten()
+
+    def _reshaped(self, coefficients: Tensor, reshape: Reshape) -> dict[Piece, Tensor]:
+        whole: dict[Piece, Tensor] = {}
+        for family in self.layout.families:
+            sizes = [piece.size for piece in family.pieces]
+            parts = [torch.cat(list(self._predicted(family, p, coefficients))) for p in family.pieces]
+            device = parts[0].device
+            predicted = torch.cat([part.view(family.count, -1).to(device) for part in parts], dim=1)
+            newest = torch.cat(
+                [
+                    self._windows[p.buffer]
+                    .newest[p.start : p.start + family.count * p.size]
+                    .to(device, torch.float64)
+                    .view(family.count, p.size)
+                    for p in family.pieces
+                ],
+                dim=1,
+            )
+            pieces = torch.split(reshape(newest, predicted), sizes, dim=1)
+            whole |= dict(zip(family.pieces, pieces, strict=True))
+        return whole
+
+    def _eps(self, family: Family) -> float:
+        return max(torch.finfo(self._dtype(piece)).eps for piece in family.pieces)
+
+    def _move_eps(self, family: Family) -> float:
+        return max(self._windows[piece.buffer].move_eps for piece in family.pieces)
+
+    def _dtype(self, piece: Piece) -> torch.dtype:
+        return self.layout.buffers[piece.buffer][0].dtype
+
+
+def _joined(factors: list[Tensor]) -> Tensor:
+    """The factor of groups that lie in several buffers: RᵀR is the sum over the parts."""
+    stacked = torch.cat(factors, dim=1)
+    if not stacked.isfinite().all():
+        return torch.full_like(factors[0], math.nan)
+    joined: Tensor = torch.linalg.qr(stacked, mode="r").R
+    return joined

@@ -1,0 +1,15 @@
+"""What is trained: data, and optionally a network and a loss.
+
+A problem is any frozen dataclass that meets `Problem`. Those that come with the package are named in `BUILT_IN` and
+imported only when asked for, so that planning a study needs none of their dependencies.
+"""
+
+from problems._problem import Data, OwnLoss, OwnNetwork, Problem, Progress, Sizes
+
+BUILT_IN: dict[str, str] = {
+    "pollutant": "problems.pollutant:Pollutant",
+    "quadratic": "problems.quadratic:Quadratic",
+}
+"""Name in a spec -> ``module:class``."""
+
+__all__ = ["BUILT_IN", "Data", "OwnLoss", "OwnNetwork", "Problem", "Progress", "Sizes"]

@@ -1,0 +1,29 @@
+"""Hyperparameter sensitivity studies of training accelerators.
+
+`load_spec` reads a study's spec, `run` trains what its record lacks, `open_study` reads what it gave.
+Each is imported when first asked for, so that ``python -m study.trainer`` needs torch and numpy only.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from study.record import Record, open_study
+    from study.spec import Spec, load_spec
+    from study.sweep import run
+
+_HOME = {
+    "Record": "study.record",
+    "Spec": "study.spec",
+    "load_spec": "study.spec",
+    "open_study": "study.record",
+    "run": "study.sweep",
+}
+
+__all__ = ["Record", "Spec", "load_spec", "open_study", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'study' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)

@@ -1,0 +1,18 @@
+"""From the table of replicates to numbers and pictures. Needs a pandas table; knows nothing of how it was made."""
+
+from study.analysis.best import Choice, NoChoice, best, best_document, write_best
+from study.analysis.figures import draw_heatmaps, save_figure
+from study.analysis.heatmap import HeatmapData, Panel, heatmap_data
+
+__all__ = [
+    "Choice",
+    "HeatmapData",
+    "NoChoice",
+    "Panel",
+    "best",
+    "best_document",
+    "draw_heatmaps",
+    "heatmap_data",
+    "save_figure",
+    "write_best",
+]

@@ -1,0 +1,97 @@
+"""How the study's pictures look: fonts, colours, and the words on their axes."""
+
+import math
+from typing import Any
+
+import seaborn
+from matplotlib.colors import Colormap, LogNorm, Normalize
+
+from study.analysis._cells import State
+from study.catalogue import Metric
+
+RC: Any = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same picture on every machine
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.labelsize": 9.5,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "legend.fontsize": 8.5,
+    "figure.titlesize": 11.5,
+    "hatch.linewidth": 0.7,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "dmd-study",  # identifiers inside an SVG are random without it
+}
+
+INK = "#1a1a1a"
+
+# Hatch and face of a cell that has no number.
+STATE_LOOK: dict[State, tuple[str, str, str]] = {
+    "diverged": ("xxxx", "#d9d9d9", "diverged (half of its seeds or more)"),
+    "infinite": ("++++", "#f2f2f2", "finished, value not finite"),
+    "failed": ("----", "#f0e6c8", "failed"),
+    "pruned": ("\\\\\\\\", "#ffffff", "stopped early"),
+    "missing": ("....", "#ffffff", "not run yet"),
+}
+
+_AXIS_LABEL = {
+    "m": "snapshots per jump $m$",
+    "s": "horizon $s$ (steps)",
+    "tolerance": r"tolerance $\sigma_k/\sigma_0$",
+    "training.lr": "learning rate",
+    "training.batch": "batch size",
+    "training.epochs": "epochs",
+}
+
+SPLIT_LABEL = {"train": "Training set", "test": "Test set"}
+
+
+def axis_label(key: str) -> str:
+    """Words for an axis; a key without words of its own stands for itself."""
+    return _AXIS_LABEL.get(key, key)
+
+
+def value_label(value: Any) -> str:
+    """A tick: floats short, everything else as it is."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def setting_label(key: str, value: Any) -> str:
+    """One axis at one value, as in a panel's title."""
+    sign = ">" if key == "tolerance" else "="
+    return f"{axis_label(key)} {sign} {value_label(value)}"
+
+
+def number_label(value: float) -> str:
+    """A value inside a cell, in five characters or six."""
+    size = abs(value)
+    if not math.isfinite(size):
+        return ""
+    if size != 0 and (size >= 1e4 or size < 1e-4):
+        mantissa, exponent = f"{value:.0e}".split("e")
+        return f"{mantissa}e{int(exponent)}"
+    if 0 < size < 0.1:
+        return f"{value:.4f}".replace("0.", ".")
+    return f"{value:.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.3f}"
+
+
+def colour_map(metric: Metric) -> Colormap:
+    """Blue is better and red is worse than the reference; without a reference, dark is better.
+
+    Blue against orange-red is told apart with every common colour vision; the blue end is much darker than the red one,
+    so that a grey print shows the best cells as the darkest.
+    """
+    ramp = ["#08306b", "#2171b5", "#6baed6", "#c6dbef", "#f7f7f7", "#fddfd0", "#fbb497", "#f5855f", "#e8553a"]
+    if metric.scale not in ("ratio", "signed"):
+        ramp = ["#08306b", "#2171b5", "#6baed6", "#c6dbef", "#f7fbff"]
+    colours: Colormap = seaborn.blend_palette(
+        ramp[::-1] if metric.higher_is_better else ramp, n_colors=256, as_cmap=True
+    )
+    return colours
+
+
+def colour_norm(metric: Metric, limits: tuple[float, float]) -> Normalize:
+    """One scale for all panels: logarithmic for ratios and losses, so that 0.5 and 2 are equally far from 1."""
+    if metric.scale in ("ratio", "log") and limits[0] > 0:
+        return LogNorm(*limits)
+    return Normalize(*limits)

@@ -1,0 +1,114 @@
+"""What each metric means to a reader: its columns, which way is better, and the scale that shows it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Scale = Literal["ratio", "log", "linear", "signed"]
+
+SPLITS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric of the table of replicates.
+
+    ``scale``: ``ratio`` is compared with 1 on a log scale, ``signed`` with 0 on a linear one; ``log`` and ``linear``
+    have no such reference. ``per_jump``: a ratio per jump, comparable only between equal trainings of equal networks.
+    """
+
+    name: str
+    title: str
+    meaning: str
+    scale: Scale
+    split: bool = True
+    higher_is_better: bool = False
+    per_jump: bool = False
+    infinite: str = "finished, value not finite"
+    """What an infinite value of a finished replicate says."""
+
+    def column(self, split: str | None) -> str:
+        """Name of the table's column; ``split`` is None for a metric without a train / test pair."""
+        return self.name if split is None else f"{self.name}_{split}"
+
+    @property
+    def splits(self) -> tuple[str | None, ...]:
+        """The splits this metric is given for: train and test, or (None,)."""
+        return SPLITS if self.split else (None,)
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the table that hold this metric, training before test."""
+        return [self.column(split) for split in self.splits]
+
+
+_JUMP = "loss after a jump / loss before it"
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric("mean_relative_error", "Mean relative error", f"{_JUMP}, mean over jumps", "ratio", per_jump=True),
+        Metric(
+            "geometric_mean_relative_error",
+            "Geometric mean relative error",
+            f"{_JUMP}, geometric mean over jumps",
+            "ratio",
+            per_jump=True,
+        ),
+        Metric("median_relative_error", "Median relative error", f"{_JUMP}, median over jumps", "ratio", per_jump=True),
+        Metric("worst_relative_error", "Worst relative error", f"{_JUMP}, worst jump", "ratio", per_jump=True),
+        Metric("final_loss_ratio", "Final loss ratio", "final loss / final loss of the baseline", "ratio"),
+        Metric("final_loss", "Final loss", "loss after the last epoch", "log"),
+        Metric(
+            "fraction_improved",
+            "Fraction improved",
+            "fraction of jumps that lower the loss",
+            "linear",
+            higher_is_better=True,
+            per_jump=True,
+        ),
+        Metric(
+            "acceptance", "Acceptance", "fraction of jumps taken", "linear", False, higher_is_better=True, per_jump=True
+        ),
+        Metric(
+            "log_gain_per_epoch",
+            "Log gain per epoch",
+            "sum over jumps of -ln(loss after / loss before) / epochs",
+            "signed",
+            higher_is_better=True,
+        ),
+        Metric(
+            "steps_to_baseline_loss",
+            "Steps to the baseline's loss",
+            "optimiser steps",
+            "linear",
+            split=False,
+            infinite="finished, loss not reached",
+        ),
+        Metric("overhead", "Overhead", "cost of training with jumps / cost of training", "linear", split=False),
+        Metric("seconds", "Time", "seconds of the pack, shared by its replicates", "linear", split=False),
+    )
+}
+
+
+TIMINGS = ("seconds", "seconds_training", "seconds_jumps", "seconds_judging")
+"""Columns of the table that differ from run to run; all others are reproduced bit for bit."""
+
+TABLE_METRICS = tuple(column for name, metric in METRICS.items() for column in metric.columns if name not in TIMINGS)
+
+TABLE_COLUMNS = (
+    *("seed", "status", "reason", "epoch", "steps", "jumps"),
+    *TABLE_METRICS,
+    *TIMINGS,
+    *("flops_training", "flops_jumps", "flops_judging", "pack"),
+)
+"""Columns of the table of replicates, behind one for each axis."""
+
+
+def known_metric(name: str, columns: Iterable[str], among: Iterable[str] = METRICS) -> Metric:
+    """The metric of this name, if it is one of ``among`` and the table has its columns; else ValueError."""
+    present = set(columns)
+    valid = [key for key in among if present.issuperset(METRICS[key].columns)]
+    if name not in valid:
+        raise ValueError(f"metric must be one of {', '.join(valid) or '(the table has none)'}; got {name!r}")
+    return METRICS[name]

@@ -1,0 +1,158 @@
+"""From a spec to what must be trained: cells, replicates, baselines, packs, and what they cost."""
+
+import itertools
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from problems import OwnLoss, OwnNetwork, Problem
+from study.flops import combination_flops, dense_weights, evaluation_flops, jump_flops, step_flops
+from study.pack import Acceleration, Pack, Recipe, Replicate, Task, Value
+from study.sections import POLICY_KEYS
+from study.spec import Spec, content_hash, split_axis
+
+
+def cells(spec: Spec) -> list[dict[str, Value]]:
+    """All combinations of axis values, the first axis varying slowest."""
+    return [dict(zip(spec.axes, values, strict=True)) for values in itertools.product(*spec.axes.values())]
+
+
+def replicates(spec: Spec) -> list[Replicate]:
+    """Every cell with every seed."""
+    return [_replicate(spec, cell, seed) for cell in cells(spec) for seed in spec.seeds]
+
+
+def baselines(spec: Spec) -> list[Replicate]:
+    """The accelerator off: one for every seed and combination of the axes that are not the method's."""
+    axes = {axis: values for axis, values in spec.axes.items() if split_axis(axis)[0] != "method"}
+    plain = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+    any_cell = {axis: values[0] for axis, values in spec.axes.items()}
+    return [_replicate(spec, cell, seed, any_cell) for cell in plain for seed in spec.seeds]
+
+
+def key(parameters: Mapping[str, Value], seed: int) -> str:
+    """A replicate's name within its study."""
+    return json.dumps({**parameters, "seed": seed}, sort_keys=True)
+
+
+def replicate_key(replicate: Replicate) -> str:
+    """A replicate's name, in which a baseline is told from a cell."""
+    kind = "baseline" if replicate.acceleration is None else "cell"
+    return f"{kind} {key(replicate.parameters, replicate.seed)}"
+
+
+def plan(spec: Spec, missing: Iterable[Replicate]) -> list[Pack]:
+    """Group replicates into packs, baselines first since every ratio needs them. Packs hold one kind only."""
+    packs = []
+    waiting = list(missing)
+    for kind in (True, False):
+        same = [r for r in waiting if (r.acceleration is None) is kind]
+        for start in range(0, len(same), spec.resources.pack):
+            chosen = tuple(same[start : start + spec.resources.pack])
+            packs.append(
+                Pack(
+                    id=content_hash([spec.hash(), *map(replicate_key, chosen)]),
+                    replicates=chosen,
+                    threads=spec.resources.threads,
+                    device="cuda" if spec.resources.gpu else "cpu",
+                )
+            )
+    return packs
+
+
+def make_tasks(
+    spec: Spec, needed: Iterable[Replicate], progress: Callable[[int, int], None] | None = None
+) -> dict[str, Task]:
+    """Make the data of every task that these replicates train on."""
+    tasks: dict[str, Task] = {}
+    for replicate in needed:
+        if replicate.task in tasks:
+            continue
+        problem = spec.problem(replicate.parameters)
+        data = problem.data(progress)
+        tasks[replicate.task] = Task(
+            train_inputs=data.train_inputs,
+            train_targets=data.train_targets,
+            test_inputs=data.test_inputs,
+            test_targets=data.test_targets,
+            network=problem.network if isinstance(problem, OwnNetwork) else None,
+            loss=problem.loss if isinstance(problem, OwnLoss) else None,
+        )
+    return tasks
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Predicted cost of training replicates, in floating point operations, by what they are spent on."""
+
+    training: float = 0.0
+    jumps: float = 0.0
+    judging: float = 0.0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        """Costs add up."""
+        return Cost(self.training + other.training, self.jumps + other.jumps, self.judging + other.judging)
+
+    @property
+    def total(self) -> float:
+        """All of it."""
+        return self.training + self.jumps + self.judging
+
+
+def predict_cost(spec: Spec, replicate: Replicate) -> Cost | None:
+    """Cost of one replicate; None where the problem brings its own network, whose size only building it tells.
+
+    An upper bound where jumps may be rejected before they are evaluated, or candidates round to the same horizon; a
+    best candidate that is not the last costs one combination more.
+    """
+    problem = spec.problem(replicate.parameters)
+    if isinstance(problem, OwnNetwork):
+        return None
+    sizes, recipe = problem.sizes(), replicate.recipe
+    weights = dense_weights(sizes.inputs, recipe.hidden, sizes.outputs)
+    judged = evaluation_flops(weights, sizes.train_samples + sizes.test_samples)
+    training = recipe.epochs * step_flops(weights, sizes.train_samples)
+    if replicate.acceleration is None:
+        return Cost(training, 0.0, judged)
+    jumps, m = count_jumps(problem, replicate), replicate.acceleration.m
+    others = jumps * (len(replicate.acceleration.candidates) - 1)
+    return Cost(
+        training,
+        jumps * jump_flops(weights, m) + others * combination_flops(weights, m),
+        (2 * jumps + 1) * judged + others * evaluation_flops(weights, sizes.train_samples),
+    )
+
+
+def count_jumps(problem: Problem, replicate: Replicate) -> int:
+    """Jumps of a replicate that does not diverge."""
+    return replicate.jumps(problem.sizes().train_samples)
+
+
+def _replicate(spec: Spec, cell: Mapping[str, Value], seed: int, fill: Mapping[str, Value] | None = None) -> Replicate:
+    whole = {**(fill or {}), **cell}
+    network, training = spec.section("network", whole), spec.section("training", whole)
+    recipe = Recipe(
+        hidden=network.hidden,
+        activation=network.activation,
+        optimizer=training.optimizer,
+        lr=training.lr,
+        momentum=training.momentum,
+        weight_decay=training.weight_decay,
+        epochs=training.epochs,
+        batch=None if training.batch == "full" else training.batch,
+        dtype=training.dtype,
+    )
+    acceleration = None
+    if fill is None:
+        method: dict[str, Any] = spec.section("method", whole).model_dump()
+        options = {k: v for k, v in method.items() if k not in (*POLICY_KEYS, "name", "mode")}
+        acceleration = Acceleration(rule=method["name"], options=options, **{k: method[k] for k in POLICY_KEYS})
+    varied = {axis: value for axis, value in whole.items() if split_axis(axis)[0] == "problem"}
+    return Replicate(
+        parameters=dict(cell),
+        seed=seed,
+        task=json.dumps(varied, sort_keys=True),
+        recipe=recipe,
+        acceleration=acceleration,
+    )

@@ -1,0 +1,88 @@
+"""What a replicate is reported by.
+
+A jump's *proposed ratio* is loss(prediction) / loss(newest snapshot), the relative error of Tano, Portwood & Ragusa
+2020, section 4; +inf where it is not finite. Its *applied ratio* is the same for the weights that training goes on
+with, 1 for a rejected jump. Metrics with a split are given for training and test data: ``NAME_train``, ``NAME_test``.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.catalogue import METRICS
+from study.pack import Outcome
+
+
+def proposed_ratios(before: NDArray[np.float64], after: NDArray[np.float64]) -> NDArray[np.float64]:
+    """After / before per jump; +inf where either or their ratio is not finite, 1 where both are zero."""
+    with np.errstate(all="ignore"):
+        ratio = np.where((before == 0) & (after == 0), 1.0, after / before)
+    return np.where(np.isfinite(ratio) & np.isfinite(before), ratio, np.inf)
+
+
+def ratio_metrics(ratio: NDArray[np.float64], accepted: NDArray[np.bool_], epochs: int) -> dict[str, float]:
+    """Metrics of one split from its proposed ratios (jumps,); NaN where there was no jump.
+
+    One infinite ratio makes every mean infinite, also beside a ratio of zero.
+    """
+    if not len(ratio):
+        names = ("mean", "geometric_mean", "median", "worst")
+        return {f"{n}_relative_error": math.nan for n in names} | {
+            "fraction_improved": math.nan,
+            "log_gain_per_epoch": 0.0,
+        }
+    taken = ratio[accepted]
+    with np.errstate(divide="ignore", over="ignore"):
+        mean, median = float(np.mean(ratio)), float(np.median(ratio))
+        geometric_mean = float(np.exp(np.mean(np.log(ratio)))) if np.isfinite(ratio).all() else math.inf
+        log_gain = float(-np.sum(np.log(taken)) / epochs) if np.isfinite(taken).all() else -math.inf
+    return {
+        "mean_relative_error": mean,
+        "geometric_mean_relative_error": geometric_mean,
+        "median_relative_error": median,
+        "worst_relative_error": float(np.max(ratio)),
+        "fraction_improved": float(np.mean(ratio < 1)),
+        "log_gain_per_epoch": log_gain,
+    }
+
+
+def outcome_metrics(outcome: Outcome) -> dict[str, float]:
+    """The metrics that a replicate fills by itself, by column name; those against a baseline come with the table.
+
+    Of a diverged replicate, all that should be low is +inf and the log gain -inf: it is never mistaken for a good one.
+    A failed one has no numbers: NaN.
+    """
+    jumps = outcome.jumps
+    row: dict[str, float] = {}
+    for split, before, after in (
+        ("train", jumps.train_before, jumps.train_after),
+        ("test", jumps.test_before, jumps.test_after),
+    ):
+        known = jumps.evaluated  # a jump that was rejected unseen has no ratio; it counts in the acceptance alone
+        ratio = proposed_ratios(before[known], after[known])
+        for name, value in ratio_metrics(ratio, jumps.accepted[known], max(outcome.epoch, 1)).items():
+            row[f"{name}_{split}"] = value
+    row["final_loss_train"] = outcome.final_loss_train
+    row["final_loss_test"] = outcome.final_loss_test
+    row["acceptance"] = float(np.mean(jumps.accepted)) if len(jumps.accepted) else math.nan
+    cost = outcome.flops_training
+    row["overhead"] = (cost + outcome.flops_jumps) / cost if cost else math.nan
+    if outcome.status == "failed":
+        return dict.fromkeys(row, math.nan)
+    if outcome.status == "diverged":
+        for column in row:
+            name = column.removesuffix("_train").removesuffix("_test")
+            if name == "log_gain_per_epoch":
+                row[column] = -math.inf
+            elif not METRICS[name].higher_is_better and name != "overhead":
+                row[column] = math.inf
+    return row
+
+
+def steps_to_loss(
+    epochs: NDArray[np.int64], losses: NDArray[np.float64], target: float, steps_per_epoch: float
+) -> float:
+    """First step at which a loss curve is at or below the target; +inf if it never is."""
+    reached = np.flatnonzero(losses <= target)
+    return float(epochs[reached[0]] * steps_per_epoch) if len(reached) else math.inf

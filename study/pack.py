@@ -1,0 +1,179 @@
+"""What a trainer is handed and what it hands back: plain data, so that it can run in any process on any machine."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Value = int | float | str | bool | tuple[int | float, ...] | None
+"""What an axis can hold."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Plain training, the part that a replicate shares with its baseline."""
+
+    hidden: tuple[int, ...]
+    activation: str
+    optimizer: str
+    lr: float
+    momentum: float
+    weight_decay: float
+    epochs: int
+    batch: int | None
+    """Samples per mini-batch; None: all of them, one step an epoch."""
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Acceleration:
+    """How weights are extrapolated: the rule by name with its options, and when it is applied."""
+
+    rule: str
+    options: Mapping[str, Value]
+    m: int
+    s: int
+    group: str
+    snapshots: str
+    accept: str
+    moments: str
+    horizon: str = "constant"
+    horizon_jumps: int | None = None
+    candidates: tuple[float, ...] = (1.0,)
+    relaxation: float = 1.0
+    noise: float = 0.0
+    margin: float = 0.0
+    start: int = 0
+    stop: int | None = None
+    max_residual: float | None = None
+    max_inconsistency: float | None = None
+
+
+@dataclass(frozen=True)
+class Replicate:
+    """One cell with one seed: the unit that is trained, recorded and resumed. A baseline has no acceleration."""
+
+    parameters: Mapping[str, Value]
+    """The cell: axis key -> value (of a baseline: the axes that are not the method's)."""
+    seed: int
+    task: str
+    """Key of the `Task` it trains on."""
+    recipe: Recipe
+    acceleration: Acceleration | None
+
+    def jumps(self, train_samples: int) -> int:
+        """Jumps of its training, if it does not diverge."""
+        recipe, acceleration = self.recipe, self.acceleration
+        if acceleration is None:
+            return 0
+        calls = recipe.epochs
+        if acceleration.snapshots == "step" and recipe.batch is not None:
+            calls *= -(-train_samples // recipe.batch)
+        last = calls if acceleration.stop is None else min(calls, acceleration.stop)
+        return max(last - acceleration.start, 0) // acceleration.m
+
+
+@dataclass(frozen=True)
+class Task:
+    """The data of a problem, and its own network (factory) or loss (network, inputs, targets) where it brings them."""
+
+    train_inputs: NDArray[np.float64]
+    train_targets: NDArray[np.float64]
+    test_inputs: NDArray[np.float64]
+    test_targets: NDArray[np.float64]
+    network: Callable[[], Any] | None = None
+    loss: Callable[[Any, Any, Any], Any] | None = None
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Replicates trained in one process: the unit that Ray Tune schedules."""
+
+    id: str
+    replicates: tuple[Replicate, ...]
+    threads: int
+    device: str
+
+
+@dataclass(frozen=True)
+class Jumps:
+    """One entry per jump; groups of a jump are the second axis (nodes or weights of a layer as one: the largest).
+
+    Losses are those of the newest snapshot and of the prediction, on the training and on the test split; NaN for a jump
+    that was rejected before it was evaluated. s: the steps that were proposed, of several candidates the best.
+    """
+
+    epoch: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    train_before: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    train_after: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    test_before: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    test_after: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    accepted: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
+    s: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    rank: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+    spectral_radius: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
+
+    @property
+    def evaluated(self) -> NDArray[np.bool_]:
+        """Which jumps were not rejected unseen."""
+        losses = [self.train_before, self.train_after, self.test_before, self.test_after]
+        return np.asarray(~np.isnan(losses).all(axis=0))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What training one replicate gave.
+
+    status: ``finished``, ``diverged`` (a loss or weight stopped being finite, at ``epoch``) or ``failed`` (``reason``).
+    curve_*: training loss (``curve_train``) and test loss (``curve_test``) after so many epochs.
+    seconds_*: wall time of training steps, of jumps (snapshots included) and of judging (evaluations).
+    flops_*: the same split in floating point operations.
+    """
+
+    replicate: Replicate
+    status: str
+    epoch: int
+    reason: str
+    final_loss_train: float
+    final_loss_test: float
+    jumps: Jumps
+    curve_train_epoch: NDArray[np.int64]
+    curve_train: NDArray[np.float64]
+    curve_test_epoch: NDArray[np.int64]
+    curve_test: NDArray[np.float64]
+    groups: tuple[str, ...]
+    steps: int
+    seconds_training: float
+    seconds_jumps: float
+    seconds_judging: float
+    flops_training: float
+    flops_jumps: float
+    flops_judging: float
+
+
+def failed(replicate: Replicate, reason: str) -> Outcome:
+    """The outcome of a replicate that raised, or whose worker was lost."""
+    nothing = np.zeros(0)
+    return Outcome(
+        replicate=replicate,
+        status="failed",
+        epoch=0,
+        reason=reason,
+        final_loss_train=float("nan"),
+        final_loss_test=float("nan"),
+        jumps=Jumps(),
+        curve_train_epoch=np.zeros(0, np.int64),
+        curve_train=nothing,
+        curve_test_epoch=np.zeros(0, np.int64),
+        curve_test=nothing,
+        groups=(),
+        steps=0,
+        seconds_training=0.0,
+        seconds_jumps=0.0,
+        seconds_judging=0.0,
+        flops_training=0.0,
+        flops_jumps=0.0,
+        flops_judging=0.0,
+    )

@@ -1,0 +1,119 @@
+"""What a person sees while a study runs: done, running, failed, jumps, best so far, time left."""
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from study.metrics import outcome_metrics
+from study.pack import Outcome
+
+LOG_INTERVAL_S = 10.0
+
+
+class SweepProgress:
+    """A live line in a terminal; elsewhere (a log file, a pipe) a plain line every ten seconds and at the end."""
+
+    def __init__(self, total: int, what: str = "replicates", console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        self.total, self.what = total, what
+        self.done = self.failed = self.diverged = self.jumps = self.running = 0
+        self.best: tuple[float, str] | None = None
+        self._start_s = self._logged_s = time.monotonic()
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> "SweepProgress":
+        """Start showing."""
+        if self.console.is_terminal:
+            self._bar = Progress(
+                TextColumn(self.what), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[notes]}"),
+                TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+                console=self.console,
+            )  # fmt: skip
+            self._bar.start()
+            self._task = self._bar.add_task(self.what, total=self.total, notes="")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop showing, with a last line."""
+        self.running = 0
+        if self._bar is not None:
+            self._bar.stop()
+        else:
+            self._log()
+
+    def started(self, replicates: int) -> None:
+        """So many replicates are being trained now."""
+        self.running = replicates
+        self._show()
+
+    def ended(self, outcomes: Iterable[Outcome]) -> None:
+        """These replicates have ended and are recorded."""
+        for outcome in outcomes:
+            self.done += 1
+            self.failed += outcome.status == "failed"
+            self.diverged += outcome.status == "diverged"
+            self.jumps += len(outcome.jumps.epoch)
+            if outcome.status == "finished" and outcome.replicate.acceleration is not None:
+                error = outcome_metrics(outcome)["mean_relative_error_train"]
+                if not math.isnan(error) and (self.best is None or error < self.best[0]):
+                    cell = ", ".join(f"{axis} {value:g}" if isinstance(value, int | float) else f"{axis} {value}"
+                                     for axis, value in outcome.replicate.parameters.items())  # fmt: skip
+                    self.best = (error, cell)
+        self._show()
+
+    def notes(self) -> str:
+        """The numbers, in words."""
+        parts = [f"{self.running} running"] if self.running else []
+        parts += [f"{self.diverged} diverged"] if self.diverged else []
+        parts += [f"{self.failed} failed"] if self.failed else []
+        parts += [f"{self.jumps} jumps"]
+        parts += [f"best error ratio {self.best[0]:.3g} ({self.best[1]})"] if self.best else []
+        return ", ".join(parts)
+
+    def _show(self) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self.done, notes=self.notes())
+        elif time.monotonic() - self._logged_s > LOG_INTERVAL_S:
+            self._log()
+
+    def _log(self) -> None:
+        self._logged_s = time.monotonic()
+        elapsed_s = self._logged_s - self._start_s
+        left = f", about {elapsed_s / self.done * (self.total - self.done):.0f} s left" if self.done else ""
+        notes = f": {self.notes()}" if self.notes() else ""
+        self.console.print(f"{self.what} {self.done}/{self.total}{notes}; {elapsed_s:.0f} s{left}", soft_wrap=True)
+
+
+@contextlib.contextmanager
+def counting(what: str, console: Console | None = None) -> Iterator[Callable[[int, int], None]]:
+    """A ``progress(done, total)`` for work that only counts: a bar in a terminal, else a line every ten seconds."""
+    bar: _Counter | None = None
+
+    def show(done: int, total: int) -> None:
+        nonlocal bar
+        if bar is None:
+            bar = _Counter(total, what, console)
+            bar.__enter__()
+        bar.done = done
+        bar._show()
+        if done >= total:
+            bar.__exit__(None, None, None)
+            bar = None
+
+    try:
+        yield show
+    finally:
+        if bar is not None:
+            bar.__exit__(None, None, None)
+
+
+class _Counter(SweepProgress):
+    def notes(self) -> str:
+        return ""

@@ -1,0 +1,70 @@
+"""Where a number came from: versions and machine of the process that trained it, and the user's own code."""
+
+import functools
+import hashlib
+import inspect
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def provenance() -> dict[str, Any]:
+    """Versions and machine of this process. Call it where training happens."""
+    import torch
+
+    return {
+        "dmd_study": version("dmd-study"),
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def code_hash(*owners: type | None) -> str | None:
+    """Hash of the source files of a user's own problem and rule; None where both are the package's."""
+    own = [owner for owner in owners if owner is not None and is_own(owner)]
+    if not own:
+        return None
+    digest = hashlib.sha256()
+    for owner in own:
+        digest.update(inspect.getsource(sys.modules[owner.__module__]).encode())
+    return digest.hexdigest()[:16]
+
+
+def is_own(owner: type) -> bool:
+    """Whether a class is the user's own rather than the package's."""
+    return owner.__module__.partition(".")[0] not in ("accel", "problems", "study", "dashboards")
+
+
+@functools.cache
+def _commit() -> str | None:
+    """Commit of the checkout that the package is run from, with a + where it was changed since; None elsewhere."""
+    here = Path(__file__).parent
+    try:
+        git = functools.partial(subprocess.run, cwd=here, capture_output=True, text=True, check=True, timeout=10)
+        git(["git", "ls-files", "--error-unmatch", Path(__file__).name])  # some other repository may lie around us
+        return str(git(["git", "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"]).stdout).strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as lines:
+            for line in lines:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor()

@@ -1,0 +1,545 @@
+"""A study's spec: read from YAML with a safe loader, validated whole, every mistake reported at once with its path."""
+
+import difflib
+import hashlib
+import itertools
+import json
+import math
+import os
+import re
+import reprlib
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import yaml
+from pydantic import ValidationError
+
+from problems import OwnNetwork, Problem
+from study.errors import SpecError
+from study.pack import Value
+from study.sections import Network, Resources, Section, Training, method_section, problem_section
+
+FORMAT_VERSION = 1
+SECTIONS = ("problem", "network", "training", "method")
+TOP_LEVEL = ("name", *SECTIONS, "axes", "seeds", "design", "resources")
+MAX_AXIS_VALUES = 10_000
+_SHORT = reprlib.Repr()  # bounded, where repr() of aliases within aliases fills the memory
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
+_SHORT.maxlevel = 4
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A validated spec. Sections hold every key with its default, except those that are axes.
+
+    Attributes:
+        axes: axis key -> its values in the order given; a method's key stands bare (``m``), others dotted
+            (``training.lr``).
+        models: the pydantic model of each section, from which a cell's sections are built.
+        problem_class: the problem's class; rule_class: the rule's, where it is the user's own.
+    """
+
+    name: str
+    sections: Mapping[str, Mapping[str, Any]]
+    axes: Mapping[str, tuple[Value, ...]]
+    seeds: tuple[int, ...]
+    design: str
+    resources: Resources
+    models: Mapping[str, type[Section]]
+    problem_class: type
+    rule_class: type | None
+
+    def section(self, name: str, cell: Mapping[str, Value]) -> Any:
+        """A section with the cell's values filled in."""
+        varying = {key: value for axis, value in cell.items() for s, key in [split_axis(axis)] if s == name}
+        return self.models[name](**self.sections[name], **varying)
+
+    def problem(self, cell: Mapping[str, Value]) -> Problem:
+        """The problem of a cell."""
+        values = self.section("problem", cell)
+        made: Problem = self.problem_class(**{k: getattr(values, k) for k in type(values).model_fields if k != "name"})
+        return made
+
+    @property
+    def rules(self) -> dict[str, type]:
+        """The user's own rule by the name that replicates call it; empty where the rule is the package's."""
+        return {} if self.rule_class is None else {str(self.sections["method"]["name"]): self.rule_class}
+
+    def kind(self, axis: str) -> Literal["int", "float"] | tuple[Any, ...] | None:
+        """What an axis holds: whole numbers, real numbers, one of these choices, or (None) anything else."""
+        section, key = split_axis(axis)
+        annotation: Any = self.models[section].model_fields[key].annotation
+        if get_origin(annotation) in (Union, UnionType) and None not in self.axes[axis]:
+            kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
+            annotation = kinds[0] if len(kinds) == 1 else annotation
+            annotation = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+        if annotation is int:
+            return "int"
+        if annotation is float:
+            return "float"
+        if annotation is bool:
+            return (False, True)
+        return get_args(annotation) if get_origin(annotation) is Literal else None
+
+    def identity(self) -> dict[str, Any]:
+        """What makes two specs the same study: everything but axis values, seeds, name and resources."""
+        return {
+            "format_version": FORMAT_VERSION,
+            **{name: _plain(self.sections[name]) for name in SECTIONS},
+            "axes": sorted(self.axes),
+        }
+
+    def hash(self) -> str:
+        """Hash of the identity."""
+        return content_hash(self.identity())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The whole spec as plain data, as it is kept in the record."""
+        return {
+            "name": self.name,
+            **{name: _plain(self.sections[name]) for name in SECTIONS},
+            "axes": _plain(self.axes),
+            "seeds": list(self.seeds),
+            "design": self.design,
+            "resources": self.resources.model_dump(),
+        }
+
+
+def load_spec(source: str | Path | Mapping[str, Any], overrides: Iterable[str] | Mapping[str, Any] = ()) -> Spec:
+    """Read and validate a spec.
+
+    Args:
+        source: a YAML file, the name of a preset, or the spec itself as a mapping.
+        overrides: ``key=value`` strings as of ``--set`` (values are YAML), or a mapping of dotted keys to values.
+
+    Raises:
+        SpecError: everything that is wrong with it, one line per mistake.
+    """
+    raw, label = _read(source)
+    _override(raw, overrides, label)
+    return _validate(raw, label)
+
+
+def presets() -> list[str]:
+    """Names of the specs that come with the package."""
+    return sorted(
+        p.name.removesuffix(".yaml")
+        for p in resources.files("study").joinpath("presets").iterdir()
+        if p.name.endswith(".yaml")
+    )
+
+
+def content_hash(value: Any) -> str:
+    """Hash of plain data (16 hexadecimal digits), the same in every process."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def split_axis(axis: str) -> tuple[str, str]:
+    """Section and key that an axis varies: ``m`` -> (method, m), ``training.lr`` -> (training, lr)."""
+    section, dot, key = axis.partition(".")
+    return (section, key) if dot else ("method", section)
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, which also refuses a key that is given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(k, deep=True) for k, _ in node.value if k.tag != "tag:yaml.org,2002:merge"]
+        for index, key in enumerate(keys):
+            if key in keys[:index]:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _read(source: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    if isinstance(source, Mapping):
+        importable_here()
+        label = _short(source.get("name", "spec")).strip("'")
+        return _plain_or_refuse(source, label), label
+    path, label = Path(source), str(source)
+    if isinstance(source, str) and source in presets():
+        text = resources.files("study").joinpath("presets", f"{source}.yaml").read_text(encoding="utf-8")
+    elif os.path.isfile(path):
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SpecError(label, [f"the file could not be read: {error}"]) from error
+        importable_here(path.resolve().parent)
+    else:
+        raise SpecError(
+            label, [f"there is no such file, nor a preset of that name; presets are {', '.join(presets())}"]
+        )
+    try:
+        raw = parse_yaml(text)
+    except ValueError as error:
+        raise SpecError(label, [str(error)]) from error
+    if not isinstance(raw, dict):
+        raise SpecError(label, [f"a spec must be a mapping with the keys {', '.join(TOP_LEVEL)}, got {_short(raw)}"])
+    return raw, label
+
+
+def parse_yaml(text: str) -> Any:
+    """Read YAML with the safe loader.
+
+    Raises:
+        ValueError: it is not valid, says why in one line.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)
+    # PyYAML's own constructors raise anything for a value that does not fit its tag, such as !!int x
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise ValueError(f"not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def importable_here(*folders: Path) -> None:
+    """Let problems and rules of the user's own be found in the working directory and in these folders."""
+    for place in (Path.cwd(), *folders):
+        if str(place) not in sys.path:
+            sys.path.append(str(place))
+
+
+def parse_assignments(texts: Iterable[str]) -> dict[str, Any]:
+    """``KEY=VALUE`` strings as a mapping; the values are YAML.
+
+    Raises:
+        SpecError: every string that is not of that form.
+    """
+    pairs, mistakes = {}, []
+    for text in texts:
+        key, equals, value = text.partition("=")
+        try:
+            if not (equals and key):
+                raise ValueError("must be KEY=VALUE, for example axes.m=[14,20]")
+            pairs[key.strip()] = parse_yaml(value)
+        except ValueError as error:
+            mistakes.append(f"{text}: {error}")
+    if mistakes:
+        raise SpecError("--set", mistakes)
+    return pairs
+
+
+def _override(raw: dict[str, Any], overrides: Iterable[str] | Mapping[str, Any], label: str) -> None:
+    mistakes = []
+    given = _plain_or_refuse(overrides, "overrides") if isinstance(overrides, Mapping) else parse_assignments(overrides)
+    for path, value in given.items():
+        top, dot, key = path.partition(".")
+        if not dot:
+            raw[top] = value
+        elif isinstance(raw.setdefault(top, {}), dict):
+            raw[top][key] = value
+        else:
+            mistakes.append(f"--set {path}: {top} is not a mapping")
+    if mistakes:
+        raise SpecError(label, mistakes)
+    for path in given:
+        _make_room(raw, path, given)
+
+
+def _make_room(raw: dict[str, Any], path: str, given: Mapping[str, Any]) -> None:
+    """A key is fixed or an axis: what is overridden to be the one is no longer the other, unless both are asked for."""
+    top, dot, key = path.partition(".")
+    if top == "axes" and dot:
+        section, key = split_axis(key)
+        others = [(section, key)]
+    else:
+        others = [("axes", path), ("axes", key)] if top == "method" else [("axes", path)]
+    for where, other in others:
+        if f"{where}.{other}" not in given and isinstance(raw.get(where), dict):
+            raw[where].pop(other, None)
+
+
+def _validate(raw: dict[str, Any], label: str) -> Spec:
+    mistakes = [_unknown("", key, TOP_LEVEL) for key in raw if key not in TOP_LEVEL]
+    name = raw.get("name")
+    if not (isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name)):
+        mistakes.append(f"name: must be 1 to 64 letters, digits, '.', '_' or '-', got {_short(name)}")
+    given: dict[str, dict[str, Any]] = {}
+    for section in (*SECTIONS, "axes", "resources"):
+        value = raw.get(section) if raw.get(section) is not None else {}
+        if not isinstance(value, dict):
+            mistakes.append(f"{section}: must be a mapping, got {_short(value)}")
+            value = {}
+        given[section] = {str(k): v for k, v in value.items()}
+    axes = _axes(given, mistakes)
+    seeds = _seeds(raw.get("seeds", 1), mistakes)
+    if (design := raw.get("design", "grid")) != "grid":
+        mistakes.append(f"design: must be grid, got {_short(design)}")
+    allotted = _resources(given["resources"], mistakes)
+
+    models: dict[str, type[Section]] = {"network": Network, "training": Training}
+    classes: dict[str, type | None] = {}
+    finders: list[tuple[str, Callable[[Any], tuple[type[Section], type | None]], str | None]] = [
+        ("problem", problem_section, None),
+        ("method", method_section, "dmd"),
+    ]
+    for section, find, default in finders:
+        try:
+            chosen = given[section].get("name", default)
+            models[section], classes[section] = find(chosen)
+        except (ValueError, TypeError) as error:
+            mistakes.append(f"{section}.name: {error}")
+    sections = {s: _section(s, models[s], given[s], axes, mistakes) for s in SECTIONS if s in models}
+    keys = [
+        k if s == "method" else f"{s}.{k}"
+        for s in sections
+        for k in models[s].model_fields
+        if k not in ("name", "mode")
+    ]
+    for axis in axes:
+        if axis not in keys and (split_axis(axis)[0] in sections or split_axis(axis)[0] not in SECTIONS):
+            mistakes.append(_unknown("axes.", axis, keys))
+    for place, found in sections.items():
+        for field, value in (found or {}).items():
+            try:
+                json.dumps(value)
+            except TypeError:
+                kind = type(value).__name__
+                mistakes.append(f"{place}.{field}: must be plain data (numbers, text, lists), got {kind}")
+    if mistakes:
+        raise SpecError(label, mistakes)
+
+    values = {s: dict(section) for s, section in sections.items() if section is not None}
+    problem_class = classes["problem"]
+    assert problem_class is not None
+    spec = Spec(
+        name=str(name),
+        sections=values,
+        axes={axis: tuple(value) for axis, value in axes.items()},
+        seeds=seeds,
+        design="grid",
+        resources=allotted,
+        models=models,
+        problem_class=problem_class,
+        rule_class=classes["method"],
+    )
+    _check_together(spec, given, label)
+    return spec
+
+
+def _axes(given: dict[str, dict[str, Any]], mistakes: list[str]) -> dict[str, list[Any]]:
+    axes: dict[str, list[Any]] = {}
+    for written, value in given["axes"].items():
+        axis = written.removeprefix("method.")
+        if axis in axes:
+            mistakes.append(f"axes.{written}: the same axis as axes.{axis}")
+            continue
+        try:
+            axes[axis] = _axis_values(value)
+        except ValueError as error:
+            mistakes.append(f"axes.{written}: {error}")
+            axes[axis] = []
+        section, key = split_axis(axis)
+        if key in given.get(section, {}):
+            mistakes.append(f"axes.{axis}: is fixed in {section}.{key} as well; a key must be one or the other")
+    if not given["axes"]:
+        mistakes.append("axes: at least one axis must be given, for example {m: [8, 14, 20]}")
+    return axes
+
+
+def _axis_values(value: Any) -> list[Any]:
+    if isinstance(value, list):
+        if not value:
+            raise ValueError("must hold at least one value, got none")
+        if len(value) > MAX_AXIS_VALUES:
+            raise ValueError(f"must hold at most {MAX_AXIS_VALUES} values, got {len(value)}")
+        return value
+    form = "must be a list of values, or {from: A, to: B, step: C}"
+    if not isinstance(value, dict) or not {"from", "to"} <= set(value) <= {"from", "to", "step"}:
+        raise ValueError(f"{form}; got {_short(value)}")
+    try:
+        start, end, step = (_number(v) for v in (value["from"], value["to"], value.get("step", 1)))
+    except (ValueError, OverflowError):
+        start, end, step = 0, -1, 0
+    if step <= 0 or end < start:
+        raise ValueError(f"{form} of numbers with A <= B and C > 0; got {_short(value)}")
+    steps = (end - start) / step + 1e-9  # so that 0.1, 0.2, 0.3 is not one short
+    if steps >= MAX_AXIS_VALUES:
+        raise ValueError(f"must hold at most {MAX_AXIS_VALUES} values, got {_short(value)}")
+    count = math.floor(steps) + 1
+    whole = all(isinstance(v, int) for v in (start, step))
+    return [start + i * step if whole else float(f"{start + i * step:.12g}") for i in range(count)]
+
+
+def _number(value: Any) -> int | float:
+    if isinstance(value, str):
+        value = float(value)  # YAML 1.1 reads 1e-3 as a string
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError
+    return value
+
+
+def _seeds(value: Any, mistakes: list[str]) -> tuple[int, ...]:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if whole and 1 <= value <= MAX_AXIS_VALUES:
+        return tuple(range(value))
+    if (
+        isinstance(value, list)
+        and value
+        and all(isinstance(v, int) and not isinstance(v, bool) and 0 <= v < 2**31 for v in value)
+    ):
+        if len(set(value)) == len(value):
+            return tuple(value)
+        mistakes.append(f"seeds: must not repeat a value, got {_short(value)}")
+    else:
+        mistakes.append(
+            f"seeds: must be a number of seeds from 1, or a list of whole numbers from 0, got {_short(value)}"
+        )
+    return (0,)
+
+
+def _resources(given: dict[str, Any], mistakes: list[str]) -> Resources:
+    try:
+        return Resources(**given)
+    except ValidationError as error:
+        mistakes += messages("resources", Resources, error, {})
+        return Resources()
+
+
+def _section(
+    name: str, model: type[Section], given: dict[str, Any], axes: dict[str, list[Any]], mistakes: list[str]
+) -> dict[str, Any] | None:
+    """Validate a section, and in it every value of its axes (which are replaced by what the model made of them)."""
+    own = {split_axis(axis)[1]: axis for axis in axes if split_axis(axis)[0] == name}
+    own = {key: axis for key, axis in own.items() if key in model.model_fields and axes[axis]}
+    first = {key: axes[axis][0] for key, axis in own.items()}
+    empty = {split_axis(axis)[1] for axis, values in axes.items() if split_axis(axis)[0] == name and not values}
+    section = None
+    try:
+        section = model(**{**given, **first})
+    except ValidationError as error:
+        where = {key: f"axes.{axis}[0]" for key, axis in own.items()}
+        mistakes += [
+            m for m in messages(name, model, error, where) if m.partition(":")[0] not in {f"{name}.{k}" for k in empty}
+        ]
+    for key, axis in own.items():
+        values = []
+        for index, value in enumerate(axes[axis]):
+            try:
+                values.append(getattr(model(**{**given, **first, key: value}), key))
+            except ValidationError as error:
+                path = f"axes.{axis}[{index}]"
+                found = messages(name, model, error, {key: path})
+                mistakes += [m for m in found if m.startswith(path) and m not in mistakes]
+        for index, value in enumerate(values):
+            if value in values[:index]:
+                mistakes.append(f"axes.{axis}: must not repeat a value, got {_short(value)} twice")
+        if len(values) == len(axes[axis]):
+            axes[axis] = values
+    if section is None:
+        return None
+    return {key: value for key, value in section.model_dump().items() if key not in own}
+
+
+def messages(section: str, model: type[Section], error: ValidationError, where: Mapping[str, str]) -> list[str]:
+    """Pydantic's errors in our words, one per place."""
+    by_place: dict[str, list[str]] = {}
+    for item in error.errors(include_url=False):
+        key = str(item["loc"][0]) if item["loc"] else ""
+        if item["type"] == "extra_forbidden":
+            by_place[f"{section}.{key}".strip(".")] = [
+                _unknown(f"{section}.", key, list(model.model_fields)).partition(": ")[2]
+            ]
+            continue
+        place = where.get(key, f"{section}.{key}".strip("."))
+        place += "".join(f"[{part}]" for part in item["loc"][1:] if isinstance(part, int))
+        if item["type"] == "missing":
+            text = "must be given, here or as an axis"
+        else:
+            text = item["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+            text = text[0].lower() + text[1:] + f", got {_short(item['input'])}"
+        by_place.setdefault(place, []).append(text)
+    return [f"{place}: {'; or '.join(dict.fromkeys(texts))}" for place, texts in by_place.items()]
+
+
+def _check_together(spec: Spec, given: dict[str, dict[str, Any]], label: str) -> None:
+    """What no section can check alone: the problem's own rules, and that a jump can happen at all."""
+    mistakes: list[str] = []
+    problem_axes = {a: v for a, v in spec.axes.items() if split_axis(a)[0] == "problem"}
+    samples = []
+    for values in itertools.product(*problem_axes.values()):
+        cell = dict(zip(problem_axes, values, strict=True))
+        try:
+            problem = spec.problem(cell)
+            if not isinstance(problem, Problem):
+                raise ValueError(f"{spec.problem_class.__name__} must have the methods sizes() and data()")
+            samples.append(problem.sizes().train_samples)
+        except (ValueError, TypeError, ArithmeticError) as error:
+            at = f" at {cell}" if cell else ""
+            mistakes.append(f"problem: {error}{at}")
+            continue
+        network_axes = [axis for axis in spec.axes if split_axis(axis)[0] == "network"]
+        if isinstance(problem, OwnNetwork) and (given["network"] or network_axes):
+            mistakes.append(f"network: must be left out, since {spec.problem_class.__name__} brings its own network")
+
+    def values_of(section: str, key: str) -> tuple[Any, ...]:
+        axis = key if section == "method" else f"{section}.{key}"
+        return spec.axes.get(axis) or (spec.sections[section][key],)
+
+    for batch in values_of("training", "batch"):
+        if isinstance(batch, int) and samples and batch > min(samples):
+            mistakes.append(f"training.batch: must be at most the {min(samples)} training samples, got {batch}")
+    if "adagrad" in values_of("training", "optimizer") and "reset" in values_of("method", "moments"):
+        mistakes.append("method.moments: must be keep with the optimizer adagrad, whose state cannot be made anew")
+    longest_m, fewest_epochs = max(values_of("method", "m")), min(values_of("training", "epochs"))
+    snapshots = fewest_epochs
+    if samples and "step" in values_of("method", "snapshots"):
+        steps = min(1 if b == "full" else math.ceil(min(samples) / b) for b in values_of("training", "batch"))
+        snapshots = fewest_epochs * (steps if values_of("method", "snapshots") == ("step",) else 1)
+    start = max(values_of("method", "start"))
+    snapshots -= start
+    passed = f", of which method.start passes {start}," if start else ""
+    mistakes += _method_mistakes(spec, values_of)
+    if snapshots < longest_m:
+        mistakes.append(
+            f"training.epochs: {fewest_epochs} epochs{passed} give {max(snapshots, 0)} snapshots, fewer than the "
+            f"window m = {longest_m}, so that no jump would happen; give more epochs or a smaller m"
+        )
+    if mistakes:
+        raise SpecError(label, list(dict.fromkeys(mistakes)))
+
+
+def _method_mistakes(spec: Spec, values_of: Callable[[str, str], tuple[Any, ...]]) -> list[str]:
+    """Keys of the method that do not go with each other in some cell."""
+    mistakes = []
+    m, start, margin = values_of("method", "m"), max(values_of("method", "start")), max(values_of("method", "margin"))
+    if margin > 0 and "always" in values_of("method", "accept"):
+        mistakes.append(f"method.margin: must be 0 with accept always, which takes every jump, got {margin}")
+    ranks = values_of("method", "rank") if spec.rule_class is None else ()
+    if too_large := [rank for rank in ranks if rank is not None and rank >= min(m)]:
+        mistakes.append(f"method.rank: must be less than every m, got {too_large[0]} with m = {min(m)}")
+    stops = [stop for stop in values_of("method", "stop") if stop is not None]
+    if stops and min(stops) < start + max(m):
+        mistakes.append(
+            f"method.stop: must leave room for a window, at least start + m = {start + max(m)}, got {min(stops)}"
+        )
+    return mistakes
+
+
+def _unknown(prefix: str, key: str, valid: Iterable[str]) -> str:
+    names = list(valid)
+    close = difflib.get_close_matches(key, names, n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    return f"{prefix}{key}: unknown key; {hint}valid keys are {', '.join(names)}"
+
+
+def _short(value: Any) -> str:
+    text = _SHORT.repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _plain_or_refuse(value: Mapping[str, Any], label: str) -> dict[str, Any]:
+    try:
+        plain: dict[str, Any] = _plain(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SpecError(label, [f"must be plain data, as YAML can hold it: {error}"]) from error
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists and mappings as dicts, as JSON gives them back."""
+    return json.loads(json.dumps(value))

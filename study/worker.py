@@ -1,0 +1,94 @@
+"""The two ends of Ray Tune: a trial that trains one pack in a worker, and the callback that takes in what it gave."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ray import tune
+
+from study.pack import Outcome, Pack, Task, failed
+from study.progress import SweepProgress
+from study.provenance import provenance
+from study.trainer import train_pack
+
+MAX_RETRIES = 2
+"""How often a pack whose worker was lost is tried again before it is recorded as failed."""
+
+
+class PackTrainable(tune.Trainable):
+    """One trial is one pack. The process is kept for further packs, so nothing of a pack may outlive `step`."""
+
+    def setup(  # type: ignore[override]
+        self, config: dict[str, Any], packs: list[Pack], tasks: Mapping[str, Task], rules: Mapping[str, Any]
+    ) -> None:
+        """Keep what every pack of the sweep shares; it comes from Ray's object store, once per node."""
+        self._packs, self._tasks, self._rules = packs, tasks, rules
+
+    def step(self) -> dict[str, Any]:
+        """Train the pack that the trial's config names."""
+        outcomes = train_pack(self._packs[self.config["pack"]], self._tasks, self._rules)
+        return {"outcomes": outcomes, "provenance": provenance(), "done": True}
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next pack in the same process."""
+        self.config = new_config
+        return True
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing to keep: a lost pack is trained again."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing to restore."""
+
+
+class Recorder(tune.Callback):
+    """In the driver: takes each pack's outcomes out of Tune's hands and into the record, as the pack ends."""
+
+    def __init__(
+        self,
+        packs: list[Pack],
+        finish: Callable[[Pack, list[Outcome], Mapping[str, Any]], None],
+        progress: SweepProgress,
+    ) -> None:
+        self._packs, self._finish, self._progress = packs, finish, progress
+        self._running: dict[str, int] = {}
+        self._ended_packs: list[tuple[Pack, list[Outcome], Mapping[str, Any]]] = []
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Tune pickles its callbacks for its own restore, which we do not use: the record is the only memory."""
+        return tune.Callback, ()
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A worker has taken a pack."""
+        self._running[trial.trial_id] = len(self._pack(trial).replicates)
+        self._progress.started(sum(self._running.values()))
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A pack has ended. What it gave is popped, so that Tune does not keep every curve of the sweep in memory."""
+        self._ended(trial)
+        outcomes = trial.last_result.pop("outcomes")
+        self._ended_packs.append((self._pack(trial), outcomes, trial.last_result.pop("provenance")))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A pack has lost its worker once too often."""
+        self._ended(trial)
+        last = str(trial.get_error() or "unknown").strip().splitlines()[-1]
+        reason = f"lost its worker {MAX_RETRIES + 1} times: {last}"
+        pack = self._pack(trial)
+        self._ended_packs.append((pack, [failed(replicate, reason) for replicate in pack.replicates], {}))
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Record here: what is raised now ends the sweep, while Tune would take it for a fault of the trial above."""
+        while self._ended_packs:
+            self._finish(*self._ended_packs.pop(0))
+
+    def _pack(self, trial: Any) -> Pack:
+        index: int = trial.config["pack"]
+        return self._packs[index]
+
+    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
+        """Nothing that has ended is left behind."""
+        self.on_step_end(0, trials)
+
+    def _ended(self, trial: Any) -> None:
+        self._running.pop(trial.trial_id, None)
+        self._progress.started(sum(self._running.values()))

@@ -1,0 +1,87 @@
+"""A study that trains in milliseconds: gradient descent on a quadratic."""
+
+import copy
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study import Spec, load_spec
+from study.cells import baselines, make_tasks, replicates
+from study.pack import Outcome, Pack, Replicate
+
+QUADRATIC: dict[str, Any] = {
+    "name": "small",
+    "problem": {"name": "quadratic"},
+    "network": {"hidden": []},
+    "training": {"optimizer": "sgd", "lr": 0.05, "epochs": 24},
+    "method": {"name": "dmd"},
+    "axes": {"m": [4, 6], "s": [2, 5], "tolerance": [1e-6]},
+    "seeds": 2,
+}
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Datasets are neither read from the user's cache nor left in it."""
+    monkeypatch.setenv("DMD_STUDY_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def raw() -> Callable[..., dict[str, Any]]:
+    """The small study as plain data, with dotted keys replaced (``{"training.lr": 0.1}``); None removes a key."""
+
+    def make(changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        made = copy.deepcopy(QUADRATIC)
+        for path, value in (changes or {}).items():
+            top, dot, key = path.partition(".")
+            place, name = (made.setdefault(top, {}), key) if dot else (made, top)
+            if value is None:
+                place.pop(name, None)
+            else:
+                place[name] = value
+        return made
+
+    return make
+
+
+@pytest.fixture
+def small(raw: Callable[..., dict[str, Any]]) -> Callable[..., Spec]:
+    """The small study, validated; changes as of `raw`."""
+    return lambda changes=None: load_spec(raw(changes))
+
+
+@pytest.fixture
+def contents() -> Callable[[Path], dict[str, bytes]]:
+    """Every file below a folder with its bytes, and every folder: what a refused command must leave as it was."""
+
+    def read(folder: Path) -> dict[str, bytes]:
+        return {
+            str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b""
+            for path in sorted(folder.rglob("*"))
+        }
+
+    return read
+
+
+@pytest.fixture
+def fresh_environment() -> dict[str, str]:
+    """Environment of a fresh process with another hash seed, in which nothing may depend on the order of a set."""
+    return {**os.environ, "PYTHONHASHSEED": "12345"}
+
+
+@pytest.fixture
+def train() -> Callable[..., list[Outcome]]:
+    """Train replicates of a spec (all its cells and baselines by default) as one pack, in this process."""
+
+    def run(
+        spec: Spec, chosen: Sequence[Replicate] | None = None, rules: Mapping[str, Any] | None = None
+    ) -> list[Outcome]:
+        from study.trainer import train_pack
+
+        chosen = [*baselines(spec), *replicates(spec)] if chosen is None else chosen
+        return train_pack(Pack("test", tuple(chosen), 1, "cpu"), make_tasks(spec, chosen), rules or {})
+
+    return run

@@ -1,0 +1,196 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from study import load_spec
+from study.cells import (
+    baselines,
+    cells,
+    count_jumps,
+    key,
+    make_tasks,
+    plan,
+    predict_cost,
+    replicate_key,
+    replicates,
+)
+from study.flops import dense_weights, evaluation_flops
+
+TWO_PLAIN_AXES = {"axes.training.lr": [0.05, 0.02], "training.lr": None, "axes.problem.seed": [3, 4]}
+
+
+def test_the_first_axis_varies_slowest(small):
+    assert cells(small({"axes.tolerance": [1e-6, 1e-3], "axes.s": [2]})) == [
+        {"m": 4, "s": 2, "tolerance": 1e-6},
+        {"m": 4, "s": 2, "tolerance": 1e-3},
+        {"m": 6, "s": 2, "tolerance": 1e-6},
+        {"m": 6, "s": 2, "tolerance": 1e-3},
+    ]
+
+
+def test_every_cell_has_every_seed(small):
+    spec = small({"seeds": [7, 3]})
+    found = [(r.parameters, r.seed) for r in replicates(spec)]
+    assert found == [(cell, seed) for cell in cells(spec) for seed in (7, 3)]
+
+
+def test_a_replicate_says_how_it_is_trained(small):
+    spec = small(
+        {"training.batch": 16, "method.form": "displacement", "axes.network.hidden": [[8, 4]], "network": None}
+    )
+    found = replicates(spec)[0]
+    assert (found.recipe.hidden, found.recipe.optimizer, found.recipe.batch) == ((8, 4), "sgd", 16)
+    assert (found.acceleration.m, found.acceleration.s, found.acceleration.rule) == (4, 2, "dmd")
+    assert found.acceleration.options == {
+        "tolerance": 1e-6,
+        "form": "displacement",
+        "amplitudes": "least_squares",
+        "modes": "projected",
+        "growth": "keep",
+        "rank": None,
+    }
+
+
+def test_one_baseline_per_seed_and_combination_of_axes_that_are_not_the_methods(small):
+    assert [(r.parameters, r.seed) for r in baselines(small())] == [({}, 0), ({}, 1)]
+    spec = small({**TWO_PLAIN_AXES, "axes.form": ["state", "displacement"]})
+    assert [(r.parameters, r.seed) for r in baselines(spec)] == [
+        ({"training.lr": lr, "problem.seed": data}, seed) for lr in (0.05, 0.02) for data in (3, 4) for seed in (0, 1)
+    ]
+    assert all(r.acceleration is None for r in baselines(spec))
+
+
+def test_a_baseline_shares_recipe_and_data_with_its_replicates(small):
+    spec = small(TWO_PLAIN_AXES)
+    for baseline in baselines(spec):
+        own = [
+            r
+            for r in replicates(spec)
+            if baseline.parameters.items() <= r.parameters.items() and r.seed == baseline.seed
+        ]
+        assert len(own) == 4  # two m, two s
+        assert {(r.recipe, r.task) for r in own} == {(baseline.recipe, baseline.task)}
+
+
+def test_names_of_replicates(small):
+    assert key({"s": 2, "m": 4}, 0) == key({"m": 4, "s": 2}, 0) == '{"m": 4, "s": 2, "seed": 0}'
+    spec = small({"axes.network.hidden": [[8]], "network": None})
+    assert replicate_key(replicates(spec)[0]) == (
+        'cell {"m": 4, "network.hidden": [8], "s": 2, "seed": 0, "tolerance": 1e-06}'
+    )
+    assert replicate_key(baselines(spec)[0]) == 'baseline {"network.hidden": [8], "seed": 0}'
+
+
+@pytest.mark.parametrize(("size", "lengths"), [(1, [1] * 10), (3, [2, 3, 3, 2]), (100, [2, 8])])
+def test_packs_hold_each_replicate_once_baselines_first_and_apart(small, size, lengths):
+    spec = small({"resources": {"pack": size}})
+    waiting = [*replicates(spec), *baselines(spec)]
+    packs = plan(spec, waiting)
+    assert [len(pack.replicates) for pack in packs] == lengths
+    assert [r for pack in packs for r in pack.replicates] == [*baselines(spec), *replicates(spec)]
+    assert all(len({r.acceleration is None for r in pack.replicates}) == 1 for pack in packs)
+    assert len({pack.id for pack in packs}) == len(packs)
+
+
+def test_a_packs_id_is_its_study_and_its_replicates_alone(small):
+    spec = small()
+    one = plan(spec, replicates(spec)[3:4])[0]
+    assert one.id in {pack.id for pack in plan(spec, replicates(spec))}
+    wider = small({"axes.m": [4, 5, 6], "axes.tolerance": [0.1, 1e-6], "seeds": 4, "resources": {"cpu": 2}})
+    assert one.id in {pack.id for pack in plan(wider, replicates(wider))}
+    other = small({"training.epochs": 25})
+    assert one.id not in {pack.id for pack in plan(other, replicates(other))}
+    assert plan(spec, baselines(spec)[:1])[0].id not in {pack.id for pack in plan(spec, replicates(spec))}
+
+
+def test_a_pack_is_given_its_resources(small):
+    spec = small()
+    pack = plan(small({"resources": {"cpu": 3, "gpu": 0.5}}), replicates(spec))[0]
+    assert (pack.threads, pack.device) == (3, "cuda")
+    pack = plan(small({"resources": {"cpu": 0.5}}), replicates(spec))[0]
+    assert (pack.threads, pack.device) == (1, "cpu")
+
+
+def test_data_are_made_once_for_every_combination_of_the_problems_axes(small):
+    spec, calls = small(TWO_PLAIN_AXES), []
+    needed = [*baselines(spec), *replicates(spec)]
+    tasks = make_tasks(spec, needed, lambda done, total: calls.append((done, total)))
+    assert set(tasks) == {r.task for r in needed} == {'{"problem.seed": 3}', '{"problem.seed": 4}'}
+    assert calls == [(80, 80)] * 2
+    expected = spec.problem({"problem.seed": 4}).data()
+    np.testing.assert_array_equal(tasks['{"problem.seed": 4}'].train_targets, expected.train_targets)
+    assert len(make_tasks(spec, needed[:1])) == 1
+
+
+def test_a_problem_may_bring_its_network_and_loss(small):
+    class Brings:
+        def data(self, progress=None):
+            return small().problem({}).data()
+
+        def sizes(self):
+            return small().problem({}).sizes()
+
+        def network(self):
+            raise NotImplementedError
+
+        def loss(self, network, inputs, targets):
+            raise NotImplementedError
+
+    own = Brings()
+    spec = replace(small(), problem_class=lambda **fields: own)
+    task = make_tasks(spec, replicates(spec)[:1])[replicates(spec)[0].task]
+    assert (task.network, task.loss) == (own.network, own.loss)
+    assert predict_cost(spec, replicates(spec)[0]) is None
+
+
+WAYS = {
+    "full batch": {},
+    "mini-batches": {"training.batch": 16},
+    "a last batch that is smaller": {"training.batch": 20, "training.epochs": 7},
+    "one snapshot an epoch": {"training.batch": 16, "method.snapshots": "epoch"},
+    "epochs that are no multiple of m": {"training.epochs": 23, "axes.m": [4, 6, 23]},
+    "hidden layers": {"network.hidden": [5, 3], "training.dtype": "float64"},
+    "several candidates": {"method.candidates": [0.5, 1.0]},
+    "nodes, a warm-up and a last step": {"method.group": "node", "method.start": 3, "method.stop": 20},
+    "mini-batches with a last step": {"training.batch": 16, "method.start": 5, "method.stop": 30},
+    "every jump rejected or not": {"method.accept": "improve", "axes.s": [100]},
+}
+
+
+@pytest.mark.parametrize("changes", WAYS.values(), ids=WAYS)
+def test_predicted_cost_and_jumps_are_those_that_training_reports(small, train, changes):
+    spec = small({**changes, "seeds": 1})
+    problem = spec.problem({})
+    chosen = [*baselines(spec), *replicates(spec)]
+    for replicate, outcome in zip(chosen, train(spec, chosen), strict=True):
+        assert outcome.status == "finished"
+        cost = predict_cost(spec, replicate)
+        assert len(outcome.jumps.epoch) == count_jumps(problem, replicate)
+        assert (count_jumps(problem, replicate) > 0) == (replicate.acceleration is not None)
+        assert cost.training == outcome.flops_training
+        # a best candidate that is not the last is combined once more
+        extra = 2 * dense_weights(problem.inputs, replicate.recipe.hidden, problem.outputs)
+        again = sum(outcome.jumps.s < (replicate.acceleration.s if replicate.acceleration else 0))
+        m = replicate.acceleration.m if replicate.acceleration else 0
+        assert cost.jumps == outcome.flops_jumps - again * extra * m
+        # what is left are the points of the loss curves, which belong to no jump
+        weights = dense_weights(problem.inputs, replicate.recipe.hidden, problem.outputs)
+        points = evaluation_flops(weights, problem.test_samples) * (len(outcome.curve_test) - 1)
+        if replicate.recipe.batch is not None:
+            points += evaluation_flops(weights, problem.samples) * (len(outcome.curve_train) - 1)
+        assert cost.judging == outcome.flops_judging - points
+        assert cost.total == cost.training + cost.jumps + cost.judging
+
+
+def test_the_cost_of_figure3():
+    spec = load_spec("figure3")
+    costs = [predict_cost(spec, r) for r in [*replicates(spec), *baselines(spec)]]
+    total = sum((cost.training for cost in costs), 0.0)
+    # 381 replicates of 3000 steps of 13.83 GFLOP: the 16 PFLOP that the figure is known to take
+    assert total == 381 * 3000 * 6 * 2_882_150 * 800
+    assert 15e15 < total < 17e15
+    replicate = next(r for r in replicates(spec) if r.acceleration.m == 2)
+    assert count_jumps(spec.problem({}), replicate) == 1500  # the paper's number for m = 2
+    longest = replace(replicate, acceleration=replace(replicate.acceleration, m=20))
+    assert count_jumps(spec.problem({}), longest) == 150  # and for m = 20
