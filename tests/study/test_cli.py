@@ -1,5 +1,6 @@
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -60,7 +61,7 @@ def here(tmp_path, monkeypatch):
 @pytest.fixture
 def no_pictures(monkeypatch):
     """Leave out what takes the longest, where it is not what is tested."""
-    monkeypatch.setattr(cli, "_write_heatmap", lambda record: None)
+    monkeypatch.setattr("study.cli.outputs.write_heatmap", lambda record: None)
 
 
 @pytest.fixture(scope="module")
@@ -238,7 +239,7 @@ def test_run_twice(dmd_study, here, contents, monkeypatch):
 
     monkeypatch.undo()
     monkeypatch.chdir(here)
-    monkeypatch.setattr(cli, "_write_heatmap", lambda record: None)
+    monkeypatch.setattr("study.cli.outputs.write_heatmap", lambda record: None)
     wider = dmd_study("run", "spec.yaml", "--executor", "inline", "--set", "axes.m=[4, 5]", "--set", "axes.s=[2]")
     assert "replicates 2/2" in wider.err  # m = 5 at both tolerances
     assert "small: 4 replicates: 4 finished" in wider.out
@@ -396,7 +397,7 @@ def test_a_signal_ends_a_run_cleanly_and_it_resumes(dmd_study, here, monkeypatch
         return real(pack, *others)
 
     monkeypatch.setattr(study.trainer, "train_pack", interrupted)
-    monkeypatch.setattr(cli, "_signals", [])
+    monkeypatch.setattr("study.cli.signals._received", [])
     result = dmd_study(*arguments)
     assert result.status == status
     assert "Stopped. What has ended is recorded in out; run the same command again" in result.err
@@ -407,6 +408,23 @@ def test_a_signal_ends_a_run_cleanly_and_it_resumes(dmd_study, here, monkeypatch
     assert dmd_study(*arguments).status == 0
     assert len(packs) == 4 + 6
     assert len(open_study("out").done()) == 9
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("arguments", "said"), [(("run", "spec.yaml", "--out", "out"), "8 finished"), (("heatmap", "out"), "")]
+)
+def test_a_signal_while_pictures_are_drawn(dmd_study, recorded, here, monkeypatch, number, status, arguments, said):
+    def interrupted(*arguments, **options):
+        os.kill(os.getpid(), number)
+
+    shutil.copytree(recorded, here / "out")
+    monkeypatch.setattr("study.analysis.draw_heatmaps", interrupted)
+    monkeypatch.setattr("study.cli.signals._received", [])
+    result = dmd_study(*arguments)
+    assert result.status == status
+    assert said in result.out
+    assert result.err == "Stopped.\n"
 
 
 @pytest.mark.slow

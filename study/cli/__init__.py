@@ -1,0 +1,44 @@
+"""The command line: one thin function per command. Nothing heavy is imported before it is needed."""
+
+import signal
+import sys
+from collections.abc import Callable
+
+import typer
+
+from study.cli import parts, reading, running
+from study.cli.console import err_console
+from study.cli.signals import on_sigterm, stoppable
+from study.errors import UserError
+
+app = typer.Typer(
+    help="Which hyperparameters of a training accelerator matter, and should I switch it on at all?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_commands: tuple[Callable[..., None], ...] = (
+    running.run,
+    reading.status,
+    reading.table,
+    reading.heatmap,
+    reading.best,
+    reading.dashboard,
+    parts.problem,
+    parts.check,
+)
+for _command in _commands:
+    app.command()(stoppable(_command))
+
+
+def main() -> None:
+    """Run a command; what a user can mend is one message and exit status 2, never a traceback."""
+    signal.signal(signal.SIGTERM, on_sigterm)
+    try:
+        app()
+    except UserError as error:
+        err_console.print(f"dmd-study: {error}", soft_wrap=True, markup=False, highlight=False)
+        sys.exit(2)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)

@@ -1,0 +1,5 @@
+"""``python -m study.cli`` is ``dmd-study``."""
+
+from study.cli import main
+
+main()

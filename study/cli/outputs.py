@@ -1,0 +1,76 @@
+"""What commands leave behind: pictures, best parameters, and a study's counts on the terminal."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from study.cli.console import out_console, say
+
+if TYPE_CHECKING:
+    from study.record import Record
+
+
+def write_heatmap(record: "Record", to: Path | None = None, **options: Any) -> None:
+    """Draw a record's heatmaps into a folder (DIR/figures by default); options as of `study.analysis.heatmap_data`."""
+    from study.analysis import draw_heatmaps, heatmap_data, save_figure
+
+    grid = record.grid
+    data = heatmap_data(record.table(), grid.axes, grid.seeds, **options)
+    stem = "heatmap" if data.metric.name == "mean_relative_error" else f"heatmap_{data.metric.name}"
+    figure = draw_heatmaps(data, title=record.name)
+    for path in save_figure(figure, to or record.folder / "figures", stem, frame=data.frame()):
+        say(str(path))
+
+
+def write_best(record: "Record", at: dict[str, Any] | None = None) -> None:
+    """Choose the best parameters, print them, and write them to DIR/best.yaml."""
+    from study.analysis import best_document, write_best
+
+    grid = record.grid
+    document = best_document(
+        record.table(),
+        grid.axes,
+        grid.seeds,
+        study=record.name,
+        spec_hash=record.attributes["spec_hash"],
+        method=record.spec["method"],
+        at=at,
+    )
+    for metric, rules in document["choices"].items():
+        say(f"Best by {metric}")
+        for rule, choice in rules.items():
+            say(f"  {rule + ':':20}{choice.get('unavailable') or _in_words(metric, choice)}")
+    say(str(write_best(record.folder / "best.yaml", document)))
+
+
+def _in_words(metric: str, choice: dict[str, Any]) -> str:
+    parameters = ", ".join(f"{axis} = {value}" for axis, value in choice["parameters"].items())
+    named = {"value": metric, "value_test": "test", "final_loss_ratio": "final loss ratio", "overhead": "overhead"}
+    if metric == "final_loss_ratio":
+        del named["final_loss_ratio"]
+    numbers = [f"{what} {choice[name]:.4g}" for name, what in named.items() if choice[name] is not None]
+    return f"{parameters}: {', '.join(numbers)}"
+
+
+def print_status(record: "Record") -> None:
+    """Print how many replicates have ended how, and why some failed."""
+    counts, grid = record.statuses(), record.grid
+    total = len(grid.seeds)
+    for values in grid.axes.values():
+        total *= len(values)
+    parts = [f"{counts[name]} {name}" for name in ("finished", "diverged", "failed") if name in counts]
+    missing = total - int(counts.sum())
+    parts += [f"{missing} missing"] if missing else []
+    say(f"{record.name}: {total} replicates: {', '.join(parts) or 'none yet'}")
+    for reason, count in record.failures().items():
+        say(f"  {count} failed: {reason}; when that is mended, run with --retry-failed")
+
+
+def print_pairs(title: str, pairs: Iterable[tuple[str, str]]) -> None:
+    """Print a table of names and amounts."""
+    lines = Table(show_header=False, title=title)
+    for what, amount in pairs:
+        lines.add_row(what, amount)
+    out_console.print(lines)
