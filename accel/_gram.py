@@ -57,16 +57,17 @@ def factors(
     Returns:
         (spans, K, m, m) float64 on the CPU; NaN where a replicate's snapshots are not finite.
     """
-    if dtype != torch.float64:
-        grams, eps = zip(*(_one_pass(levels, span, m, device) for span in spans), strict=True)
-        found = _summed(_root(torch.cat(grams).cpu(), torch.cat(eps)[:, None]))
-        return found.view(len(spans), -1, m, m)
-    first = torch.cat([_gram(levels, span, m, torch.float64, device) for span in spans])
-    q, roots, scale = _decompose(first.cpu())
-    floor = (m * _DOUBLE) ** 0.5 * roots.amax(-1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
-    roots = roots.maximum(floor)
-    transforms = (q / scale[:, :, None] / roots[:, None, :]).to(device).view(len(spans), -1, m, m)
-    second = [_gram(levels, span, m, torch.float64, device, t) for span, t in zip(spans, transforms, strict=True)]
+    with torch.autocast(device.type, enabled=False):  # which would multiply in less than float32
+        if dtype != torch.float64:
+            grams, eps = zip(*(_one_pass(levels, span, m, device) for span in spans), strict=True)
+            found = _summed(_root(torch.cat(grams).cpu(), torch.cat(eps)[:, None]))
+            return found.view(len(spans), -1, m, m)
+        first = torch.cat([_gram(levels, span, m, torch.float64, device) for span in spans])
+        q, roots, scale = _decompose(first.cpu())
+        floor = (m * _DOUBLE) ** 0.5 * roots.amax(-1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
+        roots = roots.maximum(floor)
+        transforms = (q / scale[:, :, None] / roots[:, None, :]).to(device).view(len(spans), -1, m, m)
+        second = [_gram(levels, span, m, torch.float64, device, t) for span, t in zip(spans, transforms, strict=True)]
     found = _summed(_root(torch.cat(second).cpu()) @ (roots[:, :, None] * q.mT * scale[:, None, :]))
     return found.view(len(spans), -1, m, m)
 
@@ -137,27 +138,32 @@ def _gram(
     limit = max(1, (_CHUNK if device.type == "cpu" else 8 * _CHUNK) // (replicates * m * stride))
     pieces = min(limit, -(-(stop - start) // stride))
 
-    steps = torch.zeros(m, replicates, pieces * stride, dtype=dtype, device=device)
-    changes = torch.zeros(replicates, pieces, rows, block, dtype=dtype, device=device)
+    width = pieces * stride
+    steps = torch.empty(m, replicates, width, dtype=dtype, device=device)
+    changes = torch.empty(replicates, pieces, rows, block, dtype=dtype, device=device)
+    if stack * m < rows:
+        changes[:, :, stack * m :] = 0
+    blocks = changes.flatten(0, 1)
     total = torch.zeros(replicates, rows, rows, dtype=torch.float64, device=device)
-    with torch.autocast(device.type, enabled=False):  # which would multiply in less than float32
-        for begin in range(start, stop, pieces * stride):
-            end = min(begin + pieces * stride, stop)
-            first, values = levels(begin, end, dtype)
-            steps[0, :, : end - begin] = first
-            torch.sub(values[1:], values[:-1], out=steps[1:, :, : end - begin])
-            steps[:, :, end - begin :] = 0
-            _write_changes(steps, changes[:, :, : stack * m].view(replicates, pieces, stack, m, block), transforms)
-            if single and begin == start:
-                dishonest = _disagree(changes[:, :_TRIED])
-                if dishonest.all():
-                    return torch.full((replicates, m, m), torch.nan, dtype=torch.float64, device=device)
-                total[dishonest] = torch.nan
-            blocks = changes.flatten(0, 1)
-            for left in range(0, rows, 16):  # panels of 16 columns; eigh() reads the lower triangle only
-                products = torch.bmm(blocks[:, left:], blocks[:, left : left + 16].mT)
-                products = products.view(replicates, pieces, *products.shape[1:])
-                total[:, left:, left : left + 16] += products.sum(1, dtype=torch.float64)
+    for begin in range(start, stop, width):
+        size = min(width, stop - begin)
+        first, values = levels(begin, begin + size, dtype)
+        steps[0, :, :size] = first
+        torch.sub(values[1:], values[:-1], out=steps[1:, :, :size])
+        if size < width:
+            steps[:, :, size:] = 0
+        _write_changes(steps, changes[:, :, : stack * m].view(replicates, pieces, stack, m, block), transforms)
+        if single and begin == start:
+            dishonest = _disagree(changes[:, :_TRIED])
+            if dishonest.all():
+                return torch.full((replicates, m, m), torch.nan, dtype=torch.float64, device=device)
+            total[dishonest] = torch.nan
+        for left in range(0, rows, 16):  # panels of 16 columns; eigh() reads the lower triangle only
+            products = torch.bmm(blocks[:, left:], blocks[:, left : left + 16].mT)
+            products = products.view(replicates, pieces, *products.shape[1:])
+            total[:, left:, left : left + 16] += products.sum(1, dtype=torch.float64)
+    if stack == 1:
+        return total[:, :m, :m]
     return torch.stack([total[:, k : k + m, k : k + m] for k in range(0, stack * m, m)]).sum(0)
 
 
