@@ -29,6 +29,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from accel._linalg import split_finite, where_finite
+
 Levels = Callable[[int, int, torch.dtype], tuple[Tensor, Tensor]]
 """(start, stop, dtype) -> the first snapshot of these weights, (K, k) for K replicates, and (m, K, k) numbers whose
 differences are the steps."""
@@ -63,7 +65,7 @@ def factors(
             found = _summed(_root(torch.cat(grams).cpu(), torch.cat(eps)[:, None]))
             return found.view(len(spans), -1, m, m)
         first = torch.cat([_gram(levels, span, m, torch.float64, device) for span in spans])
-        q, roots, scale = _decompose(first.cpu())
+        q, roots, scale = _decompose(split_finite(first.cpu())[0])
         floor = (m * _DOUBLE) ** 0.5 * roots.amax(-1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
         roots = roots.maximum(floor)
         transforms = (q / scale[:, :, None] / roots[:, None, :]).to(device).view(len(spans), -1, m, m)
@@ -79,20 +81,18 @@ def factors_of_steps(steps: Tensor) -> Tensor:
 
 
 def _decompose(grams: Tensor, eps: Tensor | float = _DOUBLE) -> tuple[Tensor, Tensor, Tensor]:
-    """Q, sqrt(Λ), S of G = S (Q Λ Qᵀ) S; rounding-level eigenvalues, below m eps, and a non-finite G count as zero."""
-    finite = grams.isfinite().all(-1).all(-1)
-    grams = torch.where(finite[:, None, None], grams, 0.0)  # one NaN would raise for the whole batch
+    """Q, sqrt(Λ), S of finite G = S (Q Λ Qᵀ) S; rounding-level eigenvalues, below m eps, count as zero."""
     scale = grams.diagonal(dim1=-2, dim2=-1).sqrt()
-    scale = torch.where(scale > 0, scale, 1.0)
+    scale = scale.masked_fill_(scale == 0, 1.0)
     eigenvalues, q = torch.linalg.eigh(grams / (scale[:, :, None] * scale[:, None, :]))
-    return q, torch.where(eigenvalues > grams.shape[-1] * eps, eigenvalues, 0.0).sqrt(), scale
+    return q, eigenvalues.masked_fill_(eigenvalues <= grams.shape[-1] * eps, 0.0).sqrt_(), scale
 
 
 def _root(grams: Tensor, eps: Tensor | float = _DOUBLE) -> Tensor:
     """Matrices with these Gram matrices; NaN where those are not finite."""
+    grams, finite = split_finite(grams)
     q, roots, scale = _decompose(grams, eps)
-    finite = grams.isfinite().all(-1).all(-1)
-    return torch.where(finite[:, None, None], roots[:, :, None] * q.mT * scale[:, None, :], torch.nan)
+    return where_finite(finite, roots[:, :, None] * q.mT * scale[:, None, :], torch.nan)
 
 
 def _summed(changes: Tensor) -> Tensor:

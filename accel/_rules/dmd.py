@@ -22,9 +22,9 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from accel._linalg import eig, eigvals, svd
+from accel._linalg import eig, eigvals, split_finite, svd, where_finite
 from accel._rules._rule import Combination
 
 Form = Literal["state", "displacement"]
@@ -115,17 +115,18 @@ class DMD:
         for rule in set(rules):
             rule.check_window(m)
         own = rules[0]
-        usable = window.isfinite().all(-1).all(-1)
-        window = torch.where(usable[:, None, None], window, 0.0)  # one NaN would raise for the whole batch
+        window, finite = split_finite(window)
         lagged, led, newest = window[:, :, :-1], window[:, :, 1:], window[:, :, -1:]
 
         u, sigma, vh = svd(lagged)
         rounding = m * torch.finfo(window.dtype).eps
         floor = torch.tensor([max(rule.tolerance or 0.0, rounding) for rule in rules], dtype=window.dtype)
-        most = torch.tensor([m if rule.rank is None else rule.rank for rule in rules])
         keep = sigma > floor[:, None] * sigma[:, :1]
-        keep &= torch.arange(sigma.shape[1]) < most[:, None]
-        lift = vh.mT * torch.where(keep, 1 / sigma, 0.0)[:, None, :]
+        if any(rule.rank is not None for rule in rules):
+            largest = torch.tensor([m if rule.rank is None else rule.rank for rule in rules])
+            keep &= torch.arange(sigma.shape[1]) < largest[:, None]
+        rank = keep.sum(-1)
+        lift = vh.mT * (1 / sigma).masked_fill_(~keep, 0.0)[:, None, :]
         u = u * keep[:, None, :]
         operator = u.mT @ led @ lift
 
@@ -134,28 +135,25 @@ class DMD:
             start = torch.linalg.pinv(basis) @ newest
         else:
             start = basis.mT @ newest
-        advanced, magnitudes = own._advance(operator, start, torch.tensor(s))
+        advanced, magnitudes = own._advance(operator, start, torch.tensor(s), rank)
 
         terms = (lift @ advanced)[:, :, 0]
-        padding = torch.zeros_like(terms[:, :1])
-        if own.modes == "projected":
-            coefficients = torch.cat([terms, padding], dim=1)
-        else:
-            coefficients = torch.cat([padding, terms], dim=1)
+        coefficients = nn.functional.pad(terms, (0, 1) if own.modes == "projected" else (1, 0))
         if own.form == "displacement":
             coefficients[:, -1] += 1
         return Combination(
-            torch.where(usable[:, None], coefficients, math.nan),
-            torch.where(usable, keep.sum(-1), 0),
-            torch.where(usable, magnitudes.amax(-1), math.nan),
+            where_finite(finite, coefficients, math.nan),
+            rank,  # 0 where all was set to zero
+            where_finite(finite, magnitudes.amax(-1), math.nan),
         )
 
-    def _advance(self, operator: Tensor, start: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+    def _advance(self, operator: Tensor, start: Tensor, s: Tensor, rank: Tensor) -> tuple[Tensor, Tensor]:
         """φ(A) start with φ(λ) = λˢ or λˢ - 1, and the magnitudes of A's eigenvalues."""
         if self.growth == "keep" and self.amplitudes == "least_squares":
             # Real powers need no eigenvectors: weights on a straight line make A a Jordan block, which has too few.
             ahead = _power(operator, s) @ start
-            return (ahead if self.form == "state" else ahead - start), eigvals(operator).abs()
+            most = max(1, int(rank.amax())) if len(rank) else 1  # of the batch; what lies beyond is zero
+            return (ahead if self.form == "state" else ahead - start), eigvals(operator[:, :most, :most]).abs()
         eigenvalues, vectors = eig(operator)
         magnitudes = eigenvalues.abs()
         growing = magnitudes > 1 + _GROWTH_MARGIN
