@@ -17,7 +17,7 @@ from accel._policy import Accept, Closure, Moments, Outcome, refuse
 from accel._propose import extrapolate
 from accel._reports import Jump, Proposal
 from accel._rules import Rule
-from accel._shapes import add_noise
+from accel._shapes import noisy
 from accel._windows import Windows
 
 _STATE_FORMAT = 2
@@ -238,7 +238,7 @@ class Accelerator:
         self._require_full("propose")
         if s is None:
             s = self.horizons()[0]
-        return extrapolate(self._windows, self.options.rule, s, self.options.relaxation)
+        return extrapolate(self._windows, [self.options.rule], [s], [self.options.relaxation])[0]
 
     @property
     def calls(self) -> int:
@@ -257,7 +257,7 @@ class Accelerator:
         self._require_full("predict")
         predictions = [torch.empty_like(newest) for newest in self._windows.newest()]
         self._write([[prediction] for prediction in predictions], proposal)
-        return torch.cat([prediction.to(predictions[0].device) for prediction in predictions])
+        return torch.cat([prediction[0].to(predictions[0].device) for prediction in predictions])
 
     def apply(self, proposal: Proposal) -> bool:
         """Write the proposed weights into the model, in place, finite or not; `restore` takes them back.
@@ -293,7 +293,7 @@ class Accelerator:
             "jumps": self._jumps,
             "first_loss": self._first_loss,
             "outcome": self._outcome.value,
-            "snapshots": [rows.clone() for rows in self._windows.snapshots] if self._windows.filled else [],
+            "snapshots": [rows[:, 0].clone() for rows in self._windows.snapshots] if self._windows.filled else [],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -317,7 +317,7 @@ class Accelerator:
         self._jumped = False
         self._windows.clear()
         if state["snapshots"]:
-            self._windows.load(state["snapshots"])
+            self._windows.load([rows[:, None] for rows in state["snapshots"]])
 
     def _new_windows(self) -> Windows:
         options = self.options
@@ -336,15 +336,8 @@ class Accelerator:
             )
 
     def _write(self, targets: Sequence[Sequence[Tensor]], proposal: Proposal) -> bool:
-        if not self.options.noise:
-            return self._windows.combine(proposal.coefficients, targets, None)
-        # of the jump alone, so that applying a proposal again, after others, gives the same weights
-        generator = torch.Generator().manual_seed((self.options.seed * 1_000_003 + self._jumps) % 2**63)
-        return self._windows.combine(
-            proposal.coefficients,
-            targets,
-            lambda newest, predicted: add_noise(newest, predicted, self.options.noise, generator),
-        )
+        reshape = noisy(self.options.noise, self.options.seed, self._jumps) if self.options.noise else None
+        return bool(self._windows.combine(proposal.coefficients, targets, [reshape]))
 
     def _described(self) -> dict[str, Any]:
         families = self._layout.families

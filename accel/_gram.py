@@ -29,8 +29,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from accel._linalg import split_finite, where_finite
+
 Levels = Callable[[int, int, torch.dtype], tuple[Tensor, Tensor]]
-"""(start, stop, dtype) -> the first snapshot of these weights, (k,), and (m, k) numbers whose differences are steps."""
+"""(start, stop, dtype) -> the first snapshot of these weights, (K, k) for K replicates, and (m, K, k) numbers whose
+differences are the steps."""
 
 _LARGE = 1 << 17  # weights; below, float64 products cost less than a millisecond
 _CHUNK = 1 << 19  # numbers in a chunk
@@ -54,18 +57,21 @@ def factors(
     """R of the weights in each span (start, stop), which hold that dtype.
 
     Returns:
-        (spans, m, m) float64 on the CPU; NaN where snapshots are not finite.
+        (spans, K, m, m) float64 on the CPU; NaN where a replicate's snapshots are not finite.
     """
-    if dtype != torch.float64:
-        grams, eps = zip(*(_one_pass(levels, span, m, device) for span in spans), strict=True)
-        return _summed(_root(torch.stack(grams).cpu(), torch.tensor(eps, dtype=torch.float64)[:, None]))
-    first = torch.stack([_gram(levels, span, m, torch.float64, device) for span in spans])
-    q, roots, scale = _decompose(first.cpu())
-    floor = (m * _DOUBLE) ** 0.5 * roots.amax(-1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
-    roots = roots.maximum(floor)
-    transforms = (q / scale[:, :, None] / roots[:, None, :]).to(device)
-    second = [_gram(levels, span, m, torch.float64, device, t) for span, t in zip(spans, transforms, strict=True)]
-    return _summed(_root(torch.stack(second).cpu()) @ (roots[:, :, None] * q.mT * scale[:, None, :]))
+    with torch.autocast(device.type, enabled=False):  # which would multiply in less than float32
+        if dtype != torch.float64:
+            grams, eps = zip(*(_one_pass(levels, span, m, device) for span in spans), strict=True)
+            found = _summed(_root(torch.cat(grams).cpu(), torch.cat(eps)[:, None]))
+            return found.view(len(spans), -1, m, m)
+        first = torch.cat([_gram(levels, span, m, torch.float64, device) for span in spans])
+        q, roots, scale = _decompose(split_finite(first.cpu())[0])
+        floor = (m * _DOUBLE) ** 0.5 * roots.amax(-1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
+        roots = roots.maximum(floor)
+        transforms = (q / scale[:, :, None] / roots[:, None, :]).to(device).view(len(spans), -1, m, m)
+        second = [_gram(levels, span, m, torch.float64, device, t) for span, t in zip(spans, transforms, strict=True)]
+    found = _summed(_root(torch.cat(second).cpu()) @ (roots[:, :, None] * q.mT * scale[:, None, :]))
+    return found.view(len(spans), -1, m, m)
 
 
 def factors_of_steps(steps: Tensor) -> Tensor:
@@ -75,20 +81,18 @@ def factors_of_steps(steps: Tensor) -> Tensor:
 
 
 def _decompose(grams: Tensor, eps: Tensor | float = _DOUBLE) -> tuple[Tensor, Tensor, Tensor]:
-    """Q, sqrt(Λ), S of G = S (Q Λ Qᵀ) S; rounding-level eigenvalues, below m eps, and a non-finite G count as zero."""
-    finite = grams.isfinite().all(-1).all(-1)
-    grams = torch.where(finite[:, None, None], grams, 0.0)  # one NaN would raise for the whole batch
+    """Q, sqrt(Λ), S of finite G = S (Q Λ Qᵀ) S; rounding-level eigenvalues, below m eps, count as zero."""
     scale = grams.diagonal(dim1=-2, dim2=-1).sqrt()
-    scale = torch.where(scale > 0, scale, 1.0)
+    scale = scale.masked_fill_(scale == 0, 1.0)
     eigenvalues, q = torch.linalg.eigh(grams / (scale[:, :, None] * scale[:, None, :]))
-    return q, torch.where(eigenvalues > grams.shape[-1] * eps, eigenvalues, 0.0).sqrt(), scale
+    return q, eigenvalues.masked_fill_(eigenvalues <= grams.shape[-1] * eps, 0.0).sqrt_(), scale
 
 
 def _root(grams: Tensor, eps: Tensor | float = _DOUBLE) -> Tensor:
     """Matrices with these Gram matrices; NaN where those are not finite."""
+    grams, finite = split_finite(grams)
     q, roots, scale = _decompose(grams, eps)
-    finite = grams.isfinite().all(-1).all(-1)
-    return torch.where(finite[:, None, None], roots[:, :, None] * q.mT * scale[:, None, :], torch.nan)
+    return where_finite(finite, roots[:, :, None] * q.mT * scale[:, None, :], torch.nan)
 
 
 def _summed(changes: Tensor) -> Tensor:
@@ -97,15 +101,18 @@ def _summed(changes: Tensor) -> Tensor:
     return torch.cumsum(steps, dim=-1)
 
 
-def _one_pass(levels: Levels, span: tuple[int, int], m: int, device: torch.device) -> tuple[Tensor, float]:
-    """Lower triangle of EᵀE, (m, m) float64 on the device, and the rounding error of its entries."""
+def _one_pass(levels: Levels, span: tuple[int, int], m: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Lower triangles of EᵀE, (K, m, m) float64 on the device, and the rounding error of their entries, (K,)."""
     size = span[1] - span[0]
-    if size >= _LARGE:
-        gram = _gram(levels, span, m, torch.float32, device)
-        mean_squares = gram.diagonal() / size
-        if ((mean_squares > _SAFE[0]) & (mean_squares < _SAFE[1])).all():  # not so where products are not honest
-            return gram, _FLOAT32_PRODUCTS
-    return _gram(levels, span, m, torch.float64, device), _DOUBLE
+    if size < _LARGE:
+        gram = _gram(levels, span, m, torch.float64, device)
+        return gram, torch.full((len(gram),), _DOUBLE, dtype=torch.float64)
+    gram = _gram(levels, span, m, torch.float32, device)
+    mean_squares = gram.diagonal(dim1=-2, dim2=-1) / size
+    honest = ((mean_squares > _SAFE[0]) & (mean_squares < _SAFE[1])).all(-1)  # not so where the products were not
+    if not honest.all():
+        gram = torch.where(honest[:, None, None], gram, _gram(levels, span, m, torch.float64, device))
+    return gram, torch.where(honest.cpu(), _FLOAT32_PRODUCTS, _DOUBLE).double()
 
 
 def _gram(
@@ -114,9 +121,9 @@ def _gram(
     m: int,
     dtype: torch.dtype,
     device: torch.device,
-    transform: Tensor | None = None,
+    transforms: Tensor | None = None,
 ) -> Tensor:
-    """Lower triangle of (E T)ᵀ (E T), (m, m) float64 on the device; NaN where products are not in the dtype asked for.
+    """Lower triangles of (E T)ᵀ (E T), (K, m, m) float64 on the device; NaN where products are not of that dtype.
 
     The weights are read in chunks that stay in a processor's cache, each cut into blocks whose products are one batched
     call. Products with 16 columns are the fastest there are: float32 blocks of fewer rows are stacked, or padded.
@@ -127,44 +134,57 @@ def _gram(
     rows = max(16, m) if single else m
     start, stop = span
     stride = block * stack
-    limit = max(1, (_CHUNK if device.type == "cpu" else 8 * _CHUNK) // (m * stride))
+    replicates = len(levels(start, start, dtype)[0])
+    limit = max(1, (_CHUNK if device.type == "cpu" else 8 * _CHUNK) // (replicates * m * stride))
     pieces = min(limit, -(-(stop - start) // stride))
 
-    steps = torch.zeros(m, pieces * stride, dtype=dtype, device=device)
-    changes = torch.zeros(pieces, rows, block, dtype=dtype, device=device)
-    total = torch.zeros(rows, rows, dtype=torch.float64, device=device)
-    with torch.autocast(device.type, enabled=False):  # which would multiply in less than float32
-        for begin in range(start, stop, pieces * stride):
-            end = min(begin + pieces * stride, stop)
-            first, values = levels(begin, end, dtype)
-            steps[0, : end - begin] = first
-            torch.sub(values[1:], values[:-1], out=steps[1:, : end - begin])
-            steps[:, end - begin :] = 0
-            _write_changes(steps, changes[:, : stack * m].view(pieces, stack, m, block), transform)
-            if single and begin == start and _disagree(changes[:_TRIED]):
-                return torch.full((m, m), torch.nan, dtype=torch.float64, device=device)
-            for left in range(0, rows, 16):  # panels of 16 columns; eigh() reads the lower triangle only
-                products = torch.bmm(changes[:, left:], changes[:, left : left + 16].mT)
-                total[left:, left : left + 16] += products.sum(0, dtype=torch.float64)
-    return torch.stack([total[k : k + m, k : k + m] for k in range(0, stack * m, m)]).sum(0)
+    width = pieces * stride
+    steps = torch.empty(m, replicates, width, dtype=dtype, device=device)
+    changes = torch.empty(replicates, pieces, rows, block, dtype=dtype, device=device)
+    if stack * m < rows:
+        changes[:, :, stack * m :] = 0
+    blocks = changes.flatten(0, 1)
+    total = torch.zeros(replicates, rows, rows, dtype=torch.float64, device=device)
+    for begin in range(start, stop, width):
+        size = min(width, stop - begin)
+        first, values = levels(begin, begin + size, dtype)
+        steps[0, :, :size] = first
+        torch.sub(values[1:], values[:-1], out=steps[1:, :, :size])
+        if size < width:
+            steps[:, :, size:] = 0
+        _write_changes(steps, changes[:, :, : stack * m].view(replicates, pieces, stack, m, block), transforms)
+        if single and begin == start:
+            dishonest = _disagree(changes[:, :_TRIED])
+            if dishonest.all():
+                return torch.full((replicates, m, m), torch.nan, dtype=torch.float64, device=device)
+            total[dishonest] = torch.nan
+        for left in range(0, rows, 16):  # panels of 16 columns; eigh() reads the lower triangle only
+            products = torch.bmm(blocks[:, left:], blocks[:, left : left + 16].mT)
+            products = products.view(replicates, pieces, *products.shape[1:])
+            total[:, left:, left : left + 16] += products.sum(1, dtype=torch.float64)
+    if stack == 1:
+        return total[:, :m, :m]
+    return torch.stack([total[:, k : k + m, k : k + m] for k in range(0, stack * m, m)]).sum(0)
 
 
-def _write_changes(steps: Tensor, changes: Tensor, transform: Tensor | None) -> None:
-    """E, or E T, from (m, weights) steps into (pieces, stack, m, block)."""
-    pieces, stack, m, block = changes.shape
-    target = changes.permute(2, 0, 1, 3)
-    if transform is not None:
-        transformed = transform.mT @ torch.cat([steps[:2], steps[2:] - steps[1:-1]])
-        target.copy_(transformed.view(m, pieces, stack, block))
+def _write_changes(steps: Tensor, changes: Tensor, transforms: Tensor | None) -> None:
+    """E, or E T, from (m, K, weights) steps into (K, pieces, stack, m, block)."""
+    replicates, pieces, stack, m, block = changes.shape
+    target = changes.permute(3, 0, 1, 2, 4)
+    if transforms is not None:
+        whole = torch.cat([steps[:2], steps[2:] - steps[1:-1]]).transpose(0, 1)
+        transformed = (transforms.mT @ whole).transpose(0, 1)
+        target.copy_(transformed.reshape(m, replicates, pieces, stack, block))
         return
-    source = steps.view(m, pieces, stack, block)
+    source = steps.view(m, replicates, pieces, stack, block)
     target[:2].copy_(source[:2])
     torch.sub(source[2:], source[1:-1], out=target[2:])
 
 
-def _disagree(changes: Tensor) -> bool:
-    """Whether products are not those of float32: of a lower precision that was asked for, or out of range."""
-    products, exact = torch.bmm(changes, changes.mT), changes.double() @ changes.double().mT
+def _disagree(changes: Tensor) -> Tensor:
+    """Whether products are not those of float32, (K,): of a lower precision that was asked for, or out of range."""
+    blocks = changes.flatten(0, 1)
+    products, exact = torch.bmm(blocks, blocks.mT), blocks.double() @ blocks.double().mT
     lengths = exact.diagonal(dim1=-2, dim2=-1).sqrt()
     error = (products - exact).abs() - _DISAGREEMENT * lengths[:, :, None] * lengths[:, None, :]
-    return not bool((error <= 0).all())
+    return ~(error <= 0).view(len(changes), -1).all(1)

@@ -52,6 +52,7 @@ def take_jump(
     ratio = None if before is None or after is None else relative_error(before, after)
     if closure is not None and outcome is Outcome.NOT_FINITE:
         ratio = math.inf
+    best.groups.settle()
     return Jump(accelerator.calls, best.s, best.groups, before, after, ratio, outcome, evaluations)
 
 

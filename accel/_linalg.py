@@ -1,7 +1,25 @@
-"""Batched decompositions, with the closed forms of single weights: LAPACK called a million times is no batch."""
+"""Batched decompositions, with the closed forms of single weights: LAPACK called a million times is no batch.
+
+One NaN would raise for a whole batch: `split_finite` first.
+"""
 
 import torch
 from torch import Tensor
+
+
+def split_finite(matrices: Tensor) -> tuple[Tensor, Tensor | None]:
+    """(B, k, j) matrices with zeros in place of those that are not finite; which of them are, (B,), or None for all."""
+    finite = matrices.isfinite().flatten(1).all(1)
+    if finite.all():
+        return matrices, None
+    return torch.where(finite[:, None, None], matrices, 0.0), finite
+
+
+def where_finite(finite: Tensor | None, values: Tensor, otherwise: float) -> Tensor:
+    """Values, (B, …), with a number in place of those of matrices that were not finite."""
+    if finite is None:
+        return values
+    return torch.where(finite.view(-1, *[1] * (values.dim() - 1)), values, otherwise)
 
 
 def svd(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:

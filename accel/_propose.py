@@ -1,45 +1,85 @@
-"""From full windows to a proposal: the rule, batch by batch of groups, and what each group reports."""
+"""From full windows to proposals: the rules, batch by batch of groups, and what each group reports."""
+
+from collections.abc import Sequence
+from functools import partial
 
 import torch
+from torch import Tensor
 
 from accel._diagnostics import diagnose, show_no_direction
 from accel._reports import GroupReports, Proposal
-from accel._rules import Rule
+from accel._rules import Combination, Rule, combine
 from accel._shapes import relax
-from accel._windows import Windows
+from accel._windows import Batch, Windows
 
 
-def extrapolate(windows: Windows, rule: Rule, s: int, relaxation: float) -> Proposal:
-    """Extrapolate every group's full window by s; groups that show no direction stay at their newest snapshot.
+def extrapolate(
+    windows: Windows, rules: Sequence[Rule], s: Sequence[int], relaxation: Sequence[float]
+) -> list[Proposal]:
+    """Extrapolate every group's full window; groups that show no direction stay at their newest snapshot.
+
+    Args:
+        windows: Of K replicates.
+        rules: One per replicate.
+        s: Steps to leap, one per replicate.
+        relaxation: α, one per replicate.
 
     Raises:
-        ValueError: The rule returns another number of coefficients than there are snapshots.
+        ValueError: A rule returns another number of coefficients than there are snapshots.
     """
-    count = windows.layout.groups
-    coefficients = torch.empty(count, windows.m, dtype=torch.float64)
-    columns: dict[str, torch.Tensor] = {}
+    own = windows.layout.groups
+    coefficients = torch.empty(windows.groups, windows.m, dtype=torch.float64)
+    columns: dict[str, Tensor] = {}
+    found: list[tuple[Batch, Combination, Tensor]] = []
     for batch in windows.batches():
-        factors = batch.factors
-        combination = rule(factors, s)
-        shape = (len(factors), windows.m)
-        if combination.coefficients.shape != shape:
-            raise ValueError(
-                f"a rule must return coefficients of shape {shape}, one per snapshot of each group, "
-                f"got {tuple(combination.coefficients.shape)} from {rule!r}"
-            )
+        replicate = (batch.groups // own).tolist()
+        combination = combine([rules[k] for k in replicate], batch.factors, [s[k] for k in replicate])
         # a layer's factor has m rows however few its weights, so single weights are told by their size
-        deficient = torch.logical_and(show_no_direction(factors), batch.several | (factors.shape[1] == 1))
+        deficient = torch.logical_and(show_no_direction(batch.factors), batch.several | (batch.factors.shape[1] == 1))
         newest = torch.zeros_like(combination.coefficients)
         newest[:, -1] = 1
-        found = torch.where(deficient[:, None], newest, relax(combination.coefficients, relaxation))
-        diagnosis = diagnose(factors, found, combination.rank, batch.eps, batch.gram_eps, batch.move_eps)
+        alpha = torch.tensor([relaxation[k] for k in replicate], dtype=torch.float64)
+        taken = torch.where(deficient[:, None], newest, relax(combination.coefficients, alpha))
+        coefficients[batch.groups] = taken
         values = {
             "rank": combination.rank,
             "spectral_radius": combination.spectral_radius,
             "deficient": deficient,
-            **diagnosis._asdict(),
         }
-        coefficients[batch.groups] = found
-        for name, value in values.items():
-            columns.setdefault(name, torch.empty(count, dtype=value.dtype))[batch.groups] = value
-    return Proposal(s, GroupReports(windows.layout.families, columns), coefficients)
+        _put(columns, windows.groups, batch.groups, values)
+        found.append((batch, combination, taken))
+    parts = [slice(k * own, (k + 1) * own) for k in range(windows.replicates)]
+    return [
+        Proposal(
+            s[k],
+            GroupReports(
+                windows.layout.families,
+                {name: column[part] for name, column in columns.items()},
+                partial(_diagnosed, found, k, own),
+            ),
+            coefficients[part],
+        )
+        for k, part in enumerate(parts)
+    ]
+
+
+def _diagnosed(found: Sequence[tuple[Batch, Combination, Tensor]], replicate: int, own: int) -> dict[str, Tensor]:
+    """The columns that only who asks for them pays for, of one replicate."""
+    columns: dict[str, Tensor] = {}
+    for batch, combination, taken in found:
+        mine = batch.groups // own == replicate
+        diagnosis = diagnose(
+            batch.factors[mine],
+            taken[mine],
+            combination.rank[mine],
+            batch.eps[mine],
+            batch.gram_eps[mine],
+            batch.move_eps[mine],
+        )
+        _put(columns, own, batch.groups[mine] - replicate * own, diagnosis._asdict())
+    return columns
+
+
+def _put(columns: dict[str, Tensor], count: int, groups: Tensor, values: dict[str, Tensor]) -> None:
+    for name, value in values.items():
+        columns.setdefault(name, torch.empty(count, dtype=value.dtype))[groups] = value

@@ -1,6 +1,6 @@
 """What a jump tells about itself."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, overload
@@ -47,11 +47,43 @@ class GroupReports(Sequence[GroupReport]):
     """The reports of all groups, made one by one when looked at: a large model has many nodes.
 
     ``columns[field]`` holds one number per group: ``rank``, ``spectral_radius``, … as in `GroupReport`.
+
+    Args:
+        families: The groups.
+        columns: What was needed to propose.
+        diagnose: The other columns, made when one is first looked at.
     """
 
-    def __init__(self, families: tuple[Family, ...], columns: Mapping[str, Tensor]) -> None:
-        self.columns = columns
+    def __init__(
+        self,
+        families: tuple[Family, ...],
+        columns: Mapping[str, Tensor],
+        diagnose: Callable[[], Mapping[str, Tensor]] = dict,
+    ) -> None:
+        self._proposed = columns
         self._families = families
+        self._diagnose: Callable[[], Mapping[str, Tensor]] | None = diagnose
+
+    @property
+    def proposed(self) -> Mapping[str, Tensor]:
+        """The columns that proposing needed, which cost nothing more: ``rank``, ``spectral_radius``, ``deficient``."""
+        return self._proposed
+
+    @cached_property
+    def columns(self) -> Mapping[str, Tensor]:
+        """All columns."""
+        assert self._diagnose is not None
+        columns = {**self._proposed, **self._diagnose()}
+        self._diagnose = None  # which holds windows
+        return columns
+
+    def settle(self) -> None:
+        """Make all columns now: a report that is kept must not keep the window."""
+        _ = self.columns
+
+    def largest(self, column: str) -> list[float]:
+        """Of a proposed column the largest number of each layer's or parameter's groups."""
+        return [float(self._proposed[column][f.first : f.first + f.count].max()) for f in self._families]
 
     def __len__(self) -> int:
         """Number of groups."""
@@ -137,7 +169,7 @@ class Proposal:
     @property
     def deficient(self) -> bool:
         """Whether no group shows a direction to follow."""
-        return bool(self.groups.columns["deficient"].all())
+        return bool(self.groups.proposed["deficient"].all())
 
 
 @dataclass(frozen=True)

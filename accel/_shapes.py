@@ -3,17 +3,23 @@
 Both suggested by Tano, Portwood & Ragusa 2020, section 4, without a formula; the formulas are ours.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 
-def relax(coefficients: Tensor, relaxation: float) -> Tensor:
-    """Coefficients of w_m + α (ŵ - w_m), given those of ŵ, (groups, m): no pass over the weights is needed."""
-    if relaxation == 1:
-        return coefficients
-    relaxed = relaxation * coefficients
+def relax(coefficients: Tensor, relaxation: Tensor) -> Tensor:
+    """Coefficients of w_m + α (ŵ - w_m), given those of ŵ, (groups, m), and α, (groups,): no pass over the weights."""
+    relaxed = relaxation[:, None] * coefficients
     relaxed[:, -1] += 1 - relaxation
     return relaxed
+
+
+def noisy(noise: float, seed: int, jump: int) -> Callable[[Tensor, Tensor], Tensor]:
+    """`add_noise` as of one jump alone, so that applying a proposal again, after others, gives the same weights."""
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + jump) % 2**63)
+    return lambda newest, predicted: add_noise(newest, predicted, noise, generator)
 
 
 def add_noise(newest: Tensor, predicted: Tensor, noise: float, generator: torch.Generator) -> Tensor:

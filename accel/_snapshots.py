@@ -19,6 +19,8 @@ _CHUNK = 1 << 19  # float64 numbers combined at a time, few enough to stay in a 
 class Window:
     """Up to m snapshots of the given tensors, which have one dtype and one device, flattened.
 
+    Several replicates of a network are tensors with a leading axis of K; n is the number of weights of one.
+
     Snapshots are allocated when the first one is taken, so that a model may still move between devices before.
 
     Args:
@@ -27,6 +29,7 @@ class Window:
         dtype: Of the differences from the first snapshot that the second to the last but one are kept as, if narrower
             than the tensors' own; None keeps every snapshot as it is. Snapshots are then rounded, up to the newest.
         device: Where snapshots are kept; None for the tensors' own. Jumps are computed there.
+        replicates: K; None for tensors of one network, which lack the leading axis.
     """
 
     def __init__(
@@ -35,9 +38,11 @@ class Window:
         m: int,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
+        replicates: int | None = None,
     ) -> None:
         self.m = m
         self.filled = 0
+        self.replicates = 1 if replicates is None else replicates
         self._tensors = tuple(tensors)
         self._shapes = tuple(tensor.shape for tensor in self._tensors)
         self._snapshot_dtype = dtype
@@ -59,12 +64,12 @@ class Window:
 
     @property
     def snapshots(self) -> Tensor:
-        """(filled, n) snapshots, oldest first: a view, or, of differences, a new float64 tensor that loses nothing."""
-        return self.values(0, sum(shape.numel() for shape in self._shapes))
+        """(filled, K, n) snapshots, oldest first: a view, or, of differences, a new float64 tensor; loses nothing."""
+        return self.values(0, self._size)
 
     @property
     def newest(self) -> Tensor:
-        """(n,) view of a full window's last snapshot, bit for bit as recorded."""
+        """(K, n) view of a full window's last snapshot, bit for bit as recorded."""
         return self._store().newest
 
     @property
@@ -73,7 +78,7 @@ class Window:
         return self._store().move_eps
 
     def values(self, start: int, stop: int) -> Tensor:
-        """(filled, stop - start): these weights in all snapshots, oldest first."""
+        """(filled, K, stop - start): these weights in all snapshots, oldest first."""
         return self._store().values(self.filled, start, stop)
 
     def append(self) -> None:
@@ -82,7 +87,7 @@ class Window:
         signature = [(tensor.data_ptr(), tensor.shape, tensor.dtype, tensor.stride()) for tensor in self._tensors]
         if signature != self._signature or self._rows is None:
             self._check_unchanged()
-            self._flats = [tensor.detach().reshape(-1) for tensor in self._tensors]
+            self._flats = [tensor.detach().reshape(self.replicates, -1) for tensor in self._tensors]
             views = all(tensor.is_contiguous() for tensor in self._tensors)  # reshape() copied the others
             self._signature = signature if views else None
         with torch.no_grad():
@@ -90,7 +95,7 @@ class Window:
         self.filled += 1
 
     def load(self, snapshots: Tensor) -> None:
-        """Replace the content by these (k, n) snapshots, k <= m."""
+        """Replace the content by these (k, K, n) snapshots, k <= m."""
         self.filled = 0
         for row in snapshots:
             self._store().put(self.filled, [row])
@@ -100,37 +105,48 @@ class Window:
         """Forget the snapshots; their memory is kept."""
         self.filled = 0
 
+    def keep(self, tensors: Sequence[Tensor], replicates: Tensor) -> None:
+        """Go on with these replicates only, whose weights now lie in these tensors."""
+        self._tensors, self._shapes = tuple(tensors), tuple(tensor.shape for tensor in tensors)
+        self._signature = None
+        self.replicates = len(replicates)
+        if self._rows is not None:
+            self._rows.keep(replicates.to(self._rows.newest.device))
+
     def factors(self, groups: Sequence[Group]) -> Tensor:
-        """R of every group of a full window: (groups, m, m) float64 on the CPU; NaN where it is not finite."""
+        """R of every group of a full window: (groups, K, m, m) float64 on the CPU; NaN where it is not finite."""
         store = self._store()
         spans = [(group.start, group.stop) for group in groups]
         return _gram.factors(store.levels, spans, self.m, store.newest.dtype, store.newest.device)
 
     def combine(self, groups: Sequence[Group], coefficients: Tensor) -> Iterator[Tensor]:
-        """The combined snapshots of a full window, flattened, in consecutive float64 blocks.
+        """The combined snapshots of a full window, flattened, in consecutive float64 blocks of (K, weights).
 
         Args:
             groups: a partition of the flattened weights.
-            coefficients: (groups, m) float64.
+            coefficients: (K, groups, m) float64.
         """
         store = self._store()
         coefficients = coefficients.to(self.device)
-        width = max(1, _CHUNK // self.m)
-        scratch = torch.empty(self.m, width, dtype=torch.float64, device=self.device)
-        for group, weights in zip(groups, coefficients, strict=True):
+        width = max(1, _CHUNK // (self.m * self.replicates))
+        scratch = torch.empty(self.replicates, self.m, width, dtype=torch.float64, device=self.device)
+        for index, group in enumerate(groups):
             for start in range(group.start, group.stop, width):
                 stop = min(start + width, group.stop)
-                block = scratch[:, : stop - start]
-                block.copy_(store.values(self.m, start, stop))
-                yield weights @ block
+                block = scratch[:, :, : stop - start]
+                block.copy_(store.values(self.m, start, stop).transpose(0, 1))
+                yield (coefficients[:, index, None] @ block)[:, 0]
+
+    @property
+    def _size(self) -> int:
+        return sum(shape.numel() for shape in self._shapes) // self.replicates
 
     def _store(self) -> Store:
         like = self._tensors[0]
         if self._rows is None or (self.filled == 0 and self._device != like.device):
             self._dtype, self._device = like.dtype, like.device
-            size = sum(shape.numel() for shape in self._shapes)
             device = self._snapshot_device or like.device
-            self._rows = build_store(self.m, size, like.dtype, device, self._snapshot_dtype)
+            self._rows = build_store(self.m, self.replicates, self._size, like.dtype, device, self._snapshot_dtype)
         return self._rows
 
     def _check_unchanged(self) -> None:
@@ -145,21 +161,29 @@ class Window:
                 )
 
 
-def write(tensors: Sequence[Tensor], blocks: Iterable[Tensor]) -> bool:
-    """Write consecutive blocks of a flattened vector into the tensors in place; True if all are finite there."""
-    flats = [tensor.detach().reshape(-1) for tensor in tensors]  # views, but for tensors that are not contiguous
-    total = torch.zeros((), dtype=torch.float64, device=flats[0].device)  # a sum is finite iff its terms are
+def write(tensors: Sequence[Tensor], blocks: Iterable[Tensor]) -> Tensor:
+    """Write consecutive blocks of flattened vectors, each (K, weights), into the tensors in place.
+
+    Returns:
+        (K,) bool; whether all of a replicate's weights are finite there.
+    """
+    flats: list[Tensor] = []
+    total = torch.zeros(())  # a sum is finite iff its terms are
     index = offset = 0
     for block in blocks:
+        if not flats:  # views, but for tensors that are not contiguous
+            flats = [tensor.detach().reshape(len(block), -1) for tensor in tensors]
+            total = torch.zeros(len(block), dtype=torch.float64, device=flats[0].device)
         rest = block
-        while rest.numel():
-            target = flats[index][offset : offset + rest.numel()]
-            target.copy_(rest[: target.numel()])
-            total += target.sum(dtype=torch.float64)
-            rest, offset = rest[target.numel() :], offset + target.numel()
-            if offset == flats[index].numel():
+        while rest.shape[1]:
+            target = flats[index][:, offset : offset + rest.shape[1]]
+            width = target.shape[1]
+            target.copy_(rest[:, :width])
+            total += target.sum(1, dtype=torch.float64)
+            rest, offset = rest[:, width:], offset + width
+            if offset == flats[index].shape[1]:
                 index, offset = index + 1, 0
     for tensor, flat in zip(tensors, flats, strict=True):
         if not tensor.is_contiguous():
             tensor.detach().copy_(flat.view(tensor.shape))
-    return bool(total.isfinite())
+    return total.isfinite()

@@ -3,12 +3,15 @@
 | symbol | meaning                                                           | shape          |
 |--------|-------------------------------------------------------------------|----------------|
 | n, m   | weights in a group, snapshots in the window                       |                |
+| K      | replicates of the network whose windows are kept side by side     |                |
 | R      | a group's window in an orthonormal basis, RᵀR = WᵀW               | (min(n, m), m) |
 | c      | coefficients that combine a group's snapshots into its prediction | (m,)           |
 
 A group of at most m weights is its own R. Larger groups of a family, such as the nodes of a layer, get theirs in one
 batched product: from a Gram matrix of their steps, as in `_snapshots`, or from a QR decomposition where float64 weights
 have digits that a Gram matrix would lose. Groups in several buffers join their factors: R is that of the stacked ones.
+
+Group g of replicate k is number ``k * groups + g`` of all.
 """
 
 import math
@@ -33,7 +36,7 @@ class Batch(NamedTuple):
     """Groups whose factors have one shape."""
 
     groups: Tensor
-    """(B,) int64; their numbers among all groups."""
+    """(B,) int64; their numbers among the groups of all replicates."""
     factors: Tensor
     """(B, k, m) float64 on the CPU, k <= m."""
     eps: Tensor
@@ -47,7 +50,15 @@ class Batch(NamedTuple):
 
 
 class Windows:
-    """Up to m snapshots of a layout's parameters."""
+    """Up to m snapshots of a layout's parameters.
+
+    Args:
+        layout: Which weights form groups.
+        m: Snapshots in a window.
+        snapshot_dtype: As in `Accelerator`.
+        snapshot_device: As in `Accelerator`.
+        stacked: In place of the layout's own parameters, those of K replicates, (K, *shape) for each, buffer by buffer.
+    """
 
     def __init__(
         self,
@@ -55,10 +66,14 @@ class Windows:
         m: int,
         snapshot_dtype: torch.dtype | None = None,
         snapshot_device: torch.device | str | None = None,
+        stacked: Sequence[Sequence[Tensor]] | None = None,
     ) -> None:
         self.m = m
         self.layout = layout
-        self._windows = tuple(Window(parameters, m, snapshot_dtype, snapshot_device) for parameters in layout.buffers)
+        self.replicates = len(stacked[0][0]) if stacked else 1
+        self.tensors: Sequence[Sequence[Tensor]] = stacked or layout.buffers
+        count = self.replicates if stacked else None
+        self._windows = tuple(Window(own, m, snapshot_dtype, snapshot_device, count) for own in self.tensors)
         self._batches: tuple[Batch, ...] | None = None
 
     @property
@@ -72,8 +87,13 @@ class Windows:
         return self._windows[0].full
 
     @property
+    def groups(self) -> int:
+        """Number of groups of all replicates."""
+        return self.replicates * self.layout.groups
+
+    @property
     def snapshots(self) -> list[Tensor]:
-        """(filled, n) per buffer, oldest first; see `Window.snapshots`."""
+        """(filled, K, n) per buffer, oldest first; see `Window.snapshots`."""
         return [window.snapshots for window in self._windows]
 
     def append(self) -> None:
@@ -82,7 +102,7 @@ class Windows:
             window.append()
 
     def load(self, snapshots: Sequence[Tensor]) -> None:
-        """Replace the content by these (filled, n) snapshots, one tensor per buffer."""
+        """Replace the content by these (filled, K, n) snapshots, one tensor per buffer."""
         self._batches = None
         for window, rows in zip(self._windows, snapshots, strict=True):
             window.load(rows)
@@ -93,6 +113,13 @@ class Windows:
         for window in self._windows:
             window.clear()
 
+    def keep(self, stacked: Sequence[Sequence[Tensor]], replicates: Tensor) -> None:
+        """Go on with these replicates only, whose weights now lie in these tensors."""
+        self._batches = None
+        self.replicates, self.tensors = len(replicates), stacked
+        for window, tensors in zip(self._windows, stacked, strict=True):
+            window.keep(tensors, replicates)
+
     def batches(self) -> tuple[Batch, ...]:
         """Factors of all groups of a full window, those of one shape together; computed once per window."""
         if self._batches is None:
@@ -101,25 +128,30 @@ class Windows:
 
     def restore(self) -> None:
         """Put the newest snapshot back into the parameters, bit for bit."""
-        for parameters, newest in zip(self.layout.buffers, self.newest(), strict=True):
-            write(parameters, [newest])
+        for tensors, newest in zip(self.tensors, self.newest(), strict=True):
+            write(tensors, [newest])
 
     def newest(self) -> list[Tensor]:
-        """The newest snapshot, one (n,) view per buffer."""
+        """The newest snapshot, one (K, n) view per buffer."""
         return [window.newest for window in self._windows]
 
-    def combine(self, coefficients: Tensor, targets: Sequence[Sequence[Tensor]], reshape: Reshape | None) -> bool:
-        """Write all groups' combined snapshots into the targets, per buffer; True if all are finite there.
+    def combine(
+        self, coefficients: Tensor, targets: Sequence[Sequence[Tensor]], reshapes: Sequence[Reshape | None]
+    ) -> Tensor:
+        """Write all groups' combined snapshots into the targets, per buffer.
 
         Args:
             coefficients: (groups, m) float64.
             targets: tensors of each buffer.
-            reshape: what else happens to the predictions; needs a float64 copy of them.
+            reshapes: what else happens to each replicate's predictions; that needs a float64 copy of them.
+
+        Returns:
+            (K,) bool, on the CPU; whether all of a replicate's weights are finite there.
         """
-        whole = None if reshape is None else self._reshaped(coefficients, reshape)
-        finite = True
+        whole = self._reshaped(coefficients, reshapes) if any(reshapes) else None
+        finite = torch.ones(self.replicates, dtype=torch.bool)
         for buffer, tensors in enumerate(targets):
-            finite = write(tensors, self._blocks(buffer, coefficients, whole)) and finite
+            finite &= write(tensors, self._blocks(buffer, coefficients, whole)).cpu()
         return finite
 
     def _batched(self) -> Iterator[Batch]:
@@ -133,30 +165,40 @@ class Windows:
                 factor, rounding = factors[family.first], max(gram_eps(*piece) for piece in pieces)
             by_rows.setdefault(factor.shape[1], []).append((family, factor, rounding))
         for members in by_rows.values():
-            groups = torch.cat([torch.arange(f.first, f.first + f.count) for f, _, _ in members])
+            groups = torch.cat([self._numbers(f) for f, _, _ in members])
             stacked = torch.cat([factor for _, factor, _ in members])
-            eps = torch.cat([torch.full((f.count,), self._eps(f), dtype=torch.float64) for f, _, _ in members])
-            gram = torch.cat([torch.full((f.count,), rounding, dtype=torch.float64) for f, _, rounding in members])
-            moves = torch.cat([torch.full((f.count,), self._move_eps(f), dtype=torch.float64) for f, _, _ in members])
-            several = torch.cat([torch.full((f.count,), f.size > 1) for f, _, _ in members])
+            eps, gram, moves, several = (
+                torch.cat([torch.full((self.replicates * f.count,), v, dtype=kind) for (f, _, _), v in each])
+                for kind, each in (
+                    (torch.float64, [(member, self._eps(member[0])) for member in members]),
+                    (torch.float64, [(member, member[2]) for member in members]),
+                    (torch.float64, [(member, self._move_eps(member[0])) for member in members]),
+                    (torch.bool, [(member, member[0].size > 1) for member in members]),
+                )
+            )
             parts = (torch.split(part, _BATCH) for part in (groups, stacked, eps, gram, moves, several))
             yield from map(Batch._make, zip(*parts, strict=True))
 
+    def _numbers(self, family: Family) -> Tensor:
+        """(K * count,) the numbers of a family's groups, replicate by replicate."""
+        own = torch.arange(family.first, family.first + family.count)
+        return (torch.arange(self.replicates)[:, None] * self.layout.groups + own).flatten()
+
     def _single_factors(self) -> dict[int, Tensor]:
-        """(1, m, m) of every family of one, by its number; all that lie in one buffer in one call."""
+        """(K, m, m) of every family of one, by its number; all that lie in one buffer in one call."""
         parts: dict[int, list[Tensor]] = {}
         for buffer, window in enumerate(self._windows):
             placed = [(f, p) for f, p in self._pieces(buffer) if not f.shape]
             if placed:
                 groups = [Group(f.name, p.start, p.start + p.size) for f, p in placed]
                 for (family, _), factor in zip(placed, window.factors(groups), strict=True):
-                    parts.setdefault(family.first, []).append(factor[None])
+                    parts.setdefault(family.first, []).append(factor)
         return {first: found[0] if len(found) == 1 else _joined(found) for first, found in parts.items()}
 
     def _family_factors(self, family: Family) -> tuple[Tensor, float]:
-        """(count, min(n, m), m), and the rounding error of their Gram matrices; 0 if they come from none."""
+        """(K * count, min(n, m), m), and the rounding error of their Gram matrices; 0 if they come from none."""
         squared = family.size > self.m and self._eps(family) > torch.finfo(torch.float64).eps
-        chunk = max(1, _CHUNK // (self.m * family.size))
+        chunk = max(1, _CHUNK // (self.replicates * self.m * family.size))
         found = []
         for start in range(0, family.count, chunk):
             rows = self._rows(family, start, min(start + chunk, family.count))
@@ -168,19 +210,21 @@ class Windows:
                 factor = factors_of_steps(torch.cat([rows[:, :1], rows[:, 1:] - rows[:, :-1]], dim=1))
             else:
                 factor = torch.linalg.qr(rows.mT, mode="r").R
-            found.append(torch.where(finite[:, None, None], factor, torch.nan).cpu())
-        return torch.cat(found), torch.finfo(torch.float64).eps if squared else 0.0
+            found.append(
+                torch.where(finite[:, None, None], factor, torch.nan).view(self.replicates, -1, *factor.shape[1:]).cpu()
+            )
+        return torch.cat(found, dim=1).flatten(0, 1), torch.finfo(torch.float64).eps if squared else 0.0
 
     def _rows(self, family: Family, start: int, stop: int) -> Tensor:
-        """Snapshots of some of a family's groups, (groups, filled, n) float64 on the device of the first piece."""
+        """Snapshots of some of a family's groups, (K * groups, filled, n) float64 on the device of the first piece."""
         device = self._windows[family.pieces[0].buffer].device
         parts = [self._piece_rows(piece, start, stop).to(device) for piece in family.pieces]
-        return torch.cat(parts, dim=2).transpose(0, 1)
+        return torch.cat(parts, dim=3).flatten(1, 2).transpose(0, 1)
 
     def _piece_rows(self, piece: Piece, start: int, stop: int) -> Tensor:
-        """(filled, groups, size) float64 on its device."""
+        """(filled, K, groups, size) float64 on its device."""
         rows = self._windows[piece.buffer].values(piece.start + start * piece.size, piece.start + stop * piece.size)
-        return rows.view(len(rows), stop - start, piece.size).to(torch.float64)
+        return rows.reshape(*rows.shape[:2], stop - start, piece.size).to(torch.float64)
 
     def _pieces(self, buffer: int) -> list[tuple[Family, Piece]]:
         """What a buffer consists of, in order."""
@@ -192,40 +236,43 @@ class Windows:
             if whole is None:
                 yield from self._predicted(family, piece, coefficients)
             else:
-                yield whole[piece].flatten()
+                yield whole[piece].flatten(1)
 
     def _predicted(self, family: Family, piece: Piece, coefficients: Tensor) -> Iterator[Tensor]:
-        """A piece's combined snapshots, flattened, in float64 blocks on its device."""
+        """A piece's combined snapshots, flattened, in float64 blocks (K, weights) on its device."""
         window = self._windows[piece.buffer]
-        own = coefficients[family.first : family.first + family.count].to(window.device)
+        own = coefficients.view(self.replicates, -1, self.m)[:, family.first : family.first + family.count]
+        own = own.to(window.device)
         if not family.shape:
             yield from window.combine([Group(family.name, piece.start, piece.start + piece.size)], own)
             return
-        chunk = max(1, _CHUNK // (self.m * piece.size))
+        chunk = max(1, _CHUNK // (self.replicates * self.m * piece.size))
         for start in range(0, family.count, chunk):
             stop = min(start + chunk, family.count)
             rows = self._piece_rows(piece, start, stop)
-            yield (rows * own[start:stop].mT[:, :, None]).sum(0).flatten()
+            yield (rows * own[:, start:stop].permute(2, 0, 1)[..., None]).sum(0).flatten(1)
 
-    def _reshaped(self, coefficients: Tensor, reshape: Reshape) -> dict[Piece, Tensor]:
+    def _reshaped(self, coefficients: Tensor, reshapes: Sequence[Reshape | None]) -> dict[Piece, Tensor]:
+        """(K, count, size) of every piece."""
         whole: dict[Piece, Tensor] = {}
         for family in self.layout.families:
             sizes = [piece.size for piece in family.pieces]
-            parts = [torch.cat(list(self._predicted(family, p, coefficients))) for p in family.pieces]
+            parts = [torch.cat(list(self._predicted(family, p, coefficients)), dim=1) for p in family.pieces]
             device = parts[0].device
-            predicted = torch.cat([part.view(family.count, -1).to(device) for part in parts], dim=1)
+            predicted = torch.cat([p.view(self.replicates, family.count, -1).to(device) for p in parts], dim=2)
             newest = torch.cat(
                 [
                     self._windows[p.buffer]
-                    .newest[p.start : p.start + family.count * p.size]
+                    .newest[:, p.start : p.start + family.count * p.size]
                     .to(device, torch.float64)
-                    .view(family.count, p.size)
+                    .reshape(self.replicates, family.count, p.size)
                     for p in family.pieces
                 ],
-                dim=1,
+                dim=2,
             )
-            pieces = torch.split(reshape(newest, predicted), sizes, dim=1)
-            whole |= dict(zip(family.pieces, pieces, strict=True))
+            rows = zip(reshapes, newest, predicted, strict=True)
+            reshaped = torch.stack([old if f is None else f(new, old) for f, new, old in rows])
+            whole |= dict(zip(family.pieces, torch.split(reshaped, sizes, dim=2), strict=True))
         return whole
 
     def _eps(self, family: Family) -> float:
@@ -241,7 +288,5 @@ class Windows:
 def _joined(factors: list[Tensor]) -> Tensor:
     """The factor of groups that lie in several buffers: RᵀR is the sum over the parts."""
     stacked = torch.cat(factors, dim=1)
-    if not stacked.isfinite().all():
-        return torch.full_like(factors[0], math.nan)
-    joined: Tensor = torch.linalg.qr(stacked, mode="r").R
-    return joined
+    finite = stacked.isfinite().flatten(1).all(1)[:, None, None]
+    return torch.where(finite, torch.linalg.qr(torch.where(finite, stacked, 0.0), mode="r").R, math.nan)

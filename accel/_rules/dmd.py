@@ -17,13 +17,14 @@ Modes that are not kept are masked (zero columns of U and of V Σ⁻¹), so grou
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from accel._linalg import eig, eigvals, svd
+from accel._linalg import eig, eigvals, split_finite, svd, where_finite
 from accel._rules._rule import Combination
 
 Form = Literal["state", "displacement"]
@@ -98,53 +99,67 @@ class DMD:
 
     def __call__(self, window: Tensor, s: int) -> Combination:
         """Predict ``s`` steps ahead of the newest snapshot of each window; see `Rule`."""
-        self.check_window(window.shape[-1])
-        usable = window.isfinite().all(-1).all(-1)
-        window = torch.where(usable[:, None, None], window, 0.0)  # one NaN would raise for the whole batch
+        return self.together([self] * len(window), window, [s] * len(window))
+
+    @property
+    def kind(self) -> tuple[str, ...]:
+        """What rules that are called `together` must share: all but truncation."""
+        return self.form, self.amplitudes, self.modes, self.growth
+
+    @staticmethod
+    def together(rules: Sequence["DMD"], window: Tensor, s: Sequence[int]) -> Combination:
+        """One call for windows (B, k, m) that each have a rule, all of one `kind`, and a horizon of their own."""
+        if not rules:
+            rules = [DMD()]
+        m = window.shape[-1]
+        for rule in set(rules):
+            rule.check_window(m)
+        own = rules[0]
+        window, finite = split_finite(window)
         lagged, led, newest = window[:, :, :-1], window[:, :, 1:], window[:, :, -1:]
 
         u, sigma, vh = svd(lagged)
-        floor = max(self.tolerance or 0.0, window.shape[-1] * torch.finfo(window.dtype).eps)
-        keep = sigma > floor * sigma[:, :1]
-        if self.rank is not None:
-            keep[:, self.rank :] = False
-        lift = vh.mT * torch.where(keep, 1 / sigma, 0.0)[:, None, :]
+        rounding = m * torch.finfo(window.dtype).eps
+        floor = torch.tensor([max(rule.tolerance or 0.0, rounding) for rule in rules], dtype=window.dtype)
+        keep = sigma > floor[:, None] * sigma[:, :1]
+        if any(rule.rank is not None for rule in rules):
+            largest = torch.tensor([m if rule.rank is None else rule.rank for rule in rules])
+            keep &= torch.arange(sigma.shape[1]) < largest[:, None]
+        rank = keep.sum(-1)
+        lift = vh.mT * (1 / sigma).masked_fill_(~keep, 0.0)[:, None, :]
         u = u * keep[:, None, :]
         operator = u.mT @ led @ lift
 
-        basis = u if self.modes == "projected" else led @ lift
-        if self.amplitudes == "least_squares" and self.modes == "exact":
+        basis = u if own.modes == "projected" else led @ lift
+        if own.amplitudes == "least_squares" and own.modes == "exact":
             start = torch.linalg.pinv(basis) @ newest
         else:
             start = basis.mT @ newest
-        advanced, magnitudes = self._advance(operator, start, s)
+        advanced, magnitudes = own._advance(operator, start, torch.tensor(s), rank)
 
         terms = (lift @ advanced)[:, :, 0]
-        padding = torch.zeros_like(terms[:, :1])
-        if self.modes == "projected":
-            coefficients = torch.cat([terms, padding], dim=1)
-        else:
-            coefficients = torch.cat([padding, terms], dim=1)
-        if self.form == "displacement":
+        coefficients = nn.functional.pad(terms, (0, 1) if own.modes == "projected" else (1, 0))
+        if own.form == "displacement":
             coefficients[:, -1] += 1
         return Combination(
-            torch.where(usable[:, None], coefficients, math.nan),
-            torch.where(usable, keep.sum(-1), 0),
-            torch.where(usable, magnitudes.amax(-1), math.nan),
+            where_finite(finite, coefficients, math.nan),
+            rank,  # 0 where all was set to zero
+            where_finite(finite, magnitudes.amax(-1), math.nan),
         )
 
-    def _advance(self, operator: Tensor, start: Tensor, s: int) -> tuple[Tensor, Tensor]:
+    def _advance(self, operator: Tensor, start: Tensor, s: Tensor, rank: Tensor) -> tuple[Tensor, Tensor]:
         """φ(A) start with φ(λ) = λˢ or λˢ - 1, and the magnitudes of A's eigenvalues."""
         if self.growth == "keep" and self.amplitudes == "least_squares":
             # Real powers need no eigenvectors: weights on a straight line make A a Jordan block, which has too few.
-            ahead = torch.linalg.matrix_power(operator, s) @ start
-            return (ahead if self.form == "state" else ahead - start), eigvals(operator).abs()
+            ahead = _power(operator, s) @ start
+            most = max(1, int(rank.amax())) if len(rank) else 1  # of the batch; what lies beyond is zero
+            return (ahead if self.form == "state" else ahead - start), eigvals(operator[:, :most, :most]).abs()
         eigenvalues, vectors = eig(operator)
         magnitudes = eigenvalues.abs()
         growing = magnitudes > 1 + _GROWTH_MARGIN
         if self.growth == "clip":
             eigenvalues = torch.where(growing, eigenvalues / magnitudes, eigenvalues)
-        factors = eigenvalues**s if self.form == "state" else eigenvalues**s - 1
+        factors = eigenvalues ** s[:, None] if self.form == "state" else eigenvalues ** s[:, None] - 1
         if self.growth == "drop":
             factors = torch.where(growing, 0.0, factors)
         start = start.to(vectors.dtype)
@@ -154,3 +169,12 @@ class DMD:
             # solve() would raise for the whole batch; here an exactly singular Y divides by zero, in its element alone.
             amplitudes = torch.linalg.solve_ex(vectors, start).result
         return (vectors @ (factors[:, :, None] * amplitudes)).real, magnitudes
+
+
+def _power(matrices: Tensor, exponents: Tensor) -> Tensor:
+    """Each of (B, r, r) matrices to its own power, at least 1: matrix_power() takes one for all."""
+    powers = torch.empty_like(matrices)
+    for exponent in set(exponents.tolist()):
+        chosen = exponents == exponent
+        powers[chosen] = torch.linalg.matrix_power(matrices[chosen], exponent)
+    return powers

@@ -7,9 +7,33 @@ import numpy as np
 import pytest
 import torch
 
-from accel import DMD, Accelerator, _gram
+from accel import DMD, Accelerator, _gram, _snapshots
 from accel._groups import Group
-from accel._snapshots import Window, write
+
+
+class Window(_snapshots.Window):
+    """Of one network: without the axis of replicates."""
+
+    @property
+    def snapshots(self):
+        return super().snapshots[:, 0]
+
+    @property
+    def newest(self):
+        return super().newest[0]
+
+    def load(self, snapshots):
+        super().load(snapshots[:, None])
+
+    def factors(self, groups):
+        return super().factors(groups)[:, 0]
+
+    def combine(self, groups, coefficients):
+        return (block[0] for block in super().combine(groups, coefficients[None]))
+
+
+def write(tensors, blocks):
+    return bool(_snapshots.write(tensors, [block[None] for block in blocks]))
 
 
 def window_of(w, dtype, /, **options):

@@ -1,0 +1,42 @@
+"""Windows that each have a rule and a horizon of their own, as those of replicates trained side by side."""
+
+from collections.abc import Hashable, Sequence
+
+import torch
+from torch import Tensor
+
+from accel._rules._rule import Combination, Rule
+from accel._rules.dmd import DMD
+
+
+def combine(rules: Sequence[Rule], windows: Tensor, s: Sequence[int]) -> Combination:
+    """Extrapolate each of B windows, (B, k, m) float64, by its own rule and its own s, in as few calls as can be.
+
+    Raises:
+        ValueError: A rule returns another number of coefficients than there are snapshots.
+    """
+    kinds: dict[Hashable, list[int]] = {}
+    for index, (rule, steps) in enumerate(zip(rules, s, strict=True)):
+        kinds.setdefault(rule.kind if isinstance(rule, DMD) else (id(rule), steps), []).append(index)
+    parts = []
+    for chosen in kinds.values():
+        own = windows if len(kinds) == 1 else windows[chosen]
+        parts.append(_call([rules[index] for index in chosen], own, [s[index] for index in chosen]))
+    if len(parts) == 1:
+        return parts[0]
+    order = torch.tensor([index for chosen in kinds.values() for index in chosen]).argsort()
+    return Combination(*(torch.cat(columns)[order] for columns in zip(*parts, strict=True)))
+
+
+def _call(rules: Sequence[Rule], windows: Tensor, s: Sequence[int]) -> Combination:
+    rule = rules[0]
+    if isinstance(rule, DMD):
+        return DMD.together([each for each in rules if isinstance(each, DMD)], windows, s)
+    combination = rule(windows, s[0])
+    shape = (len(windows), windows.shape[-1])
+    if combination.coefficients.shape != shape:
+        raise ValueError(
+            f"a rule must return coefficients of shape {shape}, one per snapshot of each group, "
+            f"got {tuple(combination.coefficients.shape)} from {rule!r}"
+        )
+    return combination
