@@ -5,9 +5,11 @@ Needs torch and numpy only.
 
 from accel._accelerator import Accelerator
 from accel._horizon import ByLoss, Constant, Decay, Horizon, Linear
+from accel._options import Options
 from accel._policy import Outcome
 from accel._reports import GroupReport, GroupReports, Jump, Proposal
 from accel._rules import DMD, Combination, Rule
+from accel._stacked import StackedAccelerator
 
 __all__ = [
     "DMD",
@@ -21,7 +23,9 @@ __all__ = [
     "Horizon",
     "Jump",
     "Linear",
+    "Options",
     "Outcome",
     "Proposal",
     "Rule",
+    "StackedAccelerator",
 ]

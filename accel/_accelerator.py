@@ -9,16 +9,14 @@ from torch import Tensor, distributed, nn
 from torch.optim import Optimizer
 
 from accel._best import read_best
-from accel._groups import Grouping, Partition, lay_out
+from accel._groups import Grouping, Partition
 from accel._horizon import Horizon
 from accel._jump import take_jump
 from accel._options import Options
-from accel._policy import Accept, Closure, Moments, Outcome, refuse
-from accel._propose import extrapolate
+from accel._policy import Accept, Closure, Moments, Outcome
 from accel._reports import Jump, Proposal
 from accel._rules import Rule
-from accel._shapes import noisy
-from accel._windows import Windows
+from accel._stacked import StackedAccelerator
 
 _STATE_FORMAT = 2
 
@@ -117,23 +115,19 @@ class Accelerator:
         self.rule, self.m, self.s = rule, m, s
         self._optimizer = optimizer
         self._process_group = process_group
-        self._layout = lay_out(model, group)
-        self._windows = self._new_windows()
-        self._calls = 0
-        self._jumps = 0
-        self._first_loss: float | None = None
-        self._outcome = Outcome.WARMING_UP if start else Outcome.RECORDING
+        self._stack = StackedAccelerator(model, [self.options])
+        self._outcome: Outcome | None = None
         self._jumped = False
 
     @property
     def group_names(self) -> tuple[str, ...]:
         """The groups that have an operator each, in the order of every report."""
-        return tuple(f.group_name(index) for f in self._layout.families for index in range(f.count))
+        return tuple(f.group_name(index) for f in self._stack.layout.families for index in range(f.count))
 
     @property
     def outcome(self) -> Outcome:
         """What became of the latest call of `step`: of the jump, if it jumped, and otherwise why it did not."""
-        return self._outcome
+        return self._outcome or self._stack.outcome
 
     @classmethod
     def from_best(
@@ -176,8 +170,8 @@ class Accelerator:
             ValueError: An option needs the loss and there is no closure at a jump, or a closure that returns a
                 non-scalar, or NaN at weights that training itself has reached.
         """
-        needs = self.options.needs_loss
-        if closure is None and needs and self._windows.filled == self.options.m - 1 and self._takes(self._calls + 1):
+        needs, stack = self.options.needs_loss, self._stack
+        if closure is None and needs and stack.windows.filled == self.options.m - 1 and stack.takes(stack.calls + 1):
             raise ValueError(f"{needs} needs a closure that returns the loss: call step(closure)")
         if not self.record():
             return None
@@ -197,19 +191,9 @@ class Accelerator:
         Raises:
             RuntimeError: The window is already full: `clear` it first.
         """
-        if self._windows.full:
-            raise RuntimeError(f"the window already holds m = {self.options.m} snapshots: call clear() after a jump")
-        call = self._calls + 1
-        if self._takes(call):
-            self._windows.append()  # may raise, and then the call did not count
-        self._calls = call
-        if self.options.stop is not None and call >= self.options.stop and not self._windows.full:
-            if self._outcome is not Outcome.FINISHED:
-                self._windows = self._new_windows()  # releases the memory of the old ones
-            self._outcome = Outcome.FINISHED
-        else:
-            self._outcome = Outcome.WARMING_UP if call <= self.options.start else Outcome.RECORDING
-        return self._windows.full
+        full = self._stack.record()
+        self._outcome = None
+        return full
 
     def horizons(self, loss: float | None = None) -> tuple[int, ...]:
         """The horizons to try at the coming jump, without repeats.
@@ -217,13 +201,7 @@ class Accelerator:
         Args:
             loss: At the newest snapshot, for schedules that depend on it.
         """
-        relative = None
-        if loss is not None:
-            first = loss if self._first_loss is None else self._first_loss
-            self._first_loss = first
-            relative = loss / first if first else 1.0
-        s = self.options.horizon(self._jumps, relative)
-        return tuple(dict.fromkeys(max(1, round(multiple * s)) for multiple in self.options.candidates))
+        return self._stack.horizons(0, loss)
 
     def propose(self, s: int | None = None) -> Proposal:
         """Extrapolate the full window; no weight is touched. Relaxation is part of it, noise is not.
@@ -235,28 +213,26 @@ class Accelerator:
             RuntimeError: The window is not full.
             ValueError: The rule returns another number of coefficients than there are snapshots.
         """
-        self._require_full("propose")
-        if s is None:
-            s = self.horizons()[0]
-        return extrapolate(self._windows, [self.options.rule], [s], [self.options.relaxation])[0]
+        self._stack.require_full("propose")
+        return self._stack.propose([self.horizons()[0] if s is None else s])[0]
 
     @property
     def calls(self) -> int:
         """Calls of `step` or `record` so far."""
-        return self._calls
+        return self._stack.calls
 
     def refuses(self, proposal: Proposal) -> Outcome | None:
         """Why a proposal is rejected without being evaluated; None if it is not."""
-        return refuse(proposal, self.options.max_residual, self.options.max_inconsistency)
+        return self._stack.refuses(0, proposal)
 
     def predict(self, proposal: Proposal) -> Tensor:
         """The proposed weights, flattened: a new (n,) vector in the parameters' dtype; no weight is touched.
 
         Parameters of several dtypes or devices follow each other, in the widest dtype, on the first device.
         """
-        self._require_full("predict")
-        predictions = [torch.empty_like(newest) for newest in self._windows.newest()]
-        self._write([[prediction] for prediction in predictions], proposal)
+        self._stack.require_full("predict")
+        predictions = [torch.empty_like(newest) for newest in self._stack.windows.newest()]
+        self._stack.write([[prediction] for prediction in predictions], [proposal])
         return torch.cat([prediction[0].to(predictions[0].device) for prediction in predictions])
 
     def apply(self, proposal: Proposal) -> bool:
@@ -265,35 +241,34 @@ class Accelerator:
         Returns:
             Whether all of them are finite in the parameters' dtype.
         """
-        self._require_full("apply")
+        self._stack.require_full("apply")
         self._jumped = True
-        return self._write(self._layout.buffers, proposal)
+        return bool(self._stack.apply([proposal]))
 
     def restore(self) -> None:
         """Put the newest snapshot back into the model, bit for bit."""
-        self._require_full("restore")
-        self._windows.restore()
+        self._stack.restore()
         self._jumped = False
 
     def clear(self) -> None:
         """Begin a new window; if a proposal was applied and not taken back, ``moments="reset"`` takes effect here."""
-        self._jumps += self._windows.full
-        self._windows.clear()
+        self._stack.clear()
         if self._jumped and self.options.moments == "reset" and self._optimizer is not None:
-            for parameter in self._layout.parameters:
+            for parameter in self._stack.layout.parameters:
                 self._optimizer.state.pop(parameter, None)
         self._jumped = False
 
     def state_dict(self) -> dict[str, Any]:
         """All that is needed to resume: options, counters and windows, as plain values and tensors."""
+        stack = self._stack
         return {
             "format": _STATE_FORMAT,
             "options": self._described(),
-            "calls": self._calls,
-            "jumps": self._jumps,
-            "first_loss": self._first_loss,
-            "outcome": self._outcome.value,
-            "snapshots": [rows[:, 0].clone() for rows in self._windows.snapshots] if self._windows.filled else [],
+            "calls": stack.calls,
+            "jumps": stack.jumps,
+            "first_loss": stack.first_losses[0],
+            "outcome": self.outcome.value,
+            "snapshots": [rows[:, 0].clone() for rows in stack.windows.snapshots] if stack.windows.filled else [],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -310,38 +285,17 @@ class Accelerator:
         ]
         if differences:
             raise ValueError("state_dict must come from the same model and options; " + "; ".join(differences))
-        self._calls = state["calls"]
-        self._jumps = state["jumps"]
-        self._first_loss = state["first_loss"]
-        self._outcome = Outcome(state["outcome"])
+        stack = self._stack
+        stack.calls, stack.jumps, stack.first_losses = state["calls"], state["jumps"], [state["first_loss"]]
+        self._outcome = stack.outcome = Outcome(state["outcome"])
         self._jumped = False
-        self._windows.clear()
+        stack.windows.clear()
         if state["snapshots"]:
-            self._windows.load([rows[:, None] for rows in state["snapshots"]])
-
-    def _new_windows(self) -> Windows:
-        options = self.options
-        return Windows(self._layout, options.m, options.snapshot_dtype, options.snapshot_device)
-
-    def _takes(self, call: int) -> bool:
-        """Whether this call, counted from 1, takes a snapshot."""
-        options = self.options
-        since = call - options.start
-        return since > 0 and since % options.every == 0 and (options.stop is None or call <= options.stop)
-
-    def _require_full(self, method: str) -> None:
-        if not self._windows.full:
-            raise RuntimeError(
-                f"{method}() needs a full window: {self._windows.filled} of m = {self.options.m} snapshots recorded"
-            )
-
-    def _write(self, targets: Sequence[Sequence[Tensor]], proposal: Proposal) -> bool:
-        reshape = noisy(self.options.noise, self.options.seed, self._jumps) if self.options.noise else None
-        return bool(self._windows.combine(proposal.coefficients, targets, [reshape]))
+            stack.windows.load([rows[:, None] for rows in state["snapshots"]])
 
     def _described(self) -> dict[str, Any]:
-        families = self._layout.families
+        layout = self._stack.layout
         return self.options.describe() | {
-            "dtype": [str(parameters[0].dtype) for parameters in self._layout.buffers],
-            "groups": [[f.name, list(f.shape), f.size] if f.shape else [f.name, f.size] for f in families],
+            "dtype": [str(parameters[0].dtype) for parameters in layout.buffers],
+            "groups": [[f.name, list(f.shape), f.size] if f.shape else [f.name, f.size] for f in layout.families],
         }

@@ -23,21 +23,26 @@ class Options:
     rule: Rule
     m: int
     s: int | Horizon
-    group: Grouping | Partition
-    every: int
-    start: int
-    stop: int | None
-    relaxation: float
-    noise: float
-    seed: int
-    candidates: tuple[float, ...]
-    accept: Accept
-    margin: float
-    max_residual: float | None
-    max_inconsistency: float | None
-    moments: Moments
-    snapshot_dtype: torch.dtype | None
-    snapshot_device: torch.device | str | None
+    group: Grouping | Partition = "layer"
+    every: int = 1
+    start: int = 0
+    stop: int | None = None
+    relaxation: float = 1.0
+    noise: float = 0.0
+    seed: int = 0
+    candidates: tuple[float, ...] = (1.0,)
+    accept: Accept = "always"
+    margin: float = 0.0
+    max_residual: float | None = None
+    max_inconsistency: float | None = None
+    moments: Moments = "keep"
+    snapshot_dtype: torch.dtype | None = None
+    snapshot_device: torch.device | str | None = None
+
+    @property
+    def window(self) -> tuple[object, ...]:
+        """What replicates must share to fill their windows together."""
+        return self.m, self.group, self.every, self.start, self.stop, self.snapshot_dtype, self.snapshot_device
 
     def check(self, optimizer: Optimizer | None) -> None:
         """Raise ValueError that lists every option outside its values."""

@@ -105,6 +105,10 @@ class Window:
         """Forget the snapshots; their memory is kept."""
         self.filled = 0
 
+    def release(self) -> None:
+        """Forget the snapshots and give their memory back."""
+        self.filled, self._rows = 0, None
+
     def keep(self, tensors: Sequence[Tensor], replicates: Tensor) -> None:
         """Go on with these replicates only, whose weights now lie in these tensors."""
         self._tensors, self._shapes = tuple(tensors), tuple(tensor.shape for tensor in tensors)

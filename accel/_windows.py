@@ -120,6 +120,12 @@ class Windows:
         for window, tensors in zip(self._windows, stacked, strict=True):
             window.keep(tensors, replicates)
 
+    def release(self) -> None:
+        """Forget the snapshots and give their memory back."""
+        self.clear()
+        for window in self._windows:
+            window.release()
+
     def batches(self) -> tuple[Batch, ...]:
         """Factors of all groups of a full window, those of one shape together; computed once per window."""
         if self._batches is None:

@@ -220,7 +220,7 @@ class TestWhen:
     def test_the_memory_is_released_after_the_last_call(self):
         model = linear()
         accelerator = Accelerator(model, DMD(), m=3, s=2, stop=7)
-        held = [accelerator.step() or accelerator._windows._windows[0]._rows is not None for _ in walk(model, 9)]
+        held = [accelerator.step() or accelerator._stack.windows._windows[0]._rows is not None for _ in walk(model, 9)]
         assert held[0]
         assert not held[7]
 
