@@ -22,14 +22,20 @@ function in their span. With every mode kept, r = m-1, the fit interpolates and 
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from accel._linalg import eig, svd
+from accel import _linalg
+
+Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 # Stored weights carry rounding errors, uniform within half a unit in the last place: in the root mean square,
 # ε_w / sqrt(12) of the leading power of two, which is about 0.7 of the weight. Twice that, since noise modes spread.
 _ROUNDING_NOISE = 2 * 0.2
+_DOUBLE = float(np.finfo(np.float64).eps)
 
 
 class Diagnosis(NamedTuple):
@@ -54,10 +60,11 @@ def show_no_direction(windows: Tensor) -> Tensor:
     """
     if windows.shape[1] == 1:
         return (windows == windows[:, :, :1]).all(-1)[:, 0]
-    finite = windows.isfinite().all(-1).all(-1)
-    sigma = torch.linalg.svdvals(torch.where(finite[:, None, None], windows, 0.0))
-    rounding = windows.shape[-1] * torch.finfo(windows.dtype).eps
-    return torch.logical_and(finite, sigma[:, 1] <= rounding * sigma[:, 0])
+    windows, finite = _linalg.split_finite(windows)
+    sigma = torch.linalg.svdvals(windows)
+    rounding = windows.shape[-1] * _DOUBLE
+    parallel = sigma[:, 1] <= rounding * sigma[:, 0]
+    return torch.logical_and(parallel, torch.ones_like(parallel) if finite is None else finite)
 
 
 def diagnose(
@@ -78,53 +85,83 @@ def diagnose(
         gram_eps: (B,) float64; ε_G of the Gram matrix that a window's R came from, 0 if from no single one.
         move_eps: (B,) float64; relative rounding error of moves since the first snapshot that were stored, or 0.
     """
-    m, double = windows.shape[-1], torch.finfo(torch.float64).eps
-    finite = windows.isfinite().all(-1).all(-1)
-    windows = torch.where(finite[:, None, None], windows, 0.0)
-    lagged, led = windows[:, :, :-1], windows[:, :, 1:]
-    u, sigma, vh = svd(lagged)
-    largest = sigma[:, :1].clamp(min=torch.finfo(torch.float64).tiny)
+    # In numpy, whose small operations cost a third of torch's; degenerate windows divide by zero, in their own element.
+    with np.errstate(all="ignore"):
+        given = (windows, coefficients, rank, eps, gram_eps, move_eps)
+        return _diagnose(*(each.detach().numpy() for each in given))
 
-    resolution = (_ROUNDING_NOISE / (m - 1) ** 0.5 * eps).clamp(min=m * double)[:, None]
-    moves = (windows - windows[:, :, :1]).norm(dim=1).amax(-1, keepdim=True)
-    resolution = resolution.maximum(_ROUNDING_NOISE * move_eps[:, None] * moves / largest)
-    steps = led - lagged
-    changes = torch.cat([steps[:, :, :1], steps[:, :, 1:] - steps[:, :, :-1]], dim=2).norm(dim=1).amax(-1, keepdim=True)
-    resolution = resolution.maximum((m * gram_eps).sqrt()[:, None] * changes / largest)
-    resolved = (sigma >= resolution * largest).sum(-1)
 
-    kept = torch.logical_and(torch.arange(sigma.shape[1]) < rank[:, None], sigma > 0)
-    u, v = u * kept[:, None, :], vh.mT * kept[:, None, :]
-    inverse = torch.where(kept, 1 / sigma, 0.0)
+def _diagnose(
+    windows: Array, coefficients: Array, rank: NDArray[np.int64], eps: Array, gram_eps: Array, move_eps: Array
+) -> Diagnosis:
+    windows, finite = _cleaned(windows)
+    m = windows.shape[-1]
+    led = windows[:, :, 1:]
+    u, sigma, vh = _svd(windows[:, :, :-1])
+    largest = np.maximum(sigma[:, 0], np.finfo(np.float64).tiny)
+
+    resolution = np.maximum(_ROUNDING_NOISE / (m - 1) ** 0.5 * eps, m * _DOUBLE)
+    if move_eps.any():
+        moves = _length(windows - windows[:, :, :1], 1).max(-1)
+        resolution = np.maximum(resolution, _ROUNDING_NOISE * move_eps * moves / largest)
+    if gram_eps.any():
+        steps = np.diff(windows, axis=2)
+        changes = np.concatenate([steps[:, :, :1], np.diff(steps, axis=2)], axis=2)
+        resolution = np.maximum(resolution, np.sqrt(m * gram_eps) * _length(changes, 1).max(-1) / largest)
+    resolved = (sigma >= (resolution * largest)[:, None]).sum(-1)
+
+    most = min(max(1, int(rank.max())), sigma.shape[1])  # modes kept in the batch; what lies beyond is zero
+    sigma = sigma[:, :most]
+    kept = (np.arange(most) < rank[:, None]) & (sigma > 0)
+    inverse = np.where(kept, 1 / sigma, 0.0)[:, None, :]
+    u, v = u[:, :, :most] * kept[:, None, :], vh[:, :most].mT * kept[:, None, :]
     newest = windows[:, :, -1]
     move = (windows @ coefficients[:, :, None])[:, :, 0] - newest
     return Diagnosis(
-        resolution=torch.where(finite, resolution[:, 0], torch.nan),
-        noise_modes=torch.where(finite, (rank - resolved).clamp(min=0), 0),
-        relative_move=move.norm(dim=-1) / newest.norm(dim=-1),
-        residual=torch.where(finite, _residual(led, u, v * inverse[:, None, :]), torch.nan),
-        inconsistency=torch.where(finite, _inconsistency(led, u * inverse[:, None, :], v, kept), torch.nan),
+        resolution=_reported(finite, resolution),
+        noise_modes=torch.from_numpy(np.where(finite, np.maximum(rank - resolved, 0), 0)),
+        relative_move=torch.from_numpy(_length(move, 1) / _length(newest, 1)),
+        residual=_reported(finite, _residual(led, u, v * inverse)),
+        inconsistency=_reported(finite, _inconsistency(led, u * inverse, v, kept)),
     )
 
 
-def _residual(led: Tensor, u: Tensor, lift: Tensor) -> Tensor:
+def _residual(led: Array, u: Array, lift: Array) -> Array:
     """The largest ‖R+ V Σ⁻¹ y - λ U y‖ over unit eigenvectors y; lift is V Σ⁻¹."""
     advanced = led @ lift
-    operator = u.mT @ advanced
-    finite = operator.isfinite().all(-1).all(-1)
-    eigenvalues, vectors = eig(torch.where(finite[:, None, None], operator, 0.0))
-    error = advanced.to(vectors.dtype) @ vectors - (u.to(vectors.dtype) @ vectors) * eigenvalues[:, None, :]
-    return torch.where(finite, torch.linalg.vector_norm(error, dim=1).amax(-1), torch.inf)
+    operator, finite = _cleaned(u.mT @ advanced)
+    eigenvalues, vectors = (part.numpy() for part in _linalg.eig(torch.from_numpy(operator)))
+    error = advanced @ vectors - (u @ vectors) * eigenvalues[:, None, :]
+    return np.where(finite, _length(error, 1).max(-1), np.inf)
 
 
-def _inconsistency(led: Tensor, scaled: Tensor, v: Tensor, kept: Tensor) -> Tensor:
+def _inconsistency(led: Array, scaled: Array, v: Array, kept: Flags) -> Array:
     """1 - cos² of the largest angle between the ranges of V and of X'; scaled is U Σ⁻¹, which spans the same range."""
-    later = led.mT @ scaled
-    finite = later.isfinite().all(-1).all(-1)
-    q, sigma, _ = svd(torch.where(finite[:, None, None], later, 0.0))
-    rounding = led.shape[-1] * torch.finfo(led.dtype).eps
-    q = q * (sigma > rounding * sigma[:, :1])[:, None, :]
+    later, finite = _cleaned(led.mT @ scaled)
+    q, sigma, _ = _svd(later)
+    q = q * (sigma > led.shape[-1] * _DOUBLE * sigma[:, :1])[:, None, :]
     overlap = v.mT @ q
-    cosines = overlap @ overlap.mT + torch.diag_embed((~kept).to(v.dtype))
-    index = (1 - torch.linalg.eigvalsh(cosines)[:, 0]).clamp(0, 1)
-    return torch.where(finite, index, 1.0)
+    cosines = overlap @ overlap.mT + np.eye(kept.shape[1]) * ~kept[:, None, :]
+    least = torch.linalg.eigvalsh(torch.from_numpy(cosines)).numpy()[:, 0]
+    index = np.where(finite, np.clip(1 - least, 0, 1), 1.0)
+    return np.where(kept.sum(-1) == led.shape[-1], 0.0, index)  # rounding might hide the smallest of all m-1 modes
+
+
+def _cleaned(matrices: Array) -> tuple[Array, Flags]:
+    """Zeros in place of (B, k, j) matrices that are not finite, and which are: one NaN would raise for the batch."""
+    finite: Flags = np.asarray(np.isfinite(matrices).all((1, 2)))
+    return (matrices if finite.all() else np.where(finite[:, None, None], matrices, 0.0)), finite
+
+
+def _svd(matrices: Array) -> tuple[Array, Array, Array]:
+    u, sigma, vh = _linalg.svd(torch.from_numpy(matrices))
+    return u.numpy(), sigma.numpy(), vh.numpy()
+
+
+def _length(vectors: NDArray[np.inexact], axis: int | tuple[int, int]) -> Array:
+    squares = vectors.real**2 + vectors.imag**2 if np.iscomplexobj(vectors) else vectors**2
+    return np.asarray(np.sqrt(squares.sum(axis)))
+
+
+def _reported(finite: Flags, values: Array) -> Tensor:
+    return torch.from_numpy(np.where(finite, values, np.nan))
