@@ -1,10 +1,12 @@
 """The two ends of Ray Tune: a trial that trains one pack in a worker, and the callback that takes in what it gave."""
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ray import tune
 
+from study.deadline import Deadline, OutOfTime
 from study.pack import Outcome, Pack, Task, failed
 from study.progress import SweepProgress
 from study.provenance import provenance
@@ -48,9 +50,12 @@ class Recorder(tune.Callback):
         packs: list[Pack],
         finish: Callable[[Pack, list[Outcome], Mapping[str, Any]], None],
         progress: SweepProgress,
+        deadline: Deadline,
     ) -> None:
-        self._packs, self._finish, self._progress = packs, finish, progress
+        self._packs, self._finish, self._progress, self._deadline = packs, finish, progress, deadline
         self._running: dict[str, int] = {}
+        self._start_s: dict[str, float] = {}
+        self._awaited: set[str] | None = None
         self._ended_packs: list[tuple[Pack, list[Outcome], Mapping[str, Any]]] = []
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -59,11 +64,13 @@ class Recorder(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A worker has taken a pack."""
+        self._start_s[trial.trial_id] = time.monotonic()
         self._running[trial.trial_id] = len(self._pack(trial).replicates)
         self._progress.started(sum(self._running.values()))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A pack has ended. What it gave is popped, so that Tune does not keep every curve of the sweep in memory."""
+        self._deadline.took(time.monotonic() - self._start_s[trial.trial_id])
         self._ended(trial)
         outcomes = trial.last_result.pop("outcomes")
         self._ended_packs.append((self._pack(trial), outcomes, trial.last_result.pop("provenance")))
@@ -78,8 +85,8 @@ class Recorder(tune.Callback):
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Record here: what is raised now ends the sweep, while Tune would take it for a fault of the trial above."""
-        while self._ended_packs:
-            self._finish(*self._ended_packs.pop(0))
+        self._record()
+        self._stop_in_time()
 
     def _pack(self, trial: Any) -> Pack:
         index: int = trial.config["pack"]
@@ -87,7 +94,19 @@ class Recorder(tune.Callback):
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         """Nothing that has ended is left behind."""
-        self.on_step_end(0, trials)
+        self._record()
+
+    def _record(self) -> None:
+        while self._ended_packs:
+            self._finish(*self._ended_packs.pop(0))
+
+    def _stop_in_time(self) -> None:
+        """Once no further pack would end in time, wait for those that run; what Tune begins meanwhile is stopped."""
+        self._deadline.check()
+        if self._awaited is None and not self._deadline.allows_another:
+            self._awaited = set(self._running)
+        if self._awaited is not None and not self._awaited & self._running.keys():
+            raise OutOfTime
 
     def _ended(self, trial: Any) -> None:
         self._running.pop(trial.trial_id, None)

@@ -1,5 +1,6 @@
 """Commands that train."""
 
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -12,6 +13,9 @@ from study.cli.console import Storage, err_console
 from study.cli.signals import stop
 from study.errors import UserError
 
+TIME_LIMIT_STATUS = 124
+"""Exit status of a sweep that its time limit has ended, as that of timeout(1)."""
+
 
 def run(
     spec: Annotated[str, typer.Argument(help="A spec (YAML file) or the name of a preset.")],
@@ -22,6 +26,11 @@ def run(
     address: Annotated[str | None, typer.Option(help="A running Ray cluster: auto or HOST:PORT.")] = None,
     executor: Annotated[str, typer.Option(help="ray, or inline: the same packs in this process.")] = "ray",
     storage: Storage = None,
+    nodes: Annotated[int | None, typer.Option(help="Wait until the Ray cluster has so many nodes.", min=1)] = None,
+    time_limit: Annotated[
+        str | None,
+        typer.Option(help="End in time: seconds, or 90m, 2h, 1d. What is left then is trained by the next run."),
+    ] = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Train again what is recorded as failed.")
     ] = False,
@@ -33,6 +42,7 @@ def run(
     """Train what the study's record lacks, then draw its heatmaps and write its best parameters."""
     from study.spec import load_spec
 
+    time_limit_s = None if time_limit is None else parse_duration_s(time_limit)
     loaded = load_spec(spec, set_ or [])
     folder = out or Path("results") / loaded.name
     if dry_run:
@@ -44,7 +54,7 @@ def run(
         return
     if time:
         raise UserError("--time belongs to --dry-run")
-    from study import sweep
+    from study import cells, sweep
     from study.record import open_study
 
     resume = f"run the same command again to train what is missing: {shlex.join(['dmd-study', *sys.argv[1:]])}"
@@ -56,6 +66,8 @@ def run(
             address=address,
             storage=storage,
             retry_failed=retry_failed,
+            time_limit_s=time_limit_s,
+            nodes=nodes,
         )
     except KeyboardInterrupt:
         stop(f"Stopped. What has ended is recorded in {folder}; {resume}")
@@ -63,6 +75,15 @@ def run(
         raise UserError(f"{error}. What has ended is recorded in {folder}; when that is mended, {resume}") from error
     record = open_study(folder, storage)
     outputs.print_status(record)
+    everything = [*cells.baselines(loaded), *cells.replicates(loaded)]
+    if left := len(record.missing(everything)):
+        err_console.print(
+            f"The time limit of {time_limit} has come: {left} of {len(everything)} replicates and baselines are left; "
+            f"{resume}",
+            soft_wrap=True,
+            markup=False,
+        )
+        raise typer.Exit(TIME_LIMIT_STATUS)
     for what in (outputs.write_heatmap, outputs.write_best):
         try:
             what(record)
@@ -70,3 +91,11 @@ def run(
             err_console.print(f"Not written: {error}", soft_wrap=True, markup=False)
         except OSError as error:
             raise UserError(f"{error}. All replicates are recorded in {folder}; {resume}") from error
+
+
+def parse_duration_s(text: str) -> float:
+    """Seconds that a duration such as 5400, 90m, 1.5h or 2d lasts. Raises UserError where it is none."""
+    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)([smhd]?)", text.strip())
+    if found is None or not float(found[1]) > 0:
+        raise UserError(f"--time-limit must be a number above 0 of seconds, or one with m, h or d, got {text!r}")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]

@@ -1,0 +1,13 @@
+"""Where packs are trained: in this process, or wherever Ray Tune puts them. Both do the same with the same packs."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from study.pack import Outcome, Pack, Task
+from study.progress import SweepProgress
+
+Finish = Callable[[Pack, list[Outcome], Mapping[str, Any]], None]
+"""Takes in what training a pack gave, and where it was trained."""
+
+Execute = Callable[[list[Pack], Mapping[str, Task], Finish, SweepProgress], None]
+"""Trains packs. It returns when all have ended, or when no more can be begun before the deadline."""

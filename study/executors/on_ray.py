@@ -1,0 +1,96 @@
+"""Packs scheduled by Ray Tune, on the cores and GPUs of this machine or of a cluster."""
+
+import contextlib
+import functools
+import logging
+import os
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+
+from study.deadline import Deadline
+from study.executors import Execute, Finish
+from study.executors.connection import connected
+from study.pack import Pack, Task
+from study.progress import SweepProgress
+from study.provenance import is_own
+from study.spec import Spec
+
+
+@contextlib.contextmanager
+def on_ray(spec: Spec, deadline: Deadline, address: str | None = None, nodes: int | None = None) -> Iterator[Execute]:
+    """Let Ray Tune schedule packs; address and nodes as of `study.executors.connection.connected`."""
+    # Tune's loggers write a file per trial and its reporter prints; the record and the progress line do that here.
+    # Signals belong to whoever called us, and nothing is ever restored from Tune's own checkpoints
+    os.environ.update(
+        TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
+        TUNE_DISABLE_SIGINT_HANDLER="1",
+        TUNE_GLOBAL_CHECKPOINT_S="3600",
+        RAY_AIR_NEW_OUTPUT="0",
+    )
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    with connected(spec, address, nodes):
+        yield functools.partial(_tune, spec, deadline)
+
+
+def _tune(
+    spec: Spec,
+    deadline: Deadline,
+    packs: list[Pack],
+    tasks: Mapping[str, Task],
+    finish: Finish,
+    progress: SweepProgress,
+) -> None:
+    from ray import tune
+
+    from study.worker import MAX_RETRIES, PackTrainable, Recorder
+
+    with _by_value(spec), tempfile.TemporaryDirectory(prefix="dmd-study-") as scratch:
+        trainable = tune.with_parameters(PackTrainable, packs=packs, tasks=dict(tasks), rules=spec.rules)
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, {"CPU": spec.resources.cpu, "GPU": spec.resources.gpu}),
+            param_space={"pack": tune.grid_search(list(range(len(packs))))},
+            tune_config=tune.TuneConfig(reuse_actors=True),
+            run_config=tune.RunConfig(
+                storage_path=scratch,
+                verbose=0,
+                callbacks=[Recorder(packs, finish, progress, deadline)],
+                failure_config=tune.FailureConfig(max_failures=MAX_RETRIES),
+            ),
+        )
+        tuner.fit()
+
+
+@contextlib.contextmanager
+def _by_value(spec: Spec) -> Iterator[None]:
+    """Send the modules of the user's own problem and rule to the workers, which then need no copy of them."""
+    from ray import cloudpickle
+
+    modules = _own_modules(spec)
+    for module in modules:
+        cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        for module in modules:
+            cloudpickle.unregister_pickle_by_value(module)  # type: ignore[no-untyped-call]
+
+
+def _own_modules(spec: Spec) -> list[ModuleType]:
+    """Modules of the user's own problem and rule, and those beside them that are imported; of a package, its root."""
+    owners = [c for c in (spec.problem_class, spec.rule_class) if c is not None and is_own(c)]
+    own = {c.__module__.partition(".")[0] for c in owners} - {"__main__"}
+    installed = {Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib", "stdlib")}
+    places = {place for name in own if (place := _place(sys.modules[name]))} - installed
+    return [module for name, module in list(sys.modules.items()) if name in own or _place(module) in places]
+
+
+def _place(module: ModuleType) -> Path | None:
+    """Folder that a module or package lies in."""
+    file = getattr(module, "__file__", None)
+    if file is None or "." in module.__name__ or module.__name__ == "__main__":
+        return None
+    return Path(file).parents[1 if hasattr(module, "__path__") else 0]
