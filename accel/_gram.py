@@ -25,6 +25,7 @@ et al. 2015, doi:10.1553/etna_vol44s306).
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -61,17 +62,15 @@ def factors(
     """
     with torch.autocast(device.type, enabled=False):  # which would multiply in less than float32
         if dtype != torch.float64:
-            grams, eps = zip(*(_one_pass(levels, span, m, device) for span in spans), strict=True)
-            found = _summed(_root(torch.cat(grams).cpu(), torch.cat(eps)[:, None]))
-            return found.view(len(spans), -1, m, m)
-        first = torch.cat([_gram(levels, span, m, torch.float64, device) for span in spans])
-        q, roots, scale = _decompose(split_finite(first.cpu())[0])
+            grams, eps = _one_pass(levels, spans, m, device)
+            return _summed(_root(grams.cpu().flatten(0, 1), eps.view(-1, 1))).view(grams.shape)
+        first = _grams(levels, spans, m, torch.float64, device)
+        q, roots, scale = _decompose(split_finite(first.cpu().flatten(0, 1))[0])
         floor = (m * _DOUBLE) ** 0.5 * roots.amax(-1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
         roots = roots.maximum(floor)
-        transforms = (q / scale[:, :, None] / roots[:, None, :]).to(device).view(len(spans), -1, m, m)
-        second = [_gram(levels, span, m, torch.float64, device, t) for span, t in zip(spans, transforms, strict=True)]
-    found = _summed(_root(torch.cat(second).cpu()) @ (roots[:, :, None] * q.mT * scale[:, None, :]))
-    return found.view(len(spans), -1, m, m)
+        transforms = (q / scale[:, :, None] / roots[:, None, :]).to(device).view(first.shape)
+        second = _grams(levels, spans, m, torch.float64, device, transforms).cpu().flatten(0, 1)
+    return _summed(_root(second) @ (roots[:, :, None] * q.mT * scale[:, None, :])).view(first.shape)
 
 
 def factors_of_steps(steps: Tensor) -> Tensor:
@@ -101,29 +100,72 @@ def _summed(changes: Tensor) -> Tensor:
     return torch.cumsum(steps, dim=-1)
 
 
-def _one_pass(levels: Levels, span: tuple[int, int], m: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Lower triangles of EᵀE, (K, m, m) float64 on the device, and the rounding error of their entries, (K,)."""
-    size = span[1] - span[0]
-    if size < _LARGE:
-        gram = _gram(levels, span, m, torch.float64, device)
-        return gram, torch.full((len(gram),), _DOUBLE, dtype=torch.float64)
-    gram = _gram(levels, span, m, torch.float32, device)
-    mean_squares = gram.diagonal(dim1=-2, dim2=-1) / size
-    honest = ((mean_squares > _SAFE[0]) & (mean_squares < _SAFE[1])).all(-1)  # not so where the products were not
+def _one_pass(levels: Levels, spans: Sequence[tuple[int, int]], m: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Lower triangles of EᵀE, (spans, K, m, m) float64 on the device, and their entries' rounding error, (spans, K)."""
+    large = [stop - start >= _LARGE for start, stop in spans]
+    small = [span for span, many in zip(spans, large, strict=True) if not many]
+    grams = _grams(levels, small, m, torch.float64, device) if small else torch.empty(0, device=device)
+    if not any(large):
+        return grams, torch.full(grams.shape[:2], _DOUBLE, dtype=torch.float64)
+    found = iter(grams)
+    parts = [
+        _of_many(levels, span, m, device) if many else (next(found), None)
+        for span, many in zip(spans, large, strict=True)
+    ]
+    grams = torch.stack([gram for gram, _ in parts])
+    eps = torch.full(grams.shape[:2], _DOUBLE, dtype=torch.float64)
+    for row, (_, honest) in zip(eps, parts, strict=True):
+        if honest is not None:
+            row[honest] = _FLOAT32_PRODUCTS
+    return grams, eps
+
+
+def _of_many(levels: Levels, span: tuple[int, int], m: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """(K, m, m) of a large group by float32 products, or by float64 where those were not right; where they were."""
+    gram = _grams(levels, [span], m, torch.float32, device)[0]
+    mean_squares = gram.diagonal(dim1=-2, dim2=-1) / (span[1] - span[0])
+    honest = ((mean_squares > _SAFE[0]) & (mean_squares < _SAFE[1])).all(-1)
     if not honest.all():
-        gram = torch.where(honest[:, None, None], gram, _gram(levels, span, m, torch.float64, device))
-    return gram, torch.where(honest.cpu(), _FLOAT32_PRODUCTS, _DOUBLE).double()
+        gram = torch.where(honest[:, None, None], gram, _grams(levels, [span], m, torch.float64, device)[0])
+    return gram, honest.cpu()
 
 
-def _gram(
+class _Part(NamedTuple):
+    """Consecutive weights of a span in a chunk."""
+
+    span: int
+    start: int
+    size: int
+    block: int
+    """Where they begin, in blocks."""
+    blocks: int
+
+
+def _chunks(spans: Sequence[tuple[int, int]], stride: int, limit: int) -> list[list[_Part]]:
+    """Cut spans into chunks of at most so many blocks of stride weights; a span that fits into one is not cut."""
+    chunks: list[list[_Part]] = []
+    used = limit
+    for index, (start, stop) in enumerate(spans):
+        for begin in range(start, stop, limit * stride):
+            size = min(limit * stride, stop - begin)
+            blocks = -(-size // stride)
+            if used + blocks > limit:
+                chunks.append([])
+                used = 0
+            chunks[-1].append(_Part(index, begin, size, used, blocks))
+            used += blocks
+    return chunks
+
+
+def _grams(
     levels: Levels,
-    span: tuple[int, int],
+    spans: Sequence[tuple[int, int]],
     m: int,
     dtype: torch.dtype,
     device: torch.device,
     transforms: Tensor | None = None,
 ) -> Tensor:
-    """Lower triangles of (E T)ᵀ (E T), (K, m, m) float64 on the device; NaN where products are not of that dtype.
+    """Lower triangles of (E T)ᵀ (E T), (spans, K, m, m) float64 on the device; NaN where products are not of the dtype.
 
     The weights are read in chunks that stay in a processor's cache, each cut into blocks whose products are one batched
     call. Products with 16 columns are the fastest there are: float32 blocks of fewer rows are stacked, or padded.
@@ -132,53 +174,68 @@ def _gram(
     block = 128 if single else 256
     stack = max(1, 16 // m) if single else 1
     rows = max(16, m) if single else m
-    start, stop = span
     stride = block * stack
-    replicates = len(levels(start, start, dtype)[0])
-    limit = max(1, (_CHUNK if device.type == "cpu" else 8 * _CHUNK) // (replicates * m * stride))
-    pieces = min(limit, -(-(stop - start) // stride))
-
-    width = pieces * stride
-    steps = torch.empty(m, replicates, width, dtype=dtype, device=device)
-    changes = torch.empty(replicates, pieces, rows, block, dtype=dtype, device=device)
+    replicates = len(levels(0, 0, dtype)[0])
+    chunks = _chunks(
+        spans, stride, max(1, (_CHUNK if device.type == "cpu" else 8 * _CHUNK) // (replicates * m * stride))
+    )
+    most = max(chunk[-1].block + chunk[-1].blocks for chunk in chunks)
+    steps = torch.empty(m, replicates, most * stride, dtype=dtype, device=device)
+    changes = torch.empty(replicates, most, rows, block, dtype=dtype, device=device)
     if stack * m < rows:
         changes[:, :, stack * m :] = 0
     blocks = changes.flatten(0, 1)
-    total = torch.zeros(replicates, rows, rows, dtype=torch.float64, device=device)
-    for begin in range(start, stop, width):
-        size = min(width, stop - begin)
-        first, values = levels(begin, begin + size, dtype)
-        steps[0, :, :size] = first
-        torch.sub(values[1:], values[:-1], out=steps[1:, :, :size])
-        if size < width:
-            steps[:, :, size:] = 0
-        _write_changes(steps, changes[:, :, : stack * m].view(replicates, pieces, stack, m, block), transforms)
-        if single and begin == start:
-            dishonest = _disagree(changes[:, :_TRIED])
-            if dishonest.all():
-                return torch.full((replicates, m, m), torch.nan, dtype=torch.float64, device=device)
-            total[dishonest] = torch.nan
+    total = torch.zeros(len(spans), replicates, rows, rows, dtype=torch.float64, device=device)
+    for chunk in chunks:
+        for part in chunk:
+            begin, end = part.block * stride, (part.block + part.blocks) * stride
+            _read(levels, part, steps[:, :, begin:end])
+        if transforms is None:
+            _write_changes(steps, changes[:, :, : stack * m].view(replicates, most, stack, m, block))
+        else:
+            for part in chunk:
+                own = slice(part.block, part.block + part.blocks)
+                _write_transformed(
+                    steps.view(m, replicates, most, block)[:, :, own], changes[:, own], transforms[part.span]
+                )
+        if single and chunk is chunks[0]:
+            total[:, _disagree(changes[:, :_TRIED])] = torch.nan
+            if total.isnan().all():
+                break
         for left in range(0, rows, 16):  # panels of 16 columns; eigh() reads the lower triangle only
-            products = torch.bmm(blocks[:, left:], blocks[:, left : left + 16].mT)
-            products = products.view(replicates, pieces, *products.shape[1:])
-            total[:, left:, left : left + 16] += products.sum(1, dtype=torch.float64)
+            products = torch.bmm(blocks[:, left:], blocks[:, left : left + 16].mT).view(
+                replicates, most, rows - left, -1
+            )
+            for part in chunk:
+                summed = products[:, part.block : part.block + part.blocks].sum(1, dtype=torch.float64)
+                total[part.span, :, left:, left : left + 16] += summed
     if stack == 1:
-        return total[:, :m, :m]
-    return torch.stack([total[:, k : k + m, k : k + m] for k in range(0, stack * m, m)]).sum(0)
+        return total[:, :, :m, :m]
+    return torch.stack([total[:, :, k : k + m, k : k + m] for k in range(0, stack * m, m)]).sum(0)
 
 
-def _write_changes(steps: Tensor, changes: Tensor, transforms: Tensor | None) -> None:
-    """E, or E T, from (m, K, weights) steps into (K, pieces, stack, m, block)."""
+def _read(levels: Levels, part: _Part, steps: Tensor) -> None:
+    """First snapshot and steps of these weights, and zeros behind them, into (m, K, weights)."""
+    first, values = levels(part.start, part.start + part.size, steps.dtype)
+    steps[0, :, : part.size] = first
+    torch.sub(values[1:], values[:-1], out=steps[1:, :, : part.size])
+    if part.size < steps.shape[2]:
+        steps[:, :, part.size :] = 0
+
+
+def _write_changes(steps: Tensor, changes: Tensor) -> None:
+    """E from (m, K, weights) steps into (K, pieces, stack, m, block)."""
     replicates, pieces, stack, m, block = changes.shape
     target = changes.permute(3, 0, 1, 2, 4)
-    if transforms is not None:
-        whole = torch.cat([steps[:2], steps[2:] - steps[1:-1]]).transpose(0, 1)
-        transformed = (transforms.mT @ whole).transpose(0, 1)
-        target.copy_(transformed.reshape(m, replicates, pieces, stack, block))
-        return
     source = steps.view(m, replicates, pieces, stack, block)
     target[:2].copy_(source[:2])
     torch.sub(source[2:], source[1:-1], out=target[2:])
+
+
+def _write_transformed(steps: Tensor, changes: Tensor, transforms: Tensor) -> None:
+    """E T from (m, K, pieces, block) steps and (K, m, m) transforms into (K, pieces, m, block)."""
+    whole = torch.cat([steps[:2], steps[2:] - steps[1:-1]]).transpose(0, 1)
+    changes.copy_((transforms.mT @ whole.flatten(2)).view(whole.shape).transpose(1, 2))
 
 
 def _disagree(changes: Tensor) -> Tensor:
