@@ -202,8 +202,9 @@ class Windows:
         for buffer, window in enumerate(self._windows):
             placed = [(f, p) for f, p in self._pieces(buffer) if not f.shape]
             if placed:
-                groups = [Group(f.name, p.start, p.start + p.size) for f, p in placed]
-                for (family, _), factor in zip(placed, window.factors(groups), strict=True):
+                for (family, _), factor in zip(
+                    placed, window.factors([_stretch(*each) for each in placed]), strict=True
+                ):
                     parts.setdefault(family.first, []).append(factor)
         return {first: found[0] if len(found) == 1 else _joined(found) for first, found in parts.items()}
 
@@ -243,20 +244,24 @@ class Windows:
         return sorted(placed, key=lambda each: each[1].start)
 
     def _blocks(self, buffer: int, coefficients: Tensor, whole: dict[Piece, Tensor] | None) -> Iterator[Tensor]:
-        for family, piece in self._pieces(buffer):
-            if whole is None:
+        pieces = self._pieces(buffer)
+        if whole is not None:
+            yield from (whole[piece].flatten(1) for _, piece in pieces)
+        elif any(family.shape for family, _ in pieces):
+            for family, piece in pieces:
                 yield from self._predicted(family, piece, coefficients)
-            else:
-                yield whole[piece].flatten(1)
+        else:  # together: each operation counts where groups are small
+            own = coefficients.view(self.replicates, -1, self.m)[:, [family.first for family, _ in pieces]]
+            yield from self._windows[buffer].combine([_stretch(*each) for each in pieces], own)
 
     def _predicted(self, family: Family, piece: Piece, coefficients: Tensor) -> Iterator[Tensor]:
         """A piece's combined snapshots, flattened, in float64 blocks (K, weights) on its device."""
         window = self._windows[piece.buffer]
         own = coefficients.view(self.replicates, -1, self.m)[:, family.first : family.first + family.count]
-        own = own.to(window.device)
         if not family.shape:
-            yield from window.combine([Group(family.name, piece.start, piece.start + piece.size)], own)
+            yield from window.combine([_stretch(family, piece)], own)
             return
+        own = own.to(window.device)
         chunk = max(1, _CHUNK // (self.replicates * self.m * piece.size))
         for start in range(0, family.count, chunk):
             stop = min(start + chunk, family.count)
@@ -301,6 +306,10 @@ class Windows:
 
     def _dtype(self, piece: Piece) -> torch.dtype:
         return self.layout.buffers[piece.buffer][0].dtype
+
+
+def _stretch(family: Family, piece: Piece) -> Group:
+    return Group(family.name, piece.start, piece.start + piece.size)
 
 
 def _joined(factors: list[Tensor]) -> Tensor:
