@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import re
 import secrets
 import signal
 import socket
@@ -21,7 +22,7 @@ from study.errors import UserError
 from study.executors import versions
 from study.spec import Spec
 
-CONNECT_TIMEOUT_S = 10.0
+CONNECT_TIMEOUT_S = 8.0
 NODES_TIMEOUT_S = 120.0
 ANSWER_TIMEOUT_S = 60.0
 KINDS = {"CPU": "cpu", "GPU": "gpu"}
@@ -57,6 +58,8 @@ def connected(spec: Spec, address: str | None, nodes: int | None) -> Iterator[No
             f"address must not be a Ray Client's, got {address}: there the record would be written on the head node. "
             f"Run dmd-study on the head node with --address auto, or submit it there as a Ray job"
         )
+    if address is not None and address != "auto" and not re.fullmatch(r".+:\d+", address):
+        raise UserError(f"address must be auto or HOST:PORT, got {address!r}")
     # said outright, Ray neither writes a token into the home folder nor talks about it
     if "ray" not in sys.modules:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -105,11 +108,11 @@ def _start(address: str | None) -> None:
 
 def _reach(address: str) -> None:
     """See that a cluster answers, in a process that can be ended: Ray itself tries for a minute, then ends its own."""
-    host, colon, port = address.rpartition(":")
-    if colon:
+    if address != "auto":
+        host, _, port = address.rpartition(":")
         try:
-            socket.create_connection((host, int(port)), CONNECT_TIMEOUT_S / 2).close()
-        except (OSError, ValueError, OverflowError) as error:
+            socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT_S / 2).close()
+        except (OSError, OverflowError) as error:
             raise UserError(
                 f"no Ray cluster at {address}: {error}. The address must be that of the head node, as `ray start` "
                 f"on it says; --address auto finds the cluster that runs on this machine"
