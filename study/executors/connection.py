@@ -83,10 +83,29 @@ def connected(spec: Spec, address: str | None, nodes: int | None) -> Iterator[No
         able = _able_nodes(spec)
         if address is not None or not started:
             _same_versions(able)
-        yield
+        with contextlib.nullcontext() if started else _given_back():
+            yield
     finally:
         if started:
             ray.shutdown()
+
+
+@contextlib.contextmanager
+def _given_back() -> Iterator[None]:
+    """Take from Tune what it holds if it was interrupted: on Ray that goes on after us, nobody else would get it."""
+    import ray
+    from ray.util import placement_group_table, remove_placement_group
+    from ray.util.placement_group import PlacementGroup
+
+    before = set(placement_group_table())
+    try:
+        yield
+    finally:
+        job = ray.get_runtime_context().get_job_id()
+        for name, group in placement_group_table().items():
+            # a group's name ends with the job that it belongs to
+            if name.endswith(job) and name not in before and group["state"] != "REMOVED":
+                remove_placement_group(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(name))))
 
 
 def _start(address: str | None) -> None:
