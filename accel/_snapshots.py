@@ -145,7 +145,7 @@ class Window:
                 for group, own in zip(groups, each, strict=True)
                 if group.start < stop and group.stop > start
             ]
-            yield torch.cat(parts, dim=2)[:, 0]
+            yield (parts[0] if len(parts) == 1 else torch.cat(parts, dim=2))[:, 0]
 
     @property
     def _size(self) -> int:
@@ -184,12 +184,12 @@ def write(tensors: Sequence[Tensor], blocks: Iterable[Tensor]) -> Tensor:
         if not flats:  # views, but for tensors that are not contiguous
             flats = [tensor.detach().reshape(len(block), -1) for tensor in tensors]
             total = torch.zeros(len(block), dtype=torch.float64, device=flats[0].device)
-        rest = block.to(flats[0].dtype)
-        total += rest.sum(1, dtype=torch.float64)
+        rest = block
         while rest.shape[1]:
             target = flats[index][:, offset : offset + rest.shape[1]]
             width = target.shape[1]
             target.copy_(rest[:, :width])
+            total += target.sum(1, dtype=torch.float64)
             rest, offset = rest[:, width:], offset + width
             if offset == flats[index].shape[1]:
                 index, offset = index + 1, 0
