@@ -25,6 +25,8 @@ class Recipe:
     batch: int | None
     """Samples per mini-batch; None: all of them, one step an epoch."""
     dtype: str
+    precision: str = "full"
+    """Of matrix products: ``full`` that of dtype, ``tf32`` or ``bf16`` (autocast) where the device has them."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,8 @@ class Pack:
     replicates: tuple[Replicate, ...]
     threads: int
     device: str
+    gpu: float = 0.0
+    """Share of a GPU's memory that it may use; 0 on the CPU."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,9 @@ class Outcome:
 
     status: ``finished``, ``diverged`` (a loss or weight stopped being finite, at ``epoch``) or ``failed`` (``reason``).
     curve_*: training loss (``curve_train``) and test loss (``curve_test``) after so many epochs.
-    seconds_*: wall time of training steps, of jumps (snapshots included) and of judging (evaluations).
+    stacked: replicates that were trained side by side with it, itself included, sharing every product.
+    seconds_*: wall time of training steps, of jumps (snapshots included) and of judging (evaluations); of replicates
+    side by side, an equal share.
     flops_*: the same split in floating point operations.
     """
 
@@ -145,6 +151,7 @@ class Outcome:
     curve_test: NDArray[np.float64]
     groups: tuple[str, ...]
     steps: int
+    stacked: int
     seconds_training: float
     seconds_jumps: float
     seconds_judging: float
@@ -170,6 +177,7 @@ def failed(replicate: Replicate, reason: str) -> Outcome:
         curve_test=nothing,
         groups=(),
         steps=0,
+        stacked=0,
         seconds_training=0.0,
         seconds_jumps=0.0,
         seconds_judging=0.0,
