@@ -35,11 +35,13 @@ def extrapolate(
         replicate = (batch.groups // own).tolist()
         combination = combine([rules[k] for k in replicate], batch.factors, [s[k] for k in replicate])
         # a layer's factor has m rows however few its weights, so single weights are told by their size
-        deficient = torch.logical_and(show_no_direction(batch.factors), batch.several | (batch.factors.shape[1] == 1))
-        newest = torch.zeros_like(combination.coefficients)
-        newest[:, -1] = 1
-        alpha = torch.tensor([relaxation[k] for k in replicate], dtype=torch.float64)
-        taken = torch.where(deficient[:, None], newest, relax(combination.coefficients, alpha))
+        deficient = show_no_direction(batch.factors)
+        if batch.factors.shape[1] > 1:
+            deficient = torch.logical_and(deficient, batch.several)
+        taken = relax(combination.coefficients, [relaxation[k] for k in replicate])
+        if deficient.any():
+            newest = torch.eye(windows.m, dtype=torch.float64)[-1]
+            taken = torch.where(deficient[:, None], newest, taken)
         coefficients[batch.groups] = taken
         values = {
             "rank": combination.rank,

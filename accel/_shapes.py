@@ -3,16 +3,19 @@
 Both suggested by Tano, Portwood & Ragusa 2020, section 4, without a formula; the formulas are ours.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 
-def relax(coefficients: Tensor, relaxation: Tensor) -> Tensor:
-    """Coefficients of w_m + α (ŵ - w_m), given those of ŵ, (groups, m), and α, (groups,): no pass over the weights."""
-    relaxed = relaxation[:, None] * coefficients
-    relaxed[:, -1] += 1 - relaxation
+def relax(coefficients: Tensor, relaxation: Sequence[float]) -> Tensor:
+    """Coefficients of w_m + α (ŵ - w_m), given those of ŵ, (groups, m), and each group's α; no pass over weights."""
+    if all(alpha == 1 for alpha in relaxation):
+        return coefficients
+    alphas = torch.tensor(relaxation, dtype=torch.float64)
+    relaxed = alphas[:, None] * coefficients
+    relaxed[:, -1] += 1 - alphas
     return relaxed
 
 

@@ -127,19 +127,25 @@ class Window:
         """The combined snapshots of a full window, flattened, in consecutive float64 blocks of (K, weights).
 
         Args:
-            groups: a partition of the flattened weights.
+            groups: consecutive ones.
             coefficients: (K, groups, m) float64.
         """
         store = self._store()
-        coefficients = coefficients.to(self.device)
-        width = max(1, _CHUNK // (self.m * self.replicates))
-        scratch = torch.empty(self.replicates, self.m, width, dtype=torch.float64, device=self.device)
-        for index, group in enumerate(groups):
-            for start in range(group.start, group.stop, width):
-                stop = min(start + width, group.stop)
-                block = scratch[:, :, : stop - start]
-                block.copy_(store.values(self.m, start, stop).transpose(0, 1))
-                yield (coefficients[:, index, None] @ block)[:, 0]
+        begin, end = groups[0].start, groups[-1].stop
+        width = min(max(1, _CHUNK // (self.m * self.replicates)), end - begin)
+        device = store.newest.device
+        scratch = torch.empty(self.replicates, self.m, width, dtype=torch.float64, device=device)
+        each = coefficients.to(device).unsqueeze(2).unbind(1)
+        for start in range(begin, end, width):
+            stop = min(start + width, end)
+            block = scratch[:, :, : stop - start]
+            block.copy_(store.values(self.m, start, stop).transpose(0, 1))
+            parts = [
+                own @ block[:, :, max(group.start - start, 0) : group.stop - start]
+                for group, own in zip(groups, each, strict=True)
+                if group.start < stop and group.stop > start
+            ]
+            yield torch.cat(parts, dim=2)[:, 0]
 
     @property
     def _size(self) -> int:
@@ -178,12 +184,12 @@ def write(tensors: Sequence[Tensor], blocks: Iterable[Tensor]) -> Tensor:
         if not flats:  # views, but for tensors that are not contiguous
             flats = [tensor.detach().reshape(len(block), -1) for tensor in tensors]
             total = torch.zeros(len(block), dtype=torch.float64, device=flats[0].device)
-        rest = block
+        rest = block.to(flats[0].dtype)
+        total += rest.sum(1, dtype=torch.float64)
         while rest.shape[1]:
             target = flats[index][:, offset : offset + rest.shape[1]]
             width = target.shape[1]
             target.copy_(rest[:, :width])
-            total += target.sum(1, dtype=torch.float64)
             rest, offset = rest[:, width:], offset + width
             if offset == flats[index].shape[1]:
                 index, offset = index + 1, 0

@@ -116,8 +116,7 @@ class StackedAccelerator:
     def write(self, targets: Sequence[Sequence[Tensor]], chosen: Sequence[Proposal | None]) -> Tensor:
         """As `apply`, into other tensors: those of each buffer."""
         self.require_full("apply")
-        newest = torch.zeros(self.layout.groups, self.options[0].m, dtype=torch.float64)
-        newest[:, -1] = 1
+        newest = torch.eye(self.options[0].m, dtype=torch.float64)[-1].expand(self.layout.groups, -1)
         coefficients = torch.cat([newest if proposal is None else proposal.coefficients for proposal in chosen])
         reshapes = [
             noisy(each.noise, each.seed, self.jumps) if each.noise and proposal is not None else None

@@ -75,6 +75,7 @@ class Windows:
         count = self.replicates if stacked else None
         self._windows = tuple(Window(own, m, snapshot_dtype, snapshot_device, count) for own in self.tensors)
         self._batches: tuple[Batch, ...] | None = None
+        self._known: list[tuple[list[int], list[Tensor]]] | None = None  # the same for every window
 
     @property
     def filled(self) -> int:
@@ -115,7 +116,7 @@ class Windows:
 
     def keep(self, stacked: Sequence[Sequence[Tensor]], replicates: Tensor) -> None:
         """Go on with these replicates only, whose weights now lie in these tensors."""
-        self._batches = None
+        self._batches = self._known = None
         self.replicates, self.tensors = len(replicates), stacked
         for window, tensors in zip(self._windows, stacked, strict=True):
             window.keep(tensors, replicates)
@@ -162,28 +163,33 @@ class Windows:
 
     def _batched(self) -> Iterator[Batch]:
         factors = self._single_factors()
-        by_rows: dict[int, list[tuple[Family, Tensor, float]]] = {}
-        for family in self.layout.families:
-            if family.shape:
-                factor, rounding = self._family_factors(family)
-            else:
-                pieces = [(self._dtype(piece), piece.size) for piece in family.pieces]
-                factor, rounding = factors[family.first], max(gram_eps(*piece) for piece in pieces)
-            by_rows.setdefault(factor.shape[1], []).append((family, factor, rounding))
-        for members in by_rows.values():
-            groups = torch.cat([self._numbers(f) for f, _, _ in members])
-            stacked = torch.cat([factor for _, factor, _ in members])
-            eps, gram, moves, several = (
-                torch.cat([torch.full((self.replicates * f.count,), v, dtype=kind) for (f, _, _), v in each])
-                for kind, each in (
-                    (torch.float64, [(member, self._eps(member[0])) for member in members]),
-                    (torch.float64, [(member, member[2]) for member in members]),
-                    (torch.float64, [(member, self._move_eps(member[0])) for member in members]),
-                    (torch.bool, [(member, member[0].size > 1) for member in members]),
-                )
-            )
-            parts = (torch.split(part, _BATCH) for part in (groups, stacked, eps, gram, moves, several))
-            yield from map(Batch._make, zip(*parts, strict=True))
+        found = [self._family_factors(f) if f.shape else factors[f.first] for f in self.layout.families]
+        if self._known is None:
+            self._known = self._properties([factor.shape[1] for factor in found])
+        for members, properties in self._known:
+            stacked = torch.cat([found[index] for index in members])
+            for start in range(0, len(stacked), _BATCH):
+                part = slice(start, start + _BATCH)
+                yield Batch(properties[0][part], stacked[part], *(column[part] for column in properties[1:]))
+
+    def _properties(self, rows: Sequence[int]) -> list[tuple[list[int], list[Tensor]]]:
+        """For every number of rows of a factor: which families have it, and what their batches hold beside factors."""
+        families = self.layout.families
+        known = []
+        for count in dict.fromkeys(rows):
+            members = [index for index, each in enumerate(rows) if each == count]
+            columns = [
+                (self._numbers(f), self._eps(f), self._gram_eps(f), self._move_eps(f), f.size > 1)
+                for f in (families[index] for index in members)
+            ]
+            groups = [numbers for numbers, *_ in columns]
+            kinds = (torch.float64, torch.float64, torch.float64, torch.bool)
+            others = [
+                torch.cat([torch.full((len(g),), v, dtype=kind) for g, v in zip(groups, values, strict=True)])
+                for kind, values in zip(kinds, list(zip(*columns, strict=True))[1:], strict=True)
+            ]
+            known.append((members, [torch.cat(groups), *others]))
+        return known
 
     def _numbers(self, family: Family) -> Tensor:
         """(K * count,) the numbers of a family's groups, replicate by replicate."""
@@ -196,14 +202,14 @@ class Windows:
         for buffer, window in enumerate(self._windows):
             placed = [(f, p) for f, p in self._pieces(buffer) if not f.shape]
             if placed:
-                groups = [Group(f.name, p.start, p.start + p.size) for f, p in placed]
-                for (family, _), factor in zip(placed, window.factors(groups), strict=True):
+                for (family, _), factor in zip(
+                    placed, window.factors([_stretch(*each) for each in placed]), strict=True
+                ):
                     parts.setdefault(family.first, []).append(factor)
         return {first: found[0] if len(found) == 1 else _joined(found) for first, found in parts.items()}
 
-    def _family_factors(self, family: Family) -> tuple[Tensor, float]:
-        """(K * count, min(n, m), m), and the rounding error of their Gram matrices; 0 if they come from none."""
-        squared = family.size > self.m and self._eps(family) > torch.finfo(torch.float64).eps
+    def _family_factors(self, family: Family) -> Tensor:
+        """(K * count, min(n, m), m)."""
         chunk = max(1, _CHUNK // (self.replicates * self.m * family.size))
         found = []
         for start in range(0, family.count, chunk):
@@ -212,14 +218,14 @@ class Windows:
             rows = torch.where(finite[:, None, None], rows, 0.0)
             if family.size <= self.m:
                 factor = rows.mT
-            elif squared:
+            elif self._gram_eps(family):
                 factor = factors_of_steps(torch.cat([rows[:, :1], rows[:, 1:] - rows[:, :-1]], dim=1))
             else:
                 factor = torch.linalg.qr(rows.mT, mode="r").R
             found.append(
                 torch.where(finite[:, None, None], factor, torch.nan).view(self.replicates, -1, *factor.shape[1:]).cpu()
             )
-        return torch.cat(found, dim=1).flatten(0, 1), torch.finfo(torch.float64).eps if squared else 0.0
+        return torch.cat(found, dim=1).flatten(0, 1)
 
     def _rows(self, family: Family, start: int, stop: int) -> Tensor:
         """Snapshots of some of a family's groups, (K * groups, filled, n) float64 on the device of the first piece."""
@@ -238,20 +244,24 @@ class Windows:
         return sorted(placed, key=lambda each: each[1].start)
 
     def _blocks(self, buffer: int, coefficients: Tensor, whole: dict[Piece, Tensor] | None) -> Iterator[Tensor]:
-        for family, piece in self._pieces(buffer):
-            if whole is None:
+        pieces = self._pieces(buffer)
+        if whole is not None:
+            yield from (whole[piece].flatten(1) for _, piece in pieces)
+        elif any(family.shape for family, _ in pieces):
+            for family, piece in pieces:
                 yield from self._predicted(family, piece, coefficients)
-            else:
-                yield whole[piece].flatten(1)
+        else:  # together: each operation counts where groups are small
+            own = coefficients.view(self.replicates, -1, self.m)[:, [family.first for family, _ in pieces]]
+            yield from self._windows[buffer].combine([_stretch(*each) for each in pieces], own)
 
     def _predicted(self, family: Family, piece: Piece, coefficients: Tensor) -> Iterator[Tensor]:
         """A piece's combined snapshots, flattened, in float64 blocks (K, weights) on its device."""
         window = self._windows[piece.buffer]
         own = coefficients.view(self.replicates, -1, self.m)[:, family.first : family.first + family.count]
-        own = own.to(window.device)
         if not family.shape:
-            yield from window.combine([Group(family.name, piece.start, piece.start + piece.size)], own)
+            yield from window.combine([_stretch(family, piece)], own)
             return
+        own = own.to(window.device)
         chunk = max(1, _CHUNK // (self.replicates * self.m * piece.size))
         for start in range(0, family.count, chunk):
             stop = min(start + chunk, family.count)
@@ -284,11 +294,22 @@ class Windows:
     def _eps(self, family: Family) -> float:
         return max(torch.finfo(self._dtype(piece)).eps for piece in family.pieces)
 
+    def _gram_eps(self, family: Family) -> float:
+        """Of the Gram matrix that the factors of a family come from; 0 if they come from none, or from a second one."""
+        if not family.shape:
+            return max(gram_eps(self._dtype(piece), piece.size) for piece in family.pieces)
+        double = torch.finfo(torch.float64).eps
+        return double if family.size > self.m and self._eps(family) > double else 0.0
+
     def _move_eps(self, family: Family) -> float:
         return max(self._windows[piece.buffer].move_eps for piece in family.pieces)
 
     def _dtype(self, piece: Piece) -> torch.dtype:
         return self.layout.buffers[piece.buffer][0].dtype
+
+
+def _stretch(family: Family, piece: Piece) -> Group:
+    return Group(family.name, piece.start, piece.start + piece.size)
 
 
 def _joined(factors: list[Tensor]) -> Tensor:

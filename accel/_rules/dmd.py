@@ -112,7 +112,8 @@ class DMD:
         if not rules:
             rules = [DMD()]
         m = window.shape[-1]
-        for rule in set(rules):
+        different = set(rules)
+        for rule in different:
             rule.check_window(m)
         own = rules[0]
         window, finite = split_finite(window)
@@ -120,8 +121,8 @@ class DMD:
 
         u, sigma, vh = svd(lagged)
         rounding = m * torch.finfo(window.dtype).eps
-        floor = torch.tensor([max(rule.tolerance or 0.0, rounding) for rule in rules], dtype=window.dtype)
-        keep = sigma > floor[:, None] * sigma[:, :1]
+        floors = [max(rule.tolerance or 0.0, rounding) for rule in (rules if len(different) > 1 else rules[:1])]
+        keep = sigma > torch.tensor(floors, dtype=window.dtype)[:, None] * sigma[:, :1]
         if any(rule.rank is not None for rule in rules):
             largest = torch.tensor([m if rule.rank is None else rule.rank for rule in rules])
             keep &= torch.arange(sigma.shape[1]) < largest[:, None]
@@ -135,7 +136,7 @@ class DMD:
             start = torch.linalg.pinv(basis) @ newest
         else:
             start = basis.mT @ newest
-        advanced, magnitudes = own._advance(operator, start, torch.tensor(s), rank)
+        advanced, magnitudes = own._advance(operator, start, s, rank)
 
         terms = (lift @ advanced)[:, :, 0]
         coefficients = nn.functional.pad(terms, (0, 1) if own.modes == "projected" else (1, 0))
@@ -147,7 +148,7 @@ class DMD:
             where_finite(finite, magnitudes.amax(-1), math.nan),
         )
 
-    def _advance(self, operator: Tensor, start: Tensor, s: Tensor, rank: Tensor) -> tuple[Tensor, Tensor]:
+    def _advance(self, operator: Tensor, start: Tensor, s: Sequence[int], rank: Tensor) -> tuple[Tensor, Tensor]:
         """φ(A) start with φ(λ) = λˢ or λˢ - 1, and the magnitudes of A's eigenvalues."""
         if self.growth == "keep" and self.amplitudes == "least_squares":
             # Real powers need no eigenvectors: weights on a straight line make A a Jordan block, which has too few.
@@ -159,7 +160,9 @@ class DMD:
         growing = magnitudes > 1 + _GROWTH_MARGIN
         if self.growth == "clip":
             eigenvalues = torch.where(growing, eigenvalues / magnitudes, eigenvalues)
-        factors = eigenvalues ** s[:, None] if self.form == "state" else eigenvalues ** s[:, None] - 1
+        factors = eigenvalues ** torch.tensor(s)[:, None]
+        if self.form == "displacement":
+            factors = factors - 1
         if self.growth == "drop":
             factors = torch.where(growing, 0.0, factors)
         start = start.to(vectors.dtype)
@@ -171,10 +174,14 @@ class DMD:
         return (vectors @ (factors[:, :, None] * amplitudes)).real, magnitudes
 
 
-def _power(matrices: Tensor, exponents: Tensor) -> Tensor:
+def _power(matrices: Tensor, exponents: Sequence[int]) -> Tensor:
     """Each of (B, r, r) matrices to its own power, at least 1: matrix_power() takes one for all."""
+    different = set(exponents)
+    if len(different) == 1:
+        power: Tensor = torch.linalg.matrix_power(matrices, exponents[0])
+        return power
     powers = torch.empty_like(matrices)
-    for exponent in set(exponents.tolist()):
-        chosen = exponents == exponent
+    for exponent in different:
+        chosen = torch.tensor([each == exponent for each in exponents])
         powers[chosen] = torch.linalg.matrix_power(matrices[chosen], exponent)
     return powers

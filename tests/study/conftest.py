@@ -2,7 +2,9 @@
 
 import copy
 import os
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,20 @@ def contents() -> Callable[[Path], dict[str, bytes]]:
 def fresh_environment() -> dict[str, str]:
     """Environment of a fresh process with another hash seed, in which nothing may depend on the order of a set."""
     return {**os.environ, "PYTHONHASHSEED": "12345"}
+
+
+@pytest.fixture
+def environment() -> Iterator[dict[str, str]]:
+    """Ray and a home of our own: neither token nor temporary folder of the user's. Sockets need short paths."""
+    place = tempfile.mkdtemp(prefix="dmd", dir="/tmp")
+    yield {
+        **os.environ,
+        "HOME": place,
+        "RAY_TMPDIR": place,
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": "a" * 64,
+    }
+    shutil.rmtree(place, ignore_errors=True)
 
 
 @pytest.fixture

@@ -1,14 +1,10 @@
 """Sweeps: on Ray and in this process, begun, killed, resumed and extended, with code of the user's own."""
 
-import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import textwrap
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -27,20 +23,6 @@ SPEC = {
     "seeds": 2,
 }
 REPLICATES, BASELINES = 16, 2
-
-
-@pytest.fixture
-def environment() -> Iterator[dict[str, str]]:
-    """Ray and a home of our own: neither token nor temporary folder of the user's. Sockets need short paths."""
-    place = tempfile.mkdtemp(prefix="dmd", dir="/tmp")
-    yield {
-        **os.environ,
-        "HOME": place,
-        "RAY_TMPDIR": place,
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": "a" * 64,
-    }
-    shutil.rmtree(place, ignore_errors=True)
 
 
 @pytest.fixture
