@@ -65,6 +65,13 @@ class Replicate:
     recipe: Recipe
     acceleration: Acceleration | None
 
+    @property
+    def architecture(self) -> tuple[object, ...]:
+        """What replicates must share to be trained side by side, in one stack."""
+        recipe = self.recipe
+        own = (recipe.hidden, recipe.activation, recipe.optimizer, recipe.epochs, recipe.batch)
+        return self.task, *own, recipe.dtype, recipe.precision
+
     def jumps(self, train_samples: int) -> int:
         """Jumps of its training, if it does not diverge."""
         recipe, acceleration = self.recipe, self.acceleration

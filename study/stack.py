@@ -28,13 +28,6 @@ CHECK_EVERY = 50
 """Steps between two looks at a device's losses; on the CPU, where looking costs nothing, every step."""
 
 
-def stack_key(replicate: Replicate) -> tuple[object, ...]:
-    """What replicates of one stack share."""
-    recipe = replicate.recipe
-    own = (recipe.hidden, recipe.activation, recipe.optimizer, recipe.epochs, recipe.batch, recipe.dtype)
-    return replicate.task, *own, recipe.precision
-
-
 def train_stack(
     replicates: Sequence[Replicate],
     task: Task,
@@ -42,7 +35,7 @@ def train_stack(
     device: torch.device,
     check_every: int | None = None,
 ) -> list[Outcome]:
-    """Train replicates with one `stack_key` from their initial weights to their last epoch, or until they diverge.
+    """Train replicates of one `Replicate.architecture` from initial weights to the last epoch, or until they diverge.
 
     Args:
         replicates: what to train.

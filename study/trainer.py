@@ -11,7 +11,7 @@ from accel import Rule
 from study.memory import fitting
 from study.networks import why_not_stacked
 from study.pack import Outcome, Pack, Replicate, Task, failed
-from study.stack import stack_key, train_stack
+from study.stack import train_stack
 
 
 def train_pack(
@@ -54,7 +54,7 @@ def train(replicate: Replicate, task: Task, rules: Mapping[str, Callable[..., Ru
 def _stacks(replicates: Sequence[Replicate]) -> list[list[int]]:
     stacks: dict[tuple[object, ...], list[int]] = {}
     for place, replicate in enumerate(replicates):
-        stacks.setdefault(stack_key(replicate), []).append(place)
+        stacks.setdefault(replicate.architecture, []).append(place)
     return list(stacks.values())
 
 
@@ -66,7 +66,7 @@ def _train_fitting(
     gpu: float,
     warn: Callable[[str], None],
 ) -> list[Outcome]:
-    """Train replicates that share a `stack_key`, as many at a time as can be."""
+    """Train replicates that share an architecture, as many at a time as can be."""
     if len(replicates) > 1:
         try:
             reason = why_not_stacked(tasks[replicates[0].task], replicates[0].recipe, device)
