@@ -27,6 +27,7 @@ from study.sections import Network, Resources, Section, Training, method_section
 FORMAT_VERSION = 1
 SECTIONS = ("problem", "network", "training", "method")
 TOP_LEVEL = ("name", *SECTIONS, "axes", "seeds", "design", "resources")
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 MAX_AXIS_VALUES = 10_000
 _SHORT = reprlib.Repr()  # bounded, where repr() of aliases within aliases fills the memory
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
@@ -256,7 +257,7 @@ def _make_room(raw: dict[str, Any], path: str, given: Mapping[str, Any]) -> None
 def _validate(raw: dict[str, Any], label: str) -> Spec:
     mistakes = [_unknown("", key, TOP_LEVEL) for key in raw if key not in TOP_LEVEL]
     name = raw.get("name")
-    if not (isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name)):
+    if not (isinstance(name, str) and re.fullmatch(NAME, name)):
         mistakes.append(f"name: must be 1 to 64 letters, digits, '.', '_' or '-', got {_short(name)}")
     given: dict[str, dict[str, Any]] = {}
     for section in (*SECTIONS, "axes", "resources"):

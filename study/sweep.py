@@ -1,11 +1,9 @@
 """Running a study: the replicates that its record lacks, on Ray or in this process, recorded as they end."""
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
-
-from filelock import FileLock, Timeout
 
 from study import cells
 from study.deadline import Deadline, OutOfTime
@@ -15,10 +13,8 @@ from study.executors.on_ray import on_ray
 from study.pack import Outcome, Pack, Replicate, Task
 from study.progress import SweepProgress, counting
 from study.provenance import code_hash
-from study.record import Record, check_place, check_same_study, check_writable, create, study_in
+from study.record import Record, begun, create, held
 from study.spec import Spec, load_spec
-
-LOCK_FILE = ".lock"
 
 
 def run(
@@ -68,15 +64,13 @@ def run(
     folder = Path(out or Path("results") / spec.name)
     everything = [*cells.baselines(spec), *cells.replicates(spec)]
     code = code_hash(spec.problem_class, spec.rule_class)
-    check_place(folder, spec.name, storage)
-    if study_in(folder, storage):
-        record = check_same_study(folder, spec, storage)
+    if record := begun(folder, spec, storage):
         unchanged = record.spec == spec.to_dict() and record.attributes.get("code_hash") == code
         if unchanged and not record.missing(everything, retry_failed=retry_failed):
             return record
     # a study that is complete starts nothing, and one that cannot be run writes nothing
     place = inline(spec, deadline) if executor == "inline" else on_ray(spec, deadline, address, nodes)
-    with place as execute, _held(folder):
+    with place as execute, held(folder):
         record = create(folder, spec, storage, code)
         todo = record.missing(everything, retry_failed=retry_failed)
         with contextlib.suppress(OutOfTime), deadline.enforced():
@@ -98,18 +92,3 @@ def _tasks(spec: Spec, todo: Iterable[Replicate]) -> dict[str, Task]:
         except (ArithmeticError, RuntimeError, ValueError) as error:
             name = spec.sections["problem"]["name"]
             raise UserError(f"the data of problem {name} cannot be made: {error}") from error
-
-
-@contextlib.contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Only one run at a time writes to a folder; the system lets go of it when that run ends, however it ends."""
-    check_writable(folder)
-    lock = FileLock(folder / LOCK_FILE)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UserError(f"{folder} is being written to by another run; wait for it, or choose another --out") from None
-    try:
-        yield
-    finally:
-        lock.release()

@@ -64,6 +64,8 @@ def print_status(record: "Record") -> None:
     missing = total - int(counts.sum())
     parts += [f"{missing} missing"] if missing else []
     say(f"{record.name}: {total} replicates: {', '.join(parts) or 'none yet'}")
+    for why in record.damaged().values():
+        say(f"  cannot be read, and is trained again by the next run: {why}")
     for reason, count in record.failures().items():
         say(f"  {count} failed: {reason}; when that is mended, run with --retry-failed")
 

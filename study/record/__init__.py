@@ -1,0 +1,15 @@
+"""The record of a study: what has run, once each, and what it gave.
+
+The Optuna study holds one trial per replicate, added when the replicate has ended and by the driver alone; baselines
+are their own Optuna study, ``NAME/baseline``. All else about a replicate is a row of ``packs/<pack id>.parquet``, which
+is in place before the trials that point to it are added. So whatever is killed when, a replicate is recorded whole or
+not at all. Both are checked when they are opened: a damaged pack is trained again, a damaged database in the folder is
+made anew from the packs, and the damaged files are kept.
+"""
+
+from study.record._lock import held
+from study.record._open import begun, create, open_study
+from study.record._record import Grid, Record
+from study.record._storage import masked
+
+__all__ = ["Grid", "Record", "begun", "create", "held", "masked", "open_study"]

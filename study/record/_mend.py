@@ -1,0 +1,82 @@
+"""Mending a record before a run: damaged files are set aside, and rows without a trial are given theirs.
+
+The rows hold all that the trials do. So a database that is damaged is made anew from the packs beside it, and a pack
+that was written by a run which was killed before it had added the trials is not trained again.
+"""
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.engine import URL
+
+from study.progress import counting
+from study.record import _rows
+from study.record._files import unused
+from study.record._record import Record
+from study.record._storage import DATABASE
+from study.spec import Spec
+
+_COMPANIONS = ("-journal", "-wal", "-shm")
+
+
+def renew_database(folder: Path, make: Callable[[str], Record]) -> Path:
+    """Put an empty record in the place of a damaged database; returns where that is kept.
+
+    Killed at any time, it leaves the one or the other in its place.
+
+    Args:
+        folder: the study's, held for writing.
+        make: makes an empty record at a storage URL.
+    """
+    database, fresh = folder / DATABASE, folder / f".{DATABASE}.new"
+    for companion in ("", *_COMPANIONS):
+        Path(f"{fresh}{companion}").unlink(missing_ok=True)
+    make(URL.create("sqlite", database=str(fresh.resolve())).render_as_string(hide_password=False)).close()
+    aside = unused(database)
+    shutil.copy2(database, aside)
+    for companion in _COMPANIONS:  # a journal of the damaged one must not be played into the new one
+        if (journal := Path(f"{database}{companion}")).exists():
+            os.replace(journal, f"{aside}{companion}")
+    os.replace(fresh, database)
+    return aside
+
+
+def set_aside_damaged(record: Record) -> list[Path]:
+    """Rename the packs that cannot be read, so that training them again overwrites nothing; returns where to."""
+    aside = []
+    for path in _rows.packs(record.folder):
+        if _rows.look(path).damage:
+            aside.append(unused(path))
+            os.replace(path, aside[-1])
+    return aside
+
+
+def put_back(record: Record, spec: Spec) -> int:
+    """Add the trials that rows lack; returns how many. Of a replicate in two packs, the one written later counts.
+
+    Raises:
+        OSError: the storage cannot be written to.
+    """
+    done = record.done()
+    trials = Counter(done.values())
+    lacking: dict[str, tuple[str, dict[str, Any]]] = {}
+    for path in sorted(_rows.packs(record.folder), key=lambda path: path.stat().st_mtime_ns):
+        seen = _rows.look(path)
+        pack = path.stem
+        if seen.damage or seen.spec_hash != spec.hash():
+            continue
+        if all(trials[pack, status] == count for status, count in seen.statuses.items()):
+            continue
+        for row in _rows.read_pack(path, _rows.PLAIN):
+            recorded = done.get(_rows.name_of(row))
+            if recorded is None or (recorded[0] == pack and recorded[1] != row["status"]):
+                lacking[_rows.name_of(row)] = (pack, row)
+    with counting("trials put back") as count:
+        for number, (pack, row) in enumerate(lacking.values(), 1):
+            record.add_trial(row, row["cell"], pack, spec)
+            count(number, len(lacking))
+    return len(lacking)

@@ -1,0 +1,212 @@
+"""A record, open for reading or for writing."""
+
+import math
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+
+from study.catalogue import TABLE_COLUMNS
+from study.cells import key, replicate_key
+from study.metrics import proposed_ratios, steps_to_loss
+from study.pack import Outcome, Pack, Replicate, Value
+from study.record import _rows
+from study.record._storage import persist, reading
+from study.record._trials import Trials, ended, name_of
+from study.spec import FORMAT_VERSION, Spec, split_axis
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The cells that a record is read by: those of the spec that ran last."""
+
+    axes: Mapping[str, tuple[Any, ...]]
+    seeds: tuple[int, ...]
+
+    @property
+    def plain_axes(self) -> list[str]:
+        """Axes that are not the method's, and that baselines therefore share."""
+        return [axis for axis in self.axes if split_axis(axis)[0] != "method"]
+
+    def names(self) -> list[str]:
+        """Names of its replicates, in order."""
+        cells = [dict(zip(self.axes, values, strict=True)) for values in product(*self.axes.values())]
+        return [key(cell, seed) for cell in cells for seed in self.seeds]
+
+
+class Record:
+    """A study's folder and its Optuna storage. Make one with `create` (to run) or `open_study` (to read)."""
+
+    def __init__(self, folder: Path, storage: optuna.storages.RDBStorage, url: str, name: str) -> None:
+        self.folder, self.url, self.name = folder, url, name
+        with reading(url):
+            self.study = optuna.load_study(study_name=name, storage=storage)
+            self.baseline = optuna.load_study(study_name=f"{name}/baseline", storage=storage)
+            self.attributes: dict[str, Any] = self.study.user_attrs
+        self._storage = storage
+        self._known: dict[str, tuple[str, str]] | None = None
+        self._trials: dict[str, Trials] = {}
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The spec that ran last, as plain data; names in it are never imported."""
+        spec: dict[str, Any] = self.attributes["spec"]
+        return spec
+
+    @property
+    def grid(self) -> Grid:
+        """Axes and seeds of the spec that ran last."""
+        axes = {axis: tuple(map(_rows.hashable, values)) for axis, values in self.spec["axes"].items()}
+        return Grid(axes, tuple(self.spec["seeds"]))
+
+    def done(self) -> dict[str, tuple[str, str]]:
+        """Every recorded replicate: its key (see `study.cells.replicate_key`) -> pack that holds its row, status.
+
+        A replicate that was trained again, since it had failed or its pack could not be read, counts as it ended last.
+        """
+        found = {}
+        with reading(self.url):
+            for kind, study in (("baseline", self.baseline), ("cell", self.study)):
+                for trial in ended(study):
+                    found[f"{kind} {name_of(trial)}"] = (trial.user_attrs["pack"], trial.user_attrs["status"])
+        return found
+
+    def damaged(self) -> dict[str, str]:
+        """Packs of recorded replicates that cannot be read -> which file, and why."""
+        packs = sorted({pack for pack, _ in self.done().values()})
+        return {pack: why for pack in packs if (why := _rows.look(self.pack_path(pack)).damage)}
+
+    def missing(self, replicates: Iterable[Replicate], *, retry_failed: bool = False) -> list[Replicate]:
+        """The replicates to train, in order: not recorded, or in a pack that cannot be read, or (if asked) failed."""
+        done, damaged = self.done(), self.damaged()
+        self._known = {
+            name: (pack, status)
+            for name, (pack, status) in done.items()
+            if pack not in damaged and not (retry_failed and status == "failed")
+        }
+        return [replicate for replicate in replicates if replicate_key(replicate) not in self._known]
+
+    def statuses(self) -> pd.Series:
+        """Number of cells' replicates by status, those of the current grid only."""
+        done = self.done()
+        found = [done[name][1] for name in (f"cell {wanted}" for wanted in self.grid.names()) if name in done]
+        return pd.Series(found, dtype=str).value_counts()
+
+    def failures(self) -> dict[str, int]:
+        """Why replicates of the current grid failed, and how many for each reason."""
+        wanted = set(self.grid.names())
+        with reading(self.url):
+            latest = {name_of(trial): trial.user_attrs for trial in ended(self.study)}
+        reasons = [a.get("reason", "unknown") for n, a in latest.items() if n in wanted and a["status"] == "failed"]
+        return dict(Counter(reasons).most_common())
+
+    def add(self, pack: Pack, outcomes: Iterable[Outcome], provenance: Mapping[str, Any], spec: Spec) -> None:
+        """Write a pack's rows, then add its trials, but for replicates that are recorded already.
+
+        Raises:
+            OSError: the folder or the storage cannot be written to.
+        """
+        known = self._known if self._known is not None else self.done()
+        self._known = known  # the driver alone adds trials, so what it knows stays true
+        outcomes = list(outcomes)
+        if all(replicate_key(outcome.replicate) in known for outcome in outcomes):
+            return
+        rows = [_rows.row_of(outcome) for outcome in outcomes]
+        metadata = {"format_version": FORMAT_VERSION, "study": self.name, "spec_hash": spec.hash(), **provenance}
+        _rows.write_pack(self.pack_path(pack.id), rows, metadata)
+        for outcome, row in zip(outcomes, rows, strict=True):
+            if replicate_key(outcome.replicate) not in known:
+                self.add_trial(row, outcome.replicate.parameters, pack.id, spec)
+
+    def add_trial(self, row: Mapping[str, Any], cell: Mapping[str, Value], pack_id: str, spec: Spec) -> None:
+        """Add the trial of a replicate whose row is in place. Raises OSError where the storage cannot be written to."""
+        study = self.baseline if row["kind"] == "baseline" else self.study
+        name = f"{row['kind']} {key(cell, row['seed'])}"
+
+        def write() -> None:
+            if study.study_name not in self._trials:
+                self._trials[study.study_name] = Trials(spec, study)
+            study.add_trial(self._trials[study.study_name].make(row, cell, pack_id))
+
+        persist(self.url, write, lambda: self.done().get(name) == (pack_id, row["status"]))
+        if self._known is not None:
+            self._known[name] = (pack_id, row["status"])
+
+    def close(self) -> None:
+        """Let go of the storage; the record is of no use afterwards."""
+        self._storage.remove_session()
+        self._storage.engine.dispose()
+
+    def pack_path(self, pack_id: str) -> Path:
+        """Where a pack's rows are."""
+        return _rows.pack_path(self.folder, pack_id)
+
+    def table(self) -> pd.DataFrame:
+        """One tidy row per recorded replicate of the current grid, in the grid's order.
+
+        Columns: one per axis, seed, status, reason, epoch, steps, jumps, every metric of `study.catalogue.METRICS`
+        (``_train`` and ``_test`` where it has a split), seconds and FLOPs by what they were spent on, pack.
+        """
+        rows = self._read(_rows.PLAIN)
+        grid = self.grid
+        order = {name: place for place, name in enumerate(grid.names())}
+        against = {key(row["cell"], row["seed"]): row for row in rows if row["kind"] == "baseline"}
+        out = []
+        for row in rows:
+            name = key(row["cell"], row["seed"])
+            if row["kind"] != "cell" or name not in order:
+                continue
+            plain = {axis: row["cell"][axis] for axis in grid.plain_axes}
+            out.append((order[name], _against_baseline(row, against.get(key(plain, row["seed"])))))
+        out.sort(key=lambda pair: pair[0])
+        names = [*grid.axes, *TABLE_COLUMNS]
+        return pd.DataFrame([{n: row[n] for n in names} for _, row in out], columns=names)
+
+    def details(self) -> list[dict[str, Any]]:
+        """Every recorded replicate of the current grid with its jumps and curves, cells and baselines alike."""
+        rows = self._read(_rows.SCHEMA.names)
+        wanted = set(self.grid.names())
+        cells = [row for row in rows if row["kind"] == "cell" and key(row["cell"], row["seed"]) in wanted]
+        return [*(row for row in rows if row["kind"] == "baseline"), *cells]
+
+    def _read(self, columns: Sequence[str]) -> list[dict[str, Any]]:
+        """Rows as plain dicts with their cell and pack; a pack that cannot be read is named in a warning."""
+        done = {name: pack for name, (pack, _) in self.done().items()}
+        rows, damaged = [], []
+        for pack_id in sorted(set(done.values())):
+            try:
+                found = _rows.read_pack(self.pack_path(pack_id), columns)
+            except _rows.Unreadable as error:
+                damaged.append(str(error))
+                continue
+            for row in found:
+                if done.get(f"{row['kind']} {key(row['cell'], row['seed'])}") == pack_id:
+                    rows.append({**row, **row["cell"], "pack": pack_id})
+        if damaged:
+            warnings.warn(f"left out, since they cannot be read: {'; '.join(damaged)}", stacklevel=3)
+        return rows
+
+
+def _against_baseline(row: dict[str, Any], baseline: dict[str, Any] | None) -> dict[str, Any]:
+    """Add the metrics that compare a replicate with its baseline: NaN without one that finished."""
+    row["seconds"] = row["seconds_training"] + row["seconds_jumps"] + row["seconds_judging"]
+    row["final_loss_ratio_train"] = row["final_loss_ratio_test"] = row["steps_to_baseline_loss"] = math.nan
+    if baseline is None or baseline["status"] != "finished" or row["status"] == "failed":
+        return row
+    for split in ("train", "test"):
+        before, after = np.array([baseline[f"final_loss_{split}"]]), np.array([row[f"final_loss_{split}"]])
+        row[f"final_loss_ratio_{split}"] = float(proposed_ratios(before, after)[0])
+    row["steps_to_baseline_loss"] = steps_to_loss(
+        np.array(row["curve_train_epoch"], np.int64),
+        np.array(row["curve_train"]),
+        baseline["final_loss_train"],
+        row["steps"] / max(row["epoch"], 1),
+    )
+    return row

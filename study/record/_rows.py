@@ -1,0 +1,168 @@
+"""The rows of a record: one Parquet file per pack, one row per replicate, with its jumps and curves."""
+
+import functools
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from study.catalogue import TABLE_METRICS
+from study.cells import key
+from study.metrics import outcome_metrics
+from study.pack import Outcome
+from study.record._files import write_whole
+
+PACKS = "packs"
+_STRINGS = pa.list_(pa.string())
+_INTS = pa.list_(pa.int32())
+_FLOATS = pa.list_(pa.float64())
+CURVES = ("curve_train_epoch", "curve_train", "curve_test_epoch", "curve_test")
+SCHEMA = pa.schema(
+    [
+        ("kind", pa.string()),
+        ("parameters", pa.string()),
+        ("seed", pa.int64()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("epoch", pa.int64()),
+        ("steps", pa.int64()),
+        ("stacked", pa.int64()),
+        ("jumps", pa.int64()),
+        *((c, pa.float64()) for c in TABLE_METRICS if not c.startswith(("final_loss_ratio", "steps_to"))),
+        *((f"seconds_{part}", pa.float64()) for part in ("training", "jumps", "judging")),
+        *((f"flops_{part}", pa.float64()) for part in ("training", "jumps", "judging")),
+        ("groups", _STRINGS),
+        ("jump_epoch", _INTS),
+        ("jump_train_before", _FLOATS),
+        ("jump_train_after", _FLOATS),
+        ("jump_test_before", _FLOATS),
+        ("jump_test_after", _FLOATS),
+        ("jump_accepted", pa.list_(pa.bool_())),
+        ("jump_rank", pa.list_(_INTS)),
+        ("jump_spectral_radius", pa.list_(_FLOATS)),
+        ("curve_train_epoch", _INTS),
+        ("curve_train", _FLOATS),
+        ("curve_test_epoch", _INTS),
+        ("curve_test", _FLOATS),
+    ]
+)
+JUMPS = tuple(name for name in SCHEMA.names if name.startswith("jump_"))
+PLAIN = tuple(name for name in SCHEMA.names if name not in (*JUMPS, "groups"))
+"""What a table of replicates is made of."""
+
+
+class Unreadable(Exception):
+    """A pack's file is not there, or damaged; says which and why in one line."""
+
+
+def pack_path(folder: Path, pack_id: str) -> Path:
+    """Where a pack's rows are."""
+    return folder / PACKS / f"{pack_id}.parquet"
+
+
+def is_pack_id(value: object) -> bool:
+    """Whether a storage names a pack, not some other file."""
+    return isinstance(value, str) and re.fullmatch(r"[0-9A-Za-z_-]{1,64}", value) is not None
+
+
+def packs(folder: Path) -> list[Path]:
+    """The files of all packs in a study's folder."""
+    return sorted(path for path in (folder / PACKS).glob("*.parquet") if is_pack_id(path.stem))
+
+
+def name_of(row: Mapping[str, Any]) -> str:
+    """The replicate of a row, as `study.cells.replicate_key` names it."""
+    return f"{row['kind']} {key(row['cell'], row['seed'])}"
+
+
+def row_of(outcome: Outcome) -> dict[str, Any]:
+    """What is kept of a replicate."""
+    replicate, jumps = outcome.replicate, outcome.jumps
+    row: dict[str, Any] = {
+        "kind": "baseline" if replicate.acceleration is None else "cell",
+        "parameters": json.dumps(dict(replicate.parameters)),
+        "seed": replicate.seed,
+        "jumps": len(jumps.epoch),
+        "groups": list(outcome.groups),
+        **outcome_metrics(outcome),
+    }
+    for name in ("status", "reason", "epoch", "steps", "stacked"):
+        row[name] = getattr(outcome, name)
+    for part in ("training", "jumps", "judging"):
+        row[f"seconds_{part}"] = getattr(outcome, f"seconds_{part}")
+        row[f"flops_{part}"] = getattr(outcome, f"flops_{part}")
+    for name in JUMPS:
+        row[name] = getattr(jumps, name.removeprefix("jump_")).tolist()
+    for name in CURVES:
+        row[name] = getattr(outcome, name).tolist()
+    return row
+
+
+def write_pack(path: Path, rows: Sequence[Mapping[str, Any]], metadata: Mapping[str, Any]) -> None:
+    """Write a pack's rows, whole or not at all. Raises OSError where they cannot be written."""
+    table = pa.Table.from_pylist(list(rows), schema=SCHEMA.with_metadata({"dmd_study": json.dumps(dict(metadata))}))
+    write_whole(path, lambda to: pq.write_table(table, to, compression="zstd", write_page_checksum=True))
+
+
+def read_pack(path: Path, columns: Iterable[str] = SCHEMA.names) -> list[dict[str, Any]]:
+    """A pack's rows as plain dicts, each with its ``cell``.
+
+    Raises:
+        Unreadable: the file is not there or damaged, which its checksums show.
+    """
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            rows: list[dict[str, Any]] = file.read(columns=list(columns), use_threads=False).to_pylist()
+        for row in rows:
+            row["cell"] = {axis: hashable(value) for axis, value in json.loads(row["parameters"]).items()}
+    except Exception as error:  # of a damaged file, pyarrow raises what it stumbles over
+        raise Unreadable(_why(path, error)) from error
+    return rows
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a pack's file is: why it cannot be read (None: it can, every byte), whose it is, its rows by status."""
+
+    damage: str | None
+    spec_hash: str | None = None
+    study: str | None = None
+    statuses: Mapping[str, int] = field(default_factory=dict)
+
+
+def look(path: Path) -> Look:
+    """Read a pack's file through, unless that was done and it has not changed since."""
+    try:
+        stamp = path.stat()
+    except OSError as error:
+        return Look(_why(path, error))
+    return _look(path, stamp.st_mtime_ns, stamp.st_size)
+
+
+@functools.lru_cache(maxsize=100_000)
+def _look(path: Path, mtime_ns: int, size: int) -> Look:
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            table = file.read(use_threads=False)
+        said = json.loads(table.schema.metadata[b"dmd_study"])
+        statuses = Counter(table["status"].to_pylist())
+        return Look(None, said["spec_hash"], said["study"], statuses)
+    except Exception as error:  # of a damaged file, pyarrow raises what it stumbles over
+        return Look(_why(path, error))
+
+
+def hashable(value: Any) -> Any:
+    """A list, as JSON gives it back, as the tuple that an axis holds."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _why(path: Path, error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"{path} (not there)"
+    return f"{path} ({next(iter(str(error).strip().splitlines()), type(error).__name__)})"

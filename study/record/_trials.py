@@ -1,0 +1,95 @@
+"""The trials of a record: one Optuna trial per replicate, with few attributes, since each costs a millisecond."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from study.cells import key
+from study.pack import Value
+from study.record._rows import is_pack_id
+from study.spec import Spec
+
+
+def ended(study: optuna.Study) -> list[FrozenTrial]:
+    """The trials of a study that are replicates, as they were added."""
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL))
+    return [
+        t for t in trials if "seed" in t.params and "status" in t.user_attrs and is_pack_id(t.user_attrs.get("pack"))
+    ]
+
+
+def name_of(trial: FrozenTrial) -> str:
+    """The replicate of a trial, as `study.cells.key` names it."""
+    parameters = dict(trial.params)
+    seed = parameters.pop("seed")
+    return key({**parameters, **json.loads(trial.user_attrs.get("axes", "{}"))}, seed)
+
+
+class Trials:
+    """Makes the trials of one of a record's two Optuna studies.
+
+    Optuna wants the same scale for a parameter for ever, so the one of a parameter's first trial is kept.
+    """
+
+    def __init__(self, spec: Spec, study: optuna.Study) -> None:
+        self._spec, self._logarithmic = spec, {}
+        for trial in reversed(study.get_trials(deepcopy=False)):
+            for axis, distribution in trial.distributions.items():
+                if isinstance(distribution, FloatDistribution):
+                    self._logarithmic[axis] = distribution.log
+
+    def make(self, row: Mapping[str, Any], cell: Mapping[str, Value], pack_id: str) -> FrozenTrial:
+        """The trial of a replicate, given its row and the pack that the row is in."""
+        params: dict[str, Any] = {"seed": row["seed"]}
+        distributions: dict[str, BaseDistribution] = {"seed": IntDistribution(0, max(*self._spec.seeds, row["seed"]))}
+        others = {}
+        for axis, value in cell.items():
+            distribution = self._distribution(axis, value)
+            if distribution is None:
+                others[axis] = value
+            else:
+                params[axis], distributions[axis] = value, distribution
+        finished, is_baseline = row["status"] == "finished", row["kind"] == "baseline"
+        attributes = {
+            "status": row["status"],
+            "pack": pack_id,
+            "epoch": row["epoch"],
+            "seconds": row["seconds_training"] + row["seconds_jumps"] + row["seconds_judging"],
+        }
+        if not is_baseline:
+            for name in ("geometric_mean_relative_error_train", "final_loss_train", "overhead"):
+                attributes[name] = row[name]
+        if others:
+            attributes["axes"] = json.dumps(others)
+        elif row["reason"]:
+            attributes["reason"] = row["reason"].strip().splitlines()[-1]
+        return optuna.trial.create_trial(
+            state=TrialState.COMPLETE if finished else TrialState.FAIL,
+            value=row["final_loss_train" if is_baseline else "mean_relative_error_train"] if finished else None,
+            params=params,
+            distributions=distributions,
+            user_attrs={k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in attributes.items()},
+        )
+
+    def _distribution(self, axis: str, value: Value) -> BaseDistribution | None:
+        """How Optuna is told of an axis; None where it cannot be: a list of widths, or 0 on a logarithmic scale."""
+        kind, values = self._spec.kind(axis), self._spec.axes[axis]
+        if isinstance(kind, tuple):
+            return CategoricalDistribution(kind)
+        if kind is None or not isinstance(value, int | float):
+            return None
+        numbers = [v for v in (*values, value) if isinstance(v, int | float)]
+        low, high = min(numbers), max(numbers)
+        if kind == "int":
+            # a storage keeps numbers as floats
+            return IntDistribution(int(low), int(high)) if max(abs(low), abs(high)) <= 2**53 else None
+        if not self._logarithmic.setdefault(axis, low > 0 and high / low >= 100):
+            return FloatDistribution(low, high)
+        if value <= 0:
+            return None
+        return FloatDistribution(min(v for v in numbers if v > 0), high, log=True)

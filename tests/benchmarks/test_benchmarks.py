@@ -1,0 +1,76 @@
+"""Every benchmark at a small size: it runs, and what it measures has sense. No number here is a promise."""
+
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from problems.pollutant import Pollutant
+
+SMALL = Pollutant(samples=60, nodes_x=30, nodes_y=10)
+
+
+def measure_overhead(main):
+    ratios = main("cpu", windows=(2, 5), hidden=(8, 20), steps=10)
+    # the network at its width and at 10 times that, each with two windows
+    assert len(ratios) == 4
+    assert all(0.5 < ratio < 100 for ratio in ratios)
+
+
+def measure_jump(main):
+    found = main(SMALL, (20, 40), start=60, m=8, sizes=(1000, 1 << 20), windows=(2, 8), nodes=30, repeats=3)
+    assert all(np.isfinite(value) and value > 0 for name, value in found.items() if name != "nodes_difference")
+    assert found["jump_error"] < 1e-5  # float32 weights moved by 1e-2 of their size: measured 6e-8
+    assert found["pydmd_float64_error"] < 1e-9  # the same formula in float64; measured 1e-13
+    assert found["error whole, float32"] < found["error moves, float16"] < found["error moves, bfloat16"] < 0.1
+    assert found["nodes_difference"] < 1e-6  # of weights of size 1, in float32
+    assert found["nodes_times"] > 2  # measured 60
+    assert found["ms n=1048576 m=8"] > found["ms n=1000 m=8"]
+    assert 4 * 8 * (1 << 20) * 0.9 < found["peak_bytes"] < found["bound_bytes"]
+
+
+def measure_accuracy(main):
+    errors = main(SMALL, (20, 40), windows=(2, 8), horizons=(5, 55), starts=(20, 60))
+    judged = [error for found in errors.values() for error in found if error is not None]
+    assert len(errors) == 7
+    assert all(len(found) == 8 for found in errors.values())
+    assert len(judged) > 20
+    assert max(judged) < 1e-3  # the promise; measured 1e-6
+
+
+def measure_dataset(main):
+    assert main(8) > 0
+
+
+MEASURES = {
+    "bench_overhead": measure_overhead,
+    "bench_jump": measure_jump,
+    "bench_accuracy": measure_accuracy,
+    "bench_dataset": measure_dataset,
+}
+
+
+def test_every_benchmark_is_run_here():
+    files = {path.stem for path in Path(__file__).parent.glob("bench_*.py")}
+    assert files == set(MEASURES)
+
+
+@pytest.fixture
+def _one_thread():
+    """Other programs then cost these small runs their share of time, and not a wait at every operation."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_one_thread")
+@pytest.mark.parametrize("name", MEASURES)
+def test_it_runs_and_its_numbers_have_sense(name, capsys):
+    MEASURES[name](importlib.import_module(f"tests.benchmarks.{name}").main)
+    printed = capsys.readouterr().out
+    assert printed.startswith("machine: ")
+    assert len(printed.splitlines()) > 3
