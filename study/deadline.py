@@ -46,14 +46,21 @@ class Deadline:
             yield
             return
         self.check()
-        before = signal.signal(signal.SIGALRM, _raise)
+        rung = []
+
+        def ring(number: int, frame: FrameType | None) -> NoReturn:
+            rung.append(number)
+            raise OutOfTime
+
+        before = signal.signal(signal.SIGALRM, ring)
         signal.setitimer(signal.ITIMER_REAL, max(self._end_s - time.monotonic(), 1e-3))
         try:
             yield
+        except KeyboardInterrupt as interrupt:
+            # inside Ray's compiled code, whatever a handler raises becomes a plain KeyboardInterrupt
+            if rung:
+                raise OutOfTime from interrupt
+            raise
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
-
-
-def _raise(number: int, frame: FrameType | None) -> NoReturn:
-    raise OutOfTime

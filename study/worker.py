@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ray import tune
+from ray import get_runtime_context, tune
 
 from study.deadline import Deadline, OutOfTime
 from study.pack import Outcome, Pack, Task, failed
@@ -27,8 +27,9 @@ class PackTrainable(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Train the pack that the trial's config names."""
+        node = get_runtime_context().get_node_id()
         outcomes = train_pack(self._packs[self.config["pack"]], self._tasks, self._rules)
-        return {"outcomes": outcomes, "provenance": provenance(), "done": True}
+        return {"outcomes": outcomes, "provenance": provenance() | {"ray_node": node}, "done": True}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next pack in the same process."""

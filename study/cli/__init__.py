@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from study.cli import parts, reading, running
+from study.cli import clusters, parts, reading, running
 from study.cli.console import err_console
 from study.cli.signals import on_sigterm, stoppable
 from study.errors import UserError
@@ -29,6 +29,7 @@ _commands: tuple[Callable[..., None], ...] = (
 )
 for _command in _commands:
     app.command()(stoppable(_command))
+app.command("cluster-template")(stoppable(clusters.cluster_template))
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import re
 import secrets
 import signal
 import socket
@@ -21,7 +22,7 @@ from study.errors import UserError
 from study.executors import versions
 from study.spec import Spec
 
-CONNECT_TIMEOUT_S = 10.0
+CONNECT_TIMEOUT_S = 8.0
 NODES_TIMEOUT_S = 120.0
 ANSWER_TIMEOUT_S = 60.0
 KINDS = {"CPU": "cpu", "GPU": "gpu"}
@@ -57,6 +58,8 @@ def connected(spec: Spec, address: str | None, nodes: int | None) -> Iterator[No
             f"address must not be a Ray Client's, got {address}: there the record would be written on the head node. "
             f"Run dmd-study on the head node with --address auto, or submit it there as a Ray job"
         )
+    if address is not None and address != "auto" and not re.fullmatch(r".+:\d+", address):
+        raise UserError(f"address must be auto or HOST:PORT, got {address!r}")
     # said outright, Ray neither writes a token into the home folder nor talks about it
     if "ray" not in sys.modules:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -80,10 +83,29 @@ def connected(spec: Spec, address: str | None, nodes: int | None) -> Iterator[No
         able = _able_nodes(spec)
         if address is not None or not started:
             _same_versions(able)
-        yield
+        with contextlib.nullcontext() if started else _given_back():
+            yield
     finally:
         if started:
             ray.shutdown()
+
+
+@contextlib.contextmanager
+def _given_back() -> Iterator[None]:
+    """Take from Tune what it holds if it was interrupted: on Ray that goes on after us, nobody else would get it."""
+    import ray
+    from ray.util import placement_group_table, remove_placement_group
+    from ray.util.placement_group import PlacementGroup
+
+    before = set(placement_group_table())
+    try:
+        yield
+    finally:
+        job = ray.get_runtime_context().get_job_id()
+        for name, group in placement_group_table().items():
+            # a group's name ends with the job that it belongs to
+            if name.endswith(job) and name not in before and group["state"] != "REMOVED":
+                remove_placement_group(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(name))))
 
 
 def _start(address: str | None) -> None:
@@ -105,11 +127,11 @@ def _start(address: str | None) -> None:
 
 def _reach(address: str) -> None:
     """See that a cluster answers, in a process that can be ended: Ray itself tries for a minute, then ends its own."""
-    host, colon, port = address.rpartition(":")
-    if colon:
+    if address != "auto":
+        host, _, port = address.rpartition(":")
         try:
-            socket.create_connection((host, int(port)), CONNECT_TIMEOUT_S / 2).close()
-        except (OSError, ValueError, OverflowError) as error:
+            socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT_S / 2).close()
+        except (OSError, OverflowError) as error:
             raise UserError(
                 f"no Ray cluster at {address}: {error}. The address must be that of the head node, as `ray start` "
                 f"on it says; --address auto finds the cluster that runs on this machine"

@@ -87,6 +87,18 @@ BAD = {
     "unknown option": (["run", "quick", "--fast"], ["No such option", "--fast"]),
     "unknown executor": (["run", "spec.yaml", "--executor", "slurm"], ["executor must be ray or inline, got 'slurm'"]),
     "ray client": (["run", "spec.yaml", "--address", "ray://head:1"], ["must not be a Ray Client's, got ray://head:1"]),
+    "no cluster": (["run", "spec.yaml", "--address", "127.0.0.1:1"], ["no Ray cluster at 127.0.0.1:1: "]),
+    "a limit of what": (["run", "spec.yaml", "--time-limit", "soon"], ["--time-limit must be a number", "got 'soon'"]),
+    "read-only": (["run", "spec.yaml", "--executor", "inline", "--out", "/proc/x"], ["/proc/x cannot be written to: "]),
+    "template for what": (["cluster-template", "pbs"], ["must be one of slurm, kuberay, ray-up, compose, got 'pbs'"]),
+    "template too small": (
+        ["cluster-template", "slurm", "spec.yaml", "--set", "resources.cpu=4", "--cpus", "2"],
+        ["must have what a pack asks for, 4 CPU and 0 GPU, got 2 and 0"],
+    ),
+    "no driver": (
+        ["run", "spec.yaml", "--executor", "inline", "--storage", "mysql://me:hunter2@127.0.0.1/x"],
+        ["MySQLdb"],
+    ),
     "m below 2": (["run", "spec.yaml", "--set", "axes.m=[1]"], ["m[0]: must be greater than or equal to 2, got 1"]),
     "s below 1": (["run", "spec.yaml", "--set", "axes.s=[0]"], ["s[0]: must be greater than or equal to 1, got 0"]),
     "tolerance 1": (["run", "spec.yaml", "--set", "axes.tolerance=[1]"], ["tolerance[0]: must be less than 1, got 1"]),
