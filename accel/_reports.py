@@ -77,6 +77,11 @@ class GroupReports(Sequence[GroupReport]):
         self._diagnose = None  # which holds windows
         return columns
 
+    @property
+    def family_names(self) -> tuple[str, ...]:
+        """Names of the layers or parameters."""
+        return tuple(family.name for family in self._families)
+
     def settle(self) -> None:
         """Make all columns now: a report that is kept must not keep the window."""
         _ = self.columns

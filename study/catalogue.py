@@ -100,7 +100,7 @@ TABLE_COLUMNS = (
     *("seed", "status", "reason", "epoch", "steps", "jumps"),
     *TABLE_METRICS,
     *TIMINGS,
-    *("flops_training", "flops_jumps", "flops_judging", "pack"),
+    *("flops_training", "flops_jumps", "flops_judging", "pack", "stacked"),
 )
 """Columns of the table of replicates, behind one for each axis."""
 

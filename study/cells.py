@@ -12,6 +12,12 @@ from study.pack import Acceleration, Pack, Recipe, Replicate, Task, Value
 from study.sections import POLICY_KEYS
 from study.spec import Spec, content_hash, split_axis
 
+GPU_PACK = 64
+"""Replicates of a pack on a GPU; the trainer puts fewer side by side where its memory holds no more."""
+CPU_PACK = 32
+CPU_PACK_BELOW = 1e9
+"""Operations per epoch below which packs pay on a CPU: there, single products leave it waiting for the interpreter."""
+
 
 def cells(spec: Spec) -> list[dict[str, Value]]:
     """All combinations of axis values, the first axis varying slowest."""
@@ -43,22 +49,44 @@ def replicate_key(replicate: Replicate) -> str:
 
 
 def plan(spec: Spec, missing: Iterable[Replicate]) -> list[Pack]:
-    """Group replicates into packs, baselines first since every ratio needs them. Packs hold one kind only."""
-    packs = []
-    waiting = list(missing)
-    for kind in (True, False):
-        same = [r for r in waiting if (r.acceleration is None) is kind]
-        for start in range(0, len(same), spec.resources.pack):
-            chosen = tuple(same[start : start + spec.resources.pack])
-            packs.append(
-                Pack(
-                    id=content_hash([spec.hash(), *map(replicate_key, chosen)]),
-                    replicates=chosen,
-                    threads=spec.resources.threads,
-                    device="cuda" if spec.resources.gpu else "cpu",
-                )
-            )
-    return packs
+    """Group replicates into packs: those of one architecture, and among them those of one window, since they jump
+    together. Baselines ride along; packs with baselines come first, since every ratio needs them, then the dearest, so
+    that all end at about the same time.
+    """
+    by_architecture: dict[tuple[object, ...], list[Replicate]] = {}
+    for replicate in missing:
+        by_architecture.setdefault(replicate.architecture, []).append(replicate)
+    chosen: list[tuple[bool, float, list[Replicate]]] = []
+    for same in by_architecture.values():
+        same.sort(key=lambda r: 0 if r.acceleration is None else r.acceleration.m)  # stable: in the order of the grid
+        size = _pack_size(spec, same[0])
+        packs = -(-len(same) // size)
+        for number in range(packs):  # of about equal size
+            members = same[number * len(same) // packs : (number + 1) * len(same) // packs]
+            costs = [predict_cost(spec, replicate) for replicate in members]
+            without = all(replicate.acceleration is not None for replicate in members)
+            chosen.append((without, -sum(cost.total for cost in costs if cost is not None), members))
+    chosen.sort(key=lambda each: each[:2])
+    return [
+        Pack(
+            id=content_hash([spec.hash(), *map(replicate_key, members)]),
+            replicates=tuple(members),
+            threads=spec.resources.threads,
+            device="cuda" if spec.resources.gpu else "cpu",
+            gpu=spec.resources.gpu,
+        )
+        for _, _, members in chosen
+    ]
+
+
+def _pack_size(spec: Spec, replicate: Replicate) -> int:
+    if spec.resources.pack != "auto":
+        return spec.resources.pack
+    if spec.resources.gpu:
+        return GPU_PACK
+    cost = predict_cost(spec, replicate)
+    small = cost is not None and cost.training / replicate.recipe.epochs < CPU_PACK_BELOW
+    return CPU_PACK if small else 1
 
 
 def make_tasks(
@@ -142,6 +170,7 @@ def _replicate(spec: Spec, cell: Mapping[str, Value], seed: int, fill: Mapping[s
         epochs=training.epochs,
         batch=None if training.batch == "full" else training.batch,
         dtype=training.dtype,
+        precision=training.precision,
     )
     acceleration = None
     if fill is None:

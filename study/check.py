@@ -17,10 +17,11 @@ from accel import Combination
 from problems import OwnLoss, OwnNetwork, Problem, Sizes
 from study.cells import baselines, make_tasks, replicates
 from study.errors import SpecError, UserError
+from study.networks import build_loss, build_network
 from study.pack import Pack, Task
 from study.sections import Section, method_section, problem_section
 from study.spec import importable_here, load_spec, messages, parse_assignments
-from study.trainer import build_loss, build_network, train_pack
+from study.trainer import train_pack
 
 EPOCHS = 24
 WINDOW = 6

@@ -25,6 +25,8 @@ class Recipe:
     batch: int | None
     """Samples per mini-batch; None: all of them, one step an epoch."""
     dtype: str
+    precision: str = "full"
+    """Of matrix products: ``full`` that of dtype, ``tf32`` or ``bf16`` (autocast) where the device has them."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,13 @@ class Replicate:
     recipe: Recipe
     acceleration: Acceleration | None
 
+    @property
+    def architecture(self) -> tuple[object, ...]:
+        """What replicates must share to be trained side by side, in one stack."""
+        recipe = self.recipe
+        own = (recipe.hidden, recipe.activation, recipe.optimizer, recipe.epochs, recipe.batch)
+        return self.task, *own, recipe.dtype, recipe.precision
+
     def jumps(self, train_samples: int) -> int:
         """Jumps of its training, if it does not diverge."""
         recipe, acceleration = self.recipe, self.acceleration
@@ -95,6 +104,8 @@ class Pack:
     replicates: tuple[Replicate, ...]
     threads: int
     device: str
+    gpu: float = 0.0
+    """Share of a GPU's memory that it may use; 0 on the CPU."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +139,9 @@ class Outcome:
 
     status: ``finished``, ``diverged`` (a loss or weight stopped being finite, at ``epoch``) or ``failed`` (``reason``).
     curve_*: training loss (``curve_train``) and test loss (``curve_test``) after so many epochs.
-    seconds_*: wall time of training steps, of jumps (snapshots included) and of judging (evaluations).
+    stacked: replicates that were trained side by side with it, itself included, sharing every product.
+    seconds_*: wall time of training steps, of jumps (snapshots included) and of judging (evaluations); of replicates
+    side by side, an equal share.
     flops_*: the same split in floating point operations.
     """
 
@@ -145,6 +158,7 @@ class Outcome:
     curve_test: NDArray[np.float64]
     groups: tuple[str, ...]
     steps: int
+    stacked: int
     seconds_training: float
     seconds_jumps: float
     seconds_judging: float
@@ -170,6 +184,7 @@ def failed(replicate: Replicate, reason: str) -> Outcome:
         curve_test=nothing,
         groups=(),
         steps=0,
+        stacked=0,
         seconds_training=0.0,
         seconds_jumps=0.0,
         seconds_judging=0.0,

@@ -56,6 +56,8 @@ class Training(Section):
     epochs: Annotated[Whole, Field(ge=1)] = 3000
     batch: Literal["full"] | Annotated[Whole, Field(ge=1)] = "full"
     dtype: Literal["float32", "float64"] = "float32"
+    precision: Literal["full", "tf32", "bf16"] = "full"
+    """Of matrix products in training and judging: that of dtype, or lower where the device has it."""
 
 
 class Method(Section):
@@ -110,11 +112,14 @@ class DMDMethod(Method):
 
 
 class Resources(Section):
-    """What each pack is given. gpu may be a fraction; above zero, replicates train on it."""
+    """What each pack is given. gpu may be a fraction; above zero, replicates train on it, in that part of its memory.
+
+    pack: replicates trained side by side in one process; ``auto``: as many as pay, and as the device's memory holds.
+    """
 
     cpu: Annotated[Real, Field(gt=0)] = 1.0
     gpu: Annotated[Real, Field(ge=0)] = 0.0
-    pack: Annotated[Whole, Field(ge=1)] = 1
+    pack: Literal["auto"] | Annotated[Whole, Field(ge=1)] = 1
 
     @property
     def threads(self) -> int:

@@ -32,6 +32,7 @@ SCHEMA = pa.schema(
         ("reason", pa.string()),
         ("epoch", pa.int64()),
         ("steps", pa.int64()),
+        ("stacked", pa.int64()),
         ("jumps", pa.int64()),
         *((c, pa.float64()) for c in TABLE_METRICS if not c.startswith(("final_loss_ratio", "steps_to"))),
         *((f"seconds_{part}", pa.float64()) for part in ("training", "jumps", "judging")),
@@ -91,7 +92,7 @@ def row_of(outcome: Outcome) -> dict[str, Any]:
         "groups": list(outcome.groups),
         **outcome_metrics(outcome),
     }
-    for name in ("status", "reason", "epoch", "steps"):
+    for name in ("status", "reason", "epoch", "steps", "stacked"):
         row[name] = getattr(outcome, name)
     for part in ("training", "jumps", "judging"):
         row[f"seconds_{part}"] = getattr(outcome, f"seconds_{part}")

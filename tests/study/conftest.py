@@ -90,7 +90,7 @@ def environment() -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 def train() -> Callable[..., list[Outcome]]:
-    """Train replicates of a spec (all its cells and baselines by default) as one pack, in this process."""
+    """Train replicates of a spec (all its cells and baselines by default) in this process, each in its own pack."""
 
     def run(
         spec: Spec, chosen: Sequence[Replicate] | None = None, rules: Mapping[str, Any] | None = None
@@ -98,6 +98,7 @@ def train() -> Callable[..., list[Outcome]]:
         from study.trainer import train_pack
 
         chosen = [*baselines(spec), *replicates(spec)] if chosen is None else chosen
-        return train_pack(Pack("test", tuple(chosen), 1, "cpu"), make_tasks(spec, chosen), rules or {})
+        tasks = make_tasks(spec, chosen)
+        return [train_pack(Pack("test", (own,), 1, "cpu"), tasks, rules or {})[0] for own in chosen]
 
     return run

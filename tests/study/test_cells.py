@@ -5,6 +5,7 @@ import pytest
 
 from study import load_spec
 from study.cells import (
+    CPU_PACK,
     baselines,
     cells,
     count_jumps,
@@ -82,15 +83,38 @@ def test_names_of_replicates(small):
     assert replicate_key(baselines(spec)[0]) == 'baseline {"network.hidden": [8], "seed": 0}'
 
 
-@pytest.mark.parametrize(("size", "lengths"), [(1, [1] * 10), (3, [2, 3, 3, 2]), (100, [2, 8])])
-def test_packs_hold_each_replicate_once_baselines_first_and_apart(small, size, lengths):
+@pytest.mark.parametrize(("size", "lengths"), [(1, [1] * 10), (3, [2, 3, 3, 2]), (100, [10]), ("auto", [10])])
+def test_packs_hold_each_replicate_once_baselines_first(small, size, lengths):
     spec = small({"resources": {"pack": size}})
     waiting = [*replicates(spec), *baselines(spec)]
     packs = plan(spec, waiting)
     assert [len(pack.replicates) for pack in packs] == lengths
-    assert [r for pack in packs for r in pack.replicates] == [*baselines(spec), *replicates(spec)]
-    assert all(len({r.acceleration is None for r in pack.replicates}) == 1 for pack in packs)
+    planned = [r for pack in packs for r in pack.replicates]
+    assert sorted(map(replicate_key, planned)) == sorted(map(replicate_key, waiting))
+    assert planned[:2] == baselines(spec)
     assert len({pack.id for pack in packs}) == len(packs)
+
+
+def test_packs_hold_one_architecture_and_neighbouring_windows_the_dearest_first(small):
+    axes = {"m": [4, 6, 8], "s": [2, 5], "tolerance": [1e-6], "training.epochs": [24, 240], "training.lr": [0.1, 0.2]}
+    spec = small({"axes": axes, "training.epochs": None, "training.lr": None, "resources": {"pack": 4}})
+    packs = plan(spec, replicates(spec))
+    assert all(len({replicate.architecture for replicate in pack.replicates}) == 1 for pack in packs)
+    assert [pack.replicates[0].recipe.epochs for pack in packs] == [240] * 6 + [24] * 6
+    windows = [{replicate.acceleration.m for replicate in pack.replicates} for pack in packs]
+    assert windows == [{4}, {4}, {6}, {6}, {8}, {8}] * 2  # smaller windows, more jumps to judge
+    assert any(len({replicate.recipe.lr for replicate in pack.replicates}) == 2 for pack in packs)
+
+
+def test_packs_pay_on_a_cpu_for_small_networks_only(small):
+    spec = small({"resources": {"pack": "auto"}, "axes.s": list(range(1, 60))})
+    sizes = [len(pack.replicates) for pack in plan(spec, replicates(spec))]
+    assert max(sizes) <= CPU_PACK < sum(sizes)
+    assert max(sizes) - min(sizes) <= 1
+    large = load_spec("figure3", ["resources.gpu=0", "resources.pack=auto"])
+    assert {len(pack.replicates) for pack in plan(large, replicates(large))} == {1}
+    device = load_spec("figure3", ["resources.gpu=0.25", "resources.pack=auto"])
+    assert {len(pack.replicates) for pack in plan(device, replicates(device))} == {63, 64}
 
 
 def test_a_packs_id_is_its_study_and_its_replicates_alone(small):

@@ -13,9 +13,12 @@ from problems.quadratic import Quadratic
 from study import load_spec
 from study.cells import baselines, make_tasks, replicates
 from study.metrics import outcome_metrics
+from study.networks import Networks, build_loss, build_network
+from study.optimizers import StackOptimizer
 from study.pack import Outcome, Pack, Recipe, Replicate, Task
-from study.trainer import STREAMS, build_loss, build_network, build_optimizer, train_pack
+from study.streams import STREAMS
 from study.trainer import train as train_one
+from study.trainer import train_pack
 
 NETWORK = {"network.hidden": [6, 5], "training.optimizer": "adam", "training.lr": 0.01}
 
@@ -114,9 +117,10 @@ def test_a_baseline_is_a_plain_torch_loop_bit_for_bit(small, train, optimizer, b
 def test_optimizers_are_torchs_own_with_the_recipes_options(small):
     model = torch.nn.Linear(2, 1)
     for name, expected in OPTIMIZERS.items():
-        made = build_optimizer(replicates(small({"training.optimizer": name}))[0].recipe, model)
+        recipe = replicates(small({"training.optimizer": name}))[0].recipe
+        made = StackOptimizer(Networks([model], mse_loss, own=False), [recipe], [False])._optimizer
         assert type(made) is type(expected(model.parameters()))
-        assert made.defaults["lr"] == 0.05
+        assert [group["lr"] for group in made.param_groups] == [0.05]
 
 
 @pytest.mark.parametrize("activation", ["softsign", "tanh", "relu", "sigmoid", "gelu"])
@@ -209,7 +213,7 @@ def test_repeats_are_bit_identical(small, train):
     assert len({o.final_loss_train for o in one}) == len(one)
 
 
-def test_a_fresh_process_is_bit_identical(raw, small, train, fresh_environment):
+def test_a_fresh_process_is_bit_identical(raw, small, fresh_environment):
     code = f"""
 from study import load_spec
 from study.cells import baselines, make_tasks, replicates
@@ -217,26 +221,21 @@ from study.pack import Pack
 from study.trainer import train_pack
 spec = load_spec({raw(REPEATED)!r})
 chosen = (*baselines(spec), *replicates(spec))
-for o in train_pack(Pack("test", chosen, 1, "cpu"), make_tasks(spec, chosen), {{}}):
-    print(o.final_loss_train.hex(), o.final_loss_test.hex(), *(v.hex() for v in o.jumps.train_after.tolist()))
+for pack in (chosen, *((own,) for own in chosen)):
+    for o in train_pack(Pack("test", pack, 1, "cpu"), make_tasks(spec, chosen), {{}}):
+        print(o.final_loss_train.hex(), o.final_loss_test.hex(), *(v.hex() for v in o.jumps.train_after.tolist()))
 """
     done = subprocess.run(
         [sys.executable, "-c", code], env=fresh_environment, capture_output=True, text=True, check=True
     )
+    spec = small(REPEATED)
+    chosen = (*baselines(spec), *replicates(spec))
     expected = [
         [o.final_loss_train.hex(), o.final_loss_test.hex(), *(v.hex() for v in o.jumps.train_after.tolist())]
-        for o in train(small(REPEATED))
+        for pack in (chosen, *((own,) for own in chosen))
+        for o in train_pack(Pack("test", pack, 1, "cpu"), make_tasks(spec, chosen), {})
     ]
     assert [line.split() for line in done.stdout.splitlines()] == expected
-
-
-def test_in_a_pack_or_alone(small, train):
-    spec = small(REPEATED)
-    chosen = [*baselines(spec), *replicates(spec)]
-    together = train(spec, chosen)
-    for replicate, outcome in zip(chosen[::3], together[::3], strict=True):
-        assert numbers(train(spec, [replicate])[0]) == numbers(outcome)
-        assert outcome.replicate == replicate
 
 
 # jumps

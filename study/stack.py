@@ -1,0 +1,294 @@
+"""Training of a stack: replicates of one architecture side by side, each as it would be alone.
+
+Every K replicates share each product, each update and each evaluation. What differs between them (weights, batches,
+learning rate, window, horizon, rule) never mixes: all operations are batched over the replicates or elementwise. A
+replicate whose loss is no longer finite leaves the stack.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from accel import Options, Rule
+from study.clock import Clock
+from study.jumping import JumpingSet, build_options
+from study.members import Member
+from study.networks import Networks, build_loss, build_network
+from study.optimizers import StackOptimizer, hyperparameters
+from study.pack import Outcome, Recipe, Replicate, Task
+from study.streams import global_generator, stream_seed
+
+CURVE_POINTS = 200
+CHECK_EVERY = 50
+"""Steps between two looks at a device's losses; on the CPU, where looking costs nothing, every step."""
+
+
+def train_stack(
+    replicates: Sequence[Replicate],
+    task: Task,
+    rules: Mapping[str, Callable[..., Rule]],
+    device: torch.device,
+    check_every: int | None = None,
+) -> list[Outcome]:
+    """Train replicates of one `Replicate.architecture` from initial weights to the last epoch, or until they diverge.
+
+    Args:
+        replicates: what to train.
+        task: the data of all of them.
+        rules: the user's own rules by name.
+        device: where to.
+        check_every: steps between two looks at the losses.
+
+    Returns:
+        One outcome per replicate, in order.
+    """
+    if check_every is None:
+        check_every = 1 if device.type == "cpu" else CHECK_EVERY
+    run = _Run(replicates, task, rules, device, check_every)
+    with global_generator(replicates[0].seed, "noise"):  # dropout, say, in a network of the problem's own
+        return run.train()
+
+
+@dataclass(frozen=True)
+class _Data:
+    x: Tensor
+    y: Tensor
+    x_test: Tensor
+    y_test: Tensor
+
+    @classmethod
+    def of(cls, task: Task, dtype: torch.dtype, device: torch.device) -> "_Data":
+        arrays = (task.train_inputs, task.train_targets, task.test_inputs, task.test_targets)
+        # a copy, since arrays out of an object store are read-only
+        return cls(*(torch.tensor(np.asarray(a), dtype=dtype, device=device) for a in arrays))
+
+
+@dataclass
+class _Pending:
+    """Losses that the device has been told to compute and that have not been looked at, (K,) each."""
+
+    steps: list[tuple[int, int, Tensor]] = field(default_factory=list)
+    """(epoch, step, losses before it)"""
+    train: list[tuple[int, Tensor]] = field(default_factory=list)
+    test: list[tuple[int, Tensor]] = field(default_factory=list)
+
+
+class _Run:
+    def __init__(
+        self,
+        replicates: Sequence[Replicate],
+        task: Task,
+        rules: Mapping[str, Callable[..., Rule]],
+        device: torch.device,
+        check_every: int,
+    ) -> None:
+        self.recipe = recipe = replicates[0].recipe
+        self.data = _Data.of(task, getattr(torch, recipe.dtype), device)
+        samples = len(self.data.x)
+        options = {
+            place: build_options(r, rules, samples) for place, r in enumerate(replicates) if r.acceleration is not None
+        }
+        order = sorted(range(len(replicates)), key=lambda place: _neighbours(replicates[place], options.get(place)))
+        self.everyone = [Member(replicates[place], place) for place in order]
+        self.alive = list(self.everyone)
+        modules = [
+            build_network(task, r.recipe, r.seed).to(device=device, dtype=self.data.x.dtype)
+            for r in (member.replicate for member in self.alive)
+        ]
+        self.networks = Networks(modules, build_loss(task), own=task.network is not None)
+        self.optimizer = StackOptimizer(
+            self.networks,
+            [member.replicate.recipe for member in self.alive],
+            [_resets(member.replicate) for member in self.alive],
+        )
+        self.sets = self._build_sets(options)
+        self.clock = Clock(device)
+        self.pending = _Pending()
+        self.check_every, self.unchecked = check_every, 0
+        self.steps = self.epoch = 0
+        orders = {member.replicate.seed: stream_seed(member.replicate.seed, "batches") for member in self.alive}
+        self.orders = {seed: torch.Generator().manual_seed(own) for seed, own in orders.items()}
+
+    def train(self) -> list[Outcome]:
+        recipe = self.recipe
+        points = set(np.unique(np.linspace(0, recipe.epochs, CURVE_POINTS + 1).round().astype(int)).tolist())
+        for self.epoch in range(1, recipe.epochs + 1):
+            if self.epoch - 1 in points:
+                self._curve_point(self.epoch - 1)
+            for x, y, shared in self._batches():
+                with self.clock("training"):
+                    self._step(x, y, shared)
+                if self._check(self.unchecked >= self.check_every):
+                    self._record("step")
+                if not self.alive:
+                    return self._outcomes()
+            self._record("epoch")
+            if not self.alive:
+                return self._outcomes()
+        self._finish()
+        return self._outcomes()
+
+    def _step(self, x: Tensor, y: Tensor, shared: bool) -> None:
+        with _precision(self.recipe, x.device):
+            losses = self.networks.losses(x, y, shared=shared)
+            self.optimizer.step(losses)
+        self.steps += 1
+        self.unchecked += 1
+        self.pending.steps.append((self.epoch, self.steps, losses.detach()))
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor, bool]]:
+        """Inputs, targets, and whether all replicates share them: replicates of one seed see the same batches."""
+        data, batch = self.data, self.recipe.batch
+        if batch is None:
+            yield data.x, data.y, True
+            return
+        samples = len(data.x)
+        drawn = {seed: torch.randperm(samples, generator=order) for seed, order in self.orders.items()}
+        for start in range(0, samples, batch):
+            seeds = [member.replicate.seed for member in self.alive]
+            if not seeds:
+                return
+            shared = len(set(seeds)) == 1
+            rows = [drawn[seed][start : start + batch] for seed in (seeds[:1] if shared else seeds)]
+            index = (rows[0] if shared else torch.stack(rows)).to(data.x.device)
+            yield data.x[index], data.y[index], shared
+
+    def _record(self, when: str) -> None:
+        for own in list(self.sets):
+            if own.snapshots == when and own.members and own.record(self.clock):
+                self._check(True)
+                if own.members:
+                    for member in own.jump(self.epoch, self._judge, self.clock):
+                        if _resets(member.replicate):
+                            self.optimizer.reset(self.alive.index(member))
+
+    def _judge(self, split: str, part: slice = slice(None)) -> Tensor:
+        x, y = (self.data.x, self.data.y) if split == "train" else (self.data.x_test, self.data.y_test)
+        with _precision(self.recipe, x.device):
+            return self.networks.judge(x, y, part)
+
+    def _curve_point(self, epoch: int) -> None:
+        with self.clock("judging"):
+            self.pending.test.append((epoch, self._judge("test")))
+            if self.recipe.batch is not None:
+                self.pending.train.append((epoch, self._judge("train")))
+
+    def _check(self, due: bool) -> bool:
+        """Look at the losses if it is due: note them, and let those go that are not finite. Whether any is left."""
+        if due:
+            self._look()
+        return bool(self.alive)
+
+    def _look(self) -> None:
+        pending, self.pending, self.unchecked = self.pending, _Pending(), 0
+        seconds = self.clock.take()
+        losses = [values.tolist() for values in _fetched([values for _, _, values in pending.steps])]
+        curves = {
+            split: list(zip([epoch for epoch, _ in own], _fetched([values for _, values in own]), strict=True))
+            for split, own in (("train", pending.train), ("test", pending.test))
+        }
+        for place, member in enumerate(self.alive):
+            member.charge(seconds, len(self.alive))
+            for (epoch, step, _), row in zip(pending.steps, losses, strict=True):
+                value = row[place]
+                if self.recipe.batch is None:
+                    member.train_curve.append((epoch - 1, value))
+                member.epoch, member.steps = epoch, step
+                if not math.isfinite(value):
+                    member.status = "diverged"
+                    break
+            last = member.epoch - 1 if member.status == "diverged" else self.epoch
+            member.test_curve += [(epoch, float(row[place])) for epoch, row in curves["test"] if epoch <= last]
+            member.train_curve += [(epoch, float(row[place])) for epoch, row in curves["train"] if epoch <= last]
+            member.evaluations["test"] += sum(epoch <= last for epoch, _ in curves["test"])
+            member.evaluations["train"] += sum(epoch <= last for epoch, _ in curves["train"])
+        if any(member.status == "diverged" for member in self.alive):
+            self._finish_diverged()
+
+    def _finish_diverged(self) -> None:
+        places = [place for place, member in enumerate(self.alive) if member.status != "diverged"]
+        for member in self.alive:
+            if member.status == "diverged":
+                for curve in (member.train_curve, member.test_curve):
+                    curve.append((member.epoch, math.nan))
+        self.alive = [self.alive[place] for place in places]
+        if not self.alive:
+            return
+        self.networks.keep(places)
+        self.optimizer.keep(places)
+        for own in self.sets:
+            left = [member for member in own.members if member in self.alive]
+            own.keep(left, self.alive.index(left[0]) if left else 0)
+
+    def _finish(self) -> None:
+        self._check(True)
+        with self.clock("judging"):
+            final = {split: self._judge(split).tolist() for split in ("train", "test")} if self.alive else {}
+        seconds = self.clock.take()
+        for place, member in enumerate(self.alive):
+            member.charge(seconds, len(self.alive))
+            finite = True
+            for split, curve in (("train", member.train_curve), ("test", member.test_curve)):
+                curve.append((member.epoch, final[split][place]))
+                member.evaluations[split] += 1
+                finite = finite and math.isfinite(final[split][place])
+            member.status = "finished" if finite else "diverged"
+
+    def _outcomes(self) -> list[Outcome]:
+        counts = self.networks.weights, len(self.data.x), len(self.data.x_test), len(self.everyone)
+        ended = sorted(self.everyone, key=lambda member: member.place_in_pack)
+        return [member.outcome(*counts) for member in ended]
+
+    def _build_sets(self, options: Mapping[int, Options]) -> list[JumpingSet]:
+        sets: list[tuple[tuple[object, ...], int, list[Member]]] = []
+        for place, member in enumerate(self.alive):
+            if member.replicate.acceleration is None:
+                continue
+            key = (*options[member.place_in_pack].window, member.acceleration.snapshots)
+            if sets and sets[-1][0] == key and sets[-1][1] + len(sets[-1][2]) == place:
+                sets[-1][2].append(member)
+            else:
+                sets.append((key, place, [member]))
+        return [
+            JumpingSet(self.networks, members, [options[m.place_in_pack] for m in members], start)
+            for _, start, members in sets
+        ]
+
+
+def _neighbours(replicate: Replicate, options: Options | None) -> tuple[str, ...]:
+    """Sorted by this, those that share hyperparameters are next to each other, and among them those of one window."""
+    hyper = repr(hyperparameters(replicate.recipe))
+    if options is None or replicate.acceleration is None:
+        return hyper, ""
+    return hyper, repr((options.window, replicate.acceleration.snapshots))
+
+
+def _resets(replicate: Replicate) -> bool:
+    return replicate.acceleration is not None and replicate.acceleration.moments == "reset"
+
+
+def _fetched(rows: list[Tensor]) -> Tensor:
+    """(rows, K) on the CPU, in one transfer."""
+    return torch.stack(rows).cpu() if rows else torch.zeros(0, 0)
+
+
+@contextmanager
+def _precision(recipe: Recipe, device: torch.device) -> Iterator[None]:
+    """Matrix products of lower precision where the recipe asks for them; weights and updates keep their dtype."""
+    if recipe.precision == "full":
+        yield
+    elif recipe.precision == "bf16":
+        with torch.autocast(device.type, torch.bfloat16):
+            yield
+    else:
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("high")
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(before)
