@@ -96,8 +96,8 @@ def create(folder: Path, spec: Spec, storage: str | None, code_hash: str | None)
     if aside := set_aside_damaged(record):
         said.append(f"damaged packs are kept as {', '.join(map(str, aside))}")
     put_back(record, spec)
-    for line in said:
-        warnings.warn(line, stacklevel=2)
+    if said:
+        warnings.warn("; ".join(said), stacklevel=2)
     return record
 
 

@@ -1,6 +1,7 @@
 """The rows of a record: one Parquet file per pack, one row per replicate, with its jumps and curves."""
 
 import functools
+import hashlib
 import json
 import re
 from collections import Counter
@@ -106,7 +107,9 @@ def row_of(outcome: Outcome) -> dict[str, Any]:
 
 def write_pack(path: Path, rows: Sequence[Mapping[str, Any]], metadata: Mapping[str, Any]) -> None:
     """Write a pack's rows, whole or not at all. Raises OSError where they cannot be written."""
-    table = pa.Table.from_pylist(list(rows), schema=SCHEMA.with_metadata({"dmd_study": json.dumps(dict(metadata))}))
+    table = pa.Table.from_pylist(list(rows), schema=SCHEMA)
+    said = {**metadata, "digest": _digest(table, metadata)}
+    table = table.replace_schema_metadata({"dmd_study": json.dumps(said)})
     write_whole(path, lambda to: pq.write_table(table, to, compression="zstd", write_page_checksum=True))
 
 
@@ -114,15 +117,16 @@ def read_pack(path: Path, columns: Iterable[str] = SCHEMA.names) -> list[dict[st
     """A pack's rows as plain dicts, each with its ``cell``.
 
     Raises:
-        Unreadable: the file is not there or damaged, which its checksums show.
+        Unreadable: the file is not there, or differs by a single bit from what was written.
     """
+    if why := look(path).damage:
+        raise Unreadable(why)
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            rows: list[dict[str, Any]] = file.read(columns=list(columns), use_threads=False).to_pylist()
-        for row in rows:
-            row["cell"] = {axis: hashable(value) for axis, value in json.loads(row["parameters"]).items()}
-    except Exception as error:  # of a damaged file, pyarrow raises what it stumbles over
+        rows: list[dict[str, Any]] = _read(path, columns).to_pylist()
+    except Exception as error:
         raise Unreadable(_why(path, error)) from error
+    for row in rows:
+        row["cell"] = {axis: hashable(value) for axis, value in json.loads(row["parameters"]).items()}
     return rows
 
 
@@ -148,13 +152,34 @@ def look(path: Path) -> Look:
 @functools.lru_cache(maxsize=100_000)
 def _look(path: Path, mtime_ns: int, size: int) -> Look:
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            table = file.read(use_threads=False)
+        table = _read(path, SCHEMA.names)
         said = json.loads(table.schema.metadata[b"dmd_study"])
-        statuses = Counter(table["status"].to_pylist())
-        return Look(None, said["spec_hash"], said["study"], statuses)
+        if said.pop("digest") != _digest(table, said):
+            return Look(f"{path} (its contents have changed since they were written)")
+        return Look(None, said["spec_hash"], said["study"], Counter(table["status"].to_pylist()))
     except Exception as error:  # of a damaged file, pyarrow raises what it stumbles over
         return Look(_why(path, error))
+
+
+def _read(path: Path, columns: Iterable[str]) -> pa.Table:
+    # the checksums of pages keep a damaged one from the decoders; what else the file says they leave alone
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        return file.read(columns=list(columns), use_threads=False)
+
+
+def _digest(table: pa.Table, metadata: Mapping[str, Any]) -> str:
+    """Hash of a pack's values and of what is said of them, however they are laid out in memory or in a file."""
+    digest = hashlib.blake2b(json.dumps(metadata, sort_keys=True).encode(), digest_size=16)
+    for name in SCHEMA.names:
+        values = table[name].combine_chunks()
+        while pa.types.is_list(values.type):
+            digest.update(values.value_lengths().to_numpy(zero_copy_only=False).tobytes())
+            values = values.flatten()
+        if pa.types.is_string(values.type):
+            digest.update(json.dumps(values.to_pylist()).encode())
+        else:
+            digest.update(values.to_numpy(zero_copy_only=False).tobytes())
+    return digest.hexdigest()
 
 
 def hashable(value: Any) -> Any:
