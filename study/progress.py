@@ -25,6 +25,7 @@ class SweepProgress:
         self.best: tuple[float, str] | None = None
         self._start_s = self._logged_s = time.monotonic()
         self._bar: Progress | None = None
+        self._said: set[str] = set()
 
     def __enter__(self) -> "SweepProgress":
         """Start showing."""
@@ -67,6 +68,12 @@ class SweepProgress:
                                      for axis, value in outcome.replicate.parameters.items())  # fmt: skip
                     self.best = (error, cell)
         self._show()
+
+    def warn(self, text: str) -> None:
+        """Say this, once however often it is meant."""
+        if text not in self._said:
+            self._said.add(text)
+            self.console.print(f"Warning: {text}", soft_wrap=True, markup=False, highlight=False)
 
     def notes(self) -> str:
         """The numbers, in words."""

@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ def provenance() -> dict[str, Any]:
     import torch
 
     return {
-        "dmd_study": version("dmd-study"),
+        "dmd_study": _version(),
         "commit": _commit(),
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -45,6 +45,14 @@ def code_hash(*owners: type | None) -> str | None:
 def is_own(owner: type) -> bool:
     """Whether a class is the user's own rather than the package's."""
     return owner.__module__.partition(".")[0] not in ("accel", "problems", "study", "dashboards")
+
+
+def _version() -> str | None:
+    """Of the package; None where its files were copied rather than installed."""
+    try:
+        return version("dmd-study")
+    except PackageNotFoundError:
+        return None
 
 
 @functools.cache

@@ -79,6 +79,8 @@ def run(
 
                 def finish(pack: Pack, outcomes: list[Outcome], provenance: Mapping[str, Any]) -> None:
                     record.add(pack, outcomes, provenance, spec)
+                    for note in provenance.get("notes", ()):
+                        progress.warn(note)
                     progress.ended(outcomes)
 
                 execute(cells.plan(spec, todo), tasks, finish, progress)

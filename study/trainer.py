@@ -1,9 +1,18 @@
-"""Training of a pack: pack and data in, outcomes out. Needs torch, numpy and `accel` only."""
+"""Training of a pack: pack and data in, outcomes out. Needs torch, numpy and `accel` only.
 
+``python -m study.trainer PACKS --out F.npz --time-limit S`` trains what `dmd-study export-packs` wrote, on a machine
+that has no more than that. It can be repeated until all packs have ended; ``dmd-study import F.npz`` takes them in.
+"""
+
+import argparse
+import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -11,6 +20,8 @@ from accel import Rule
 from study.memory import fitting
 from study.networks import why_not_stacked
 from study.pack import Outcome, Pack, Replicate, Task, failed
+from study.packs_file import BadFile, OutcomesFile, PacksFile
+from study.provenance import provenance
 from study.stack import train_stack
 
 
@@ -114,3 +125,56 @@ def _threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train the packs of a file that have not ended yet, and write what they gave after each.
+
+    Returns:
+        0 if all have ended, 124 if the time limit left some, 2 after a mistake that the message explains.
+    """
+    parser = argparse.ArgumentParser(prog="python -m study.trainer", description="Train exported packs.")
+    parser.add_argument("packs", type=Path, help="what dmd-study export-packs wrote")
+    parser.add_argument("--out", type=Path, required=True, help="what they give; those in it are not trained again")
+    parser.add_argument(
+        "--time-limit", type=float, metavar="S", help="seconds; no pack is begun that would take longer"
+    )
+    parser.add_argument("--device", help="in place of the packs' own: cpu or cuda")
+    chosen = parser.parse_args(arguments)
+    start_s = time.monotonic()
+    try:
+        file = PacksFile.read(chosen.packs)
+        ended = dict(OutcomesFile.read(chosen.out).ended) if chosen.out.exists() else {}
+        if chosen.out.exists() and OutcomesFile.read(chosen.out).study["hash"] != file.study["hash"]:
+            raise BadFile(f"{chosen.out} holds what another study gave; choose another --out")
+        device = chosen.device or ("cuda" if any(pack.device == "cuda" for pack in file.packs) else "cpu")
+        if device == "cuda" and not torch.cuda.is_available():
+            raise BadFile("packs must train on a GPU, but torch finds no CUDA device here; --device cpu trains without")
+    except BadFile as error:
+        print(f"study.trainer: {error}", file=sys.stderr)
+        return 2
+    longest_s = 0.0
+    waiting = [pack for pack in file.packs if pack.id not in ended]
+    for number, pack in enumerate(waiting):
+        begun_s = time.monotonic()
+        if chosen.time_limit is not None and begun_s - start_s + longest_s > chosen.time_limit:
+            print(f"time limit: {len(waiting) - number} of {len(file.packs)} packs are left; run the same again")
+            return 124
+        notes: list[str] = []
+        outcomes = train_pack(replace(pack, device=chosen.device or pack.device), file.tasks, {}, notes.append)
+        ended[pack.id] = (pack, outcomes, provenance() | {"notes": notes})
+        OutcomesFile(file.study, ended).write(chosen.out)
+        took_s = time.monotonic() - begun_s
+        longest_s = max(longest_s, took_s)
+        for note in notes:
+            print(f"warning: {note}")
+        counts = ", ".join(f"{sum(o.status == s for o in outcomes)} {s}" for s in sorted({o.status for o in outcomes}))
+        print(
+            f"pack {len(ended)}/{len(file.packs)}: {len(outcomes)} replicates ({counts}) in {took_s:.1f} s", flush=True
+        )
+    print(f"all {len(file.packs)} packs have ended: {chosen.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -28,8 +28,9 @@ class PackTrainable(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Train the pack that the trial's config names."""
         node = get_runtime_context().get_node_id()
-        outcomes = train_pack(self._packs[self.config["pack"]], self._tasks, self._rules)
-        return {"outcomes": outcomes, "provenance": provenance() | {"ray_node": node}, "done": True}
+        notes: list[str] = []
+        outcomes = train_pack(self._packs[self.config["pack"]], self._tasks, self._rules, notes.append)
+        return {"outcomes": outcomes, "provenance": provenance() | {"ray_node": node, "notes": notes}, "done": True}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next pack in the same process."""

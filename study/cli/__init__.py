@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from study.cli import clusters, parts, reading, running
+from study.cli import clusters, offline, parts, reading, running
 from study.cli.console import err_console
 from study.cli.signals import on_sigterm, stoppable
 from study.errors import UserError
@@ -29,6 +29,8 @@ _commands: tuple[Callable[..., None], ...] = (
 )
 for _command in _commands:
     app.command()(stoppable(_command))
+app.command("export-packs")(stoppable(offline.export_packs))
+app.command("import")(stoppable(offline.import_outcomes))
 app.command("cluster-template")(stoppable(clusters.cluster_template))
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from study.cli.console import out_console, say
+from study.cli.console import err_console, out_console, say
 
 if TYPE_CHECKING:
     from study.record import Record
@@ -45,6 +45,15 @@ def write_best(record: "Record", at: dict[str, Any] | None = None) -> None:
     say(str(write_best(record.folder / "best.yaml", document)))
 
 
+def write_results(record: "Record") -> None:
+    """Heatmaps and best parameters, as far as the record has what they need. Raises OSError where files cannot be."""
+    for what in (write_heatmap, write_best):
+        try:
+            what(record)
+        except ValueError as error:
+            err_console.print(f"Not written: {error}", soft_wrap=True, markup=False)
+
+
 def _in_words(metric: str, choice: dict[str, Any]) -> str:
     parameters = ", ".join(f"{axis} = {value}" for axis, value in choice["parameters"].items())
     named = {"value": metric, "value_test": "test", "final_loss_ratio": "final loss ratio", "overhead": "overhead"}
@@ -64,8 +73,11 @@ def print_status(record: "Record") -> None:
     missing = total - int(counts.sum())
     parts += [f"{missing} missing"] if missing else []
     say(f"{record.name}: {total} replicates: {', '.join(parts) or 'none yet'}")
-    for why in record.damaged().values():
+    damaged = list(record.damaged().values())
+    for why in damaged[:8]:
         say(f"  cannot be read, and is trained again by the next run: {why}")
+    if len(damaged) > 8:
+        say(f"  and {len(damaged) - 8} more packs that cannot be read")
     for reason, count in record.failures().items():
         say(f"  {count} failed: {reason}; when that is mended, run with --retry-failed")
 

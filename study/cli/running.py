@@ -84,13 +84,10 @@ def run(
             markup=False,
         )
         raise typer.Exit(TIME_LIMIT_STATUS)
-    for what in (outputs.write_heatmap, outputs.write_best):
-        try:
-            what(record)
-        except ValueError as error:
-            err_console.print(f"Not written: {error}", soft_wrap=True, markup=False)
-        except OSError as error:
-            raise UserError(f"{error}. All replicates are recorded in {folder}; {resume}") from error
+    try:
+        outputs.write_results(record)
+    except OSError as error:
+        raise UserError(f"{error}. All replicates are recorded in {folder}; {resume}") from error
 
 
 def parse_duration_s(text: str) -> float:
