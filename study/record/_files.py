@@ -1,7 +1,7 @@
 """Writing files so that they are whole or not there, and putting damaged ones aside."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from study.errors import UserError
@@ -31,6 +31,13 @@ def unused(path: Path) -> Path:
         count += 1
         candidate = path.with_name(f"{path.name}.damaged-{count}")
     return candidate
+
+
+def listed(texts: Iterable[object], most: int = 8) -> str:
+    """Texts in one line; of many, the first few and how many more there are."""
+    found = [str(text) for text in texts]
+    more = f"; and {len(found) - most} more" if len(found) > most else ""
+    return "; ".join(found[:most]) + more
 
 
 def check_writable(folder: Path) -> None:

@@ -12,7 +12,7 @@ import yaml
 
 from study.errors import UserError
 from study.record import _rows
-from study.record._files import check_writable, write_whole
+from study.record._files import check_writable, listed, write_whole
 from study.record._mend import put_back, renew_database, set_aside_damaged
 from study.record._record import Record
 from study.record._storage import DATABASE, DamagedDatabase, chosen, masked, open_storage, reading, storage_url
@@ -92,9 +92,9 @@ def create(folder: Path, spec: Spec, storage: str | None, code_hash: str | None)
     text = yaml.safe_dump(spec.to_dict(), sort_keys=False)
     write_whole(folder / SPEC_FILE, lambda path: path.write_text(text, encoding="utf-8"))
     if damaged := record.damaged():
-        said.append(f"trained again, since they cannot be read: {'; '.join(damaged.values())}")
+        said.append(f"trained again, since they cannot be read: {listed(damaged.values())}")
     if aside := set_aside_damaged(record):
-        said.append(f"damaged packs are kept as {', '.join(map(str, aside))}")
+        said.append(f"damaged packs are kept as {listed(aside)}")
     put_back(record, spec)
     if said:
         warnings.warn("; ".join(said), stacklevel=2)
@@ -111,7 +111,7 @@ def _found(folder: Path, storage: str | None) -> Record | None:
     if backend is None:
         return None
     with reading(url):
-        studies = {study.study_name: study.user_attrs for study in optuna.get_all_study_summaries(backend)}
+        studies = {study.study_name: study.user_attrs for study in backend.get_all_studies()}
     name = _name_beside(folder) if chosen(storage) else next((n for n in studies if f"{n}/baseline" in studies), None)
     if name is None or name not in studies or f"{name}/baseline" not in studies:
         return None

@@ -18,6 +18,7 @@ from study.cells import key, replicate_key
 from study.metrics import proposed_ratios, steps_to_loss
 from study.pack import Outcome, Pack, Replicate, Value
 from study.record import _rows
+from study.record._files import listed
 from study.record._storage import persist, reading
 from study.record._trials import Trials, ended, name_of
 from study.spec import FORMAT_VERSION, Spec, split_axis
@@ -190,7 +191,7 @@ class Record:
                 if done.get(f"{row['kind']} {key(row['cell'], row['seed'])}") == pack_id:
                     rows.append({**row, **row["cell"], "pack": pack_id})
         if damaged:
-            warnings.warn(f"left out, since they cannot be read: {'; '.join(damaged)}", stacklevel=3)
+            warnings.warn(f"left out, since they cannot be read: {listed(damaged)}", stacklevel=3)
         return rows
 
 

@@ -121,11 +121,13 @@ def read_pack(path: Path, columns: Iterable[str] = SCHEMA.names) -> list[dict[st
     """
     if why := look(path).damage:
         raise Unreadable(why)
+    wanted = list(columns)
     try:
-        rows: list[dict[str, Any]] = _read(path, columns).to_pylist()
+        rows: list[dict[str, Any]] = _read(path, wanted).to_pylist()
     except Exception as error:
         raise Unreadable(_why(path, error)) from error
     for row in rows:
+        row |= {name: None for name in wanted if name not in row}  # written by a version that had no such column
         row["cell"] = {axis: hashable(value) for axis, value in json.loads(row["parameters"]).items()}
     return rows
 
@@ -152,7 +154,7 @@ def look(path: Path) -> Look:
 @functools.lru_cache(maxsize=100_000)
 def _look(path: Path, mtime_ns: int, size: int) -> Look:
     try:
-        table = _read(path, SCHEMA.names)
+        table = _read(path)
         said = json.loads(table.schema.metadata[b"dmd_study"])
         if said.pop("digest") != _digest(table, said):
             return Look(f"{path} (its contents have changed since they were written)")
@@ -161,16 +163,17 @@ def _look(path: Path, mtime_ns: int, size: int) -> Look:
         return Look(_why(path, error))
 
 
-def _read(path: Path, columns: Iterable[str]) -> pa.Table:
+def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
     # the checksums of pages keep a damaged one from the decoders; what else the file says they leave alone
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        return file.read(columns=list(columns), use_threads=False)
+        return file.read(columns=columns, use_threads=False)
 
 
 def _digest(table: pa.Table, metadata: Mapping[str, Any]) -> str:
     """Hash of a pack's values and of what is said of them, however they are laid out in memory or in a file."""
-    digest = hashlib.blake2b(json.dumps(metadata, sort_keys=True).encode(), digest_size=16)
-    for name in SCHEMA.names:
+    said = json.dumps([table.schema.names, metadata], sort_keys=True)
+    digest = hashlib.blake2b(said.encode(), digest_size=16)
+    for name in table.schema.names:
         values = table[name].combine_chunks()
         while pa.types.is_list(values.type):
             digest.update(values.value_lengths().to_numpy(zero_copy_only=False).tobytes())

@@ -58,9 +58,10 @@ class Trials:
         attributes = {
             "status": row["status"],
             "pack": pack_id,
-            "epoch": row["epoch"],
             "seconds": row["seconds_training"] + row["seconds_jumps"] + row["seconds_judging"],
         }
+        if not finished:
+            attributes["epoch"] = row["epoch"]
         if not is_baseline:
             for name in ("geometric_mean_relative_error_train", "final_loss_train", "overhead"):
                 attributes[name] = row[name]
