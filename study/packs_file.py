@@ -53,10 +53,10 @@ class PacksFile:
     def read(cls, path: Path) -> "PacksFile":
         """Read what `write` wrote. Raises `BadFile` where it is something else."""
         about, arrays = _read(path, "packs")
-        tasks = {
-            key: Task(*(arrays[f"task{number}/{split}"] for split in _SPLITS))
-            for number, key in enumerate(about["tasks"])
-        }
+        tasks = {}
+        for number, key in enumerate(about["tasks"]):
+            splits: dict[str, Any] = {split: arrays[f"task{number}/{split}"] for split in _SPLITS}
+            tasks[key] = Task(**splits)
         return cls(about["study"], tuple(_pack(pack) for pack in about["packs"]), tasks)
 
 
