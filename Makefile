@@ -29,7 +29,7 @@ test: $(INSTALLED)
 	$(BIN)/pytest $(PYTEST_ARGS)
 
 test-slow: $(INSTALLED)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,integrations]"
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,integrations,postgres]"
 	$(BIN)/pytest -m "slow and not benchmark" --timeout 1500 $(PYTEST_ARGS)
 
 lint: $(INSTALLED)

@@ -55,9 +55,10 @@ def run(
     if time:
         raise UserError("--time belongs to --dry-run")
     from study import cells, sweep
-    from study.record import open_study
+    from study.record import masked, open_study
 
-    resume = f"run the same command again to train what is missing: {shlex.join(['dmd-study', *sys.argv[1:]])}"
+    command = masked(shlex.join(["dmd-study", *sys.argv[1:]]))
+    resume = f"run the same command again to train what is missing: {command}"
     try:
         record = sweep.run(
             loaded,
