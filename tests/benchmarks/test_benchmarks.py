@@ -44,10 +44,19 @@ def measure_dataset(main):
     assert main(8) > 0
 
 
+def measure_cluster(main):
+    found = main(epochs=40, recorded=4, packs=16, sizes=(1, 2))
+    assert found["data_bytes"] == pytest.approx(1000 * 2676 * 8, rel=0.01)  # float64; the rest is names
+    assert found["result_bytes m=2"] > found["result_bytes m=14"] > 0
+    assert all(0 < found[f"record_ms pack={size}"] < 10_000 for size in (1, 2))
+    assert found["driver_ms"] < 10_000
+
+
 MEASURES = {
     "bench_overhead": measure_overhead,
     "bench_jump": measure_jump,
     "bench_accuracy": measure_accuracy,
+    "bench_cluster": measure_cluster,
     "bench_dataset": measure_dataset,
 }
 
