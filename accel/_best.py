@@ -20,7 +20,7 @@ _OPTIONS = frozenset(
     }
 )
 _SCHEDULE = frozenset({"horizon", "horizon_jumps"})
-_STUDY_ONLY = frozenset({"name", "mode", "snapshots"})  # how the study ran the method, not what the method is
+_STUDY_ONLY = frozenset({"name", "mode", "probes", "snapshots"})  # how the study ran the method, not what the method is
 
 
 def read_best(

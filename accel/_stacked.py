@@ -74,6 +74,20 @@ class StackedAccelerator:
             self.outcome = Outcome.WARMING_UP if call <= options.start else Outcome.RECORDING
         return self.windows.full
 
+    def fill(self, weights: Sequence[Mapping[str, Tensor]]) -> None:
+        """Fill the windows with these m snapshots, oldest first, in place of recording them.
+
+        Args:
+            weights: of each snapshot the parameters by name, (K, *shape) each.
+        """
+        count = len(self.options)
+        self.windows.load(
+            [
+                torch.stack([torch.cat([each[n].reshape(count, -1) for n in names], dim=1) for each in weights])
+                for names in self._names
+            ]
+        )
+
     def horizons(self, replicate: int, loss: float | None = None) -> tuple[int, ...]:
         """The horizons that a replicate is to try at the coming jump, without repeats.
 

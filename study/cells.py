@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -49,17 +50,18 @@ def replicate_key(replicate: Replicate) -> str:
 
 
 def plan(spec: Spec, missing: Iterable[Replicate]) -> list[Pack]:
-    """Group replicates into packs: those of one architecture, and among them those of one window, since they jump
-    together. Baselines ride along; packs with baselines come first, since every ratio needs them, then the dearest, so
-    that all end at about the same time.
+    """Group replicates into packs: those of one architecture, and among them those of one window, which jump together.
+
+    Cells that one training is probed for stay together. Baselines ride along; packs with baselines come first, since
+    every ratio needs them, then the dearest, so that all end at about the same time.
     """
     by_architecture: dict[tuple[object, ...], list[Replicate]] = {}
     for replicate in missing:
-        by_architecture.setdefault(replicate.architecture, []).append(replicate)
+        by_architecture.setdefault(replicate.probed_with or replicate.architecture, []).append(replicate)
     chosen: list[tuple[bool, float, list[Replicate]]] = []
     for same in by_architecture.values():
         same.sort(key=lambda r: 0 if r.acceleration is None else r.acceleration.m)  # stable: in the order of the grid
-        size = _pack_size(spec, same[0])
+        size = len(same) if same[0].probed_with else _pack_size(spec, same[0])
         packs = -(-len(same) // size)
         for number in range(packs):  # of about equal size
             members = same[number * len(same) // packs : (number + 1) * len(same) // packs]
@@ -143,13 +145,22 @@ def predict_cost(spec: Spec, replicate: Replicate) -> Cost | None:
     training = recipe.epochs * step_flops(weights, sizes.train_samples)
     if replicate.acceleration is None:
         return Cost(training, 0.0, judged)
-    jumps, m = count_jumps(problem, replicate), replicate.acceleration.m
+    m = replicate.acceleration.m
+    if replicate.probed_with is not None:
+        probes = replicate.acceleration.probes
+        return Cost(training / probed_cells(spec), probes * jump_flops(weights, m), probes * judged)
+    jumps = count_jumps(problem, replicate)
     others = jumps * (len(replicate.acceleration.candidates) - 1)
     return Cost(
         training,
         jumps * jump_flops(weights, m) + others * combination_flops(weights, m),
         (2 * jumps + 1) * judged + others * evaluation_flops(weights, sizes.train_samples),
     )
+
+
+def probed_cells(spec: Spec) -> int:
+    """Cells that one training is probed for: all combinations of the method's axes."""
+    return math.prod(len(values) for axis, values in spec.axes.items() if split_axis(axis)[0] == "method")
 
 
 def count_jumps(problem: Problem, replicate: Replicate) -> int:
@@ -175,7 +186,7 @@ def _replicate(spec: Spec, cell: Mapping[str, Value], seed: int, fill: Mapping[s
     acceleration = None
     if fill is None:
         method: dict[str, Any] = spec.section("method", whole).model_dump()
-        options = {k: v for k, v in method.items() if k not in (*POLICY_KEYS, "name", "mode")}
+        options = {k: v for k, v in method.items() if k not in (*POLICY_KEYS, "name")}
         acceleration = Acceleration(rule=method["name"], options=options, **{k: method[k] for k in POLICY_KEYS})
     varied = {axis: value for axis, value in whole.items() if split_axis(axis)[0] == "problem"}
     return Replicate(

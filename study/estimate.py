@@ -26,10 +26,14 @@ def estimate(spec: Spec) -> list[tuple[str, str]]:
     if len(known) < len(costs):
         return [*lines, ("operations", "not known: the problem brings its own network; --time measures a few steps")]
     jumps = sum(count_jumps(spec.problem(r.parameters), r) for r in trained)
+    asked = ("jumps", f"{jumps:,}")
+    if spec.sections["method"]["mode"] == "probe":
+        probes = spec.sections["method"]["probes"]
+        asked = ("probes", f"{probes * len(trained):,} ({probes} of each replicate, along {len(plain)} trainings)")
     total = sum(known, Cost())
     return [
         *lines,
-        ("jumps", f"{jumps:,}"),
+        asked,
         ("training", _operations(total.training)),
         ("jumps", _operations(total.jumps)),
         ("judging jumps", _operations(total.judging)),

@@ -92,13 +92,14 @@ class JumpingSet:
         with clock("jumps"):
             return self._accelerator.record()
 
-    def jump(self, epoch: int, judge: Judge, clock: Clock) -> list[Member]:
+    def jump(self, epoch: int, judge: Judge, judge_at: object, clock: Clock) -> list[Member]:
         """Propose, judge and apply for the whole set, and begin new windows.
 
         Returns:
             The members whose weights are now predicted ones.
         """
         accelerator, members = self._accelerator, self.members
+        del judge_at
         everyone = range(len(members))
         train_before = test_before = train_after = test_after = [math.nan] * len(members)
         by_loss = [k for k in everyone if members[k].acceleration.horizon == "loss"]

@@ -41,8 +41,8 @@ class Member:
         for part, spent_s in seconds.items():
             self.seconds[part] = self.seconds.get(part, 0.0) + spent_s / among
 
-    def outcome(self, weights: int, samples: int, test_samples: int, stacked: int) -> Outcome:
-        """What it has become, after `steps` optimiser steps of a network of so many weights."""
+    def outcome(self, weights: int, samples: int, test_samples: int, *, stacked: int, shared_by: int = 1) -> Outcome:
+        """What it has become, of a network of so many weights; the training may be shared by several probed cells."""
         m = 0 if self.replicate.acceleration is None else self.replicate.acceleration.m
         final_train, final_test = (curve[-1][1] if curve else math.nan for curve in (self.train_curve, self.test_curve))
         return Outcome(
@@ -63,7 +63,7 @@ class Member:
             seconds_training=self.seconds.get("training", 0.0),
             seconds_jumps=self.seconds.get("jumps", 0.0),
             seconds_judging=self.seconds.get("judging", 0.0),
-            flops_training=self.epoch * step_flops(weights, samples),
+            flops_training=self.epoch * step_flops(weights, samples) / shared_by,
             flops_jumps=len(self.jumps) * jump_flops(weights, m) + self.combinations * combination_flops(weights, m),
             flops_judging=self.evaluations["train"] * evaluation_flops(weights, samples)
             + self.evaluations["test"] * evaluation_flops(weights, test_samples),

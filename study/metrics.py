@@ -13,6 +13,12 @@ from numpy.typing import NDArray
 from study.catalogue import METRICS
 from study.pack import Outcome
 
+UNKNOWN_TO_PROBES = tuple(
+    column
+    for name in ("acceptance", "overhead", "log_gain_per_epoch", "final_loss")
+    for column in METRICS[name].columns
+)
+
 
 def proposed_ratios(before: NDArray[np.float64], after: NDArray[np.float64]) -> NDArray[np.float64]:
     """After / before per jump; +inf where either or their ratio is not finite, 1 where both are zero."""
@@ -70,6 +76,8 @@ def outcome_metrics(outcome: Outcome) -> dict[str, float]:
     row["overhead"] = (cost + outcome.flops_jumps) / cost if cost else math.nan
     if outcome.status == "failed":
         return dict.fromkeys(row, math.nan)
+    if outcome.replicate.probed_with is not None:  # no jump was taken: what training with jumps gives is not known
+        row |= dict.fromkeys(UNKNOWN_TO_PROBES, math.nan)
     if outcome.status == "diverged":
         for column in row:
             name = column.removesuffix("_train").removesuffix("_test")

@@ -65,6 +65,8 @@ class Networks:
     def __init__(self, modules: Sequence[nn.Module], loss: Loss, *, own: bool) -> None:
         self.module = modules[0]
         self.stacked = len(modules) > 1
+        self.batchable = not own
+        """Whether several weights can be evaluated in one call."""
         self._loss, self._own = loss, own
         self.parameters: dict[str, Tensor] = dict(self.module.named_parameters())
         if self.stacked:
@@ -89,19 +91,33 @@ class Networks:
         """The loss of each network of a part, (k,); inputs and targets are shared, or (k, …), one for each."""
         if not self.stacked:
             return self._loss(self.module, x, y)[None]
-        parameters = {name: values[part] for name, values in self.parameters.items()}
-        each = None if shared else 0
+        return self._batched({name: values[part] for name, values in self.parameters.items()}, x, y, shared=shared)
 
-        def one(own: dict[str, Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
-            return self._loss(lambda *given: functional_call(self.module, own, given), inputs, targets)
-
-        found: Tensor = vmap(one, in_dims=(0, each, each))(parameters, x, y)
-        return found
+    def judge_at(self, weights: Mapping[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+        """The losses of networks with these weights, (k, *shape) each, in place of their trained parameters."""
+        fixed = {name: values for name, values in self.parameters.items() if name not in weights}
+        count = len(next(iter(weights.values())))
+        with torch.no_grad(), self._undisturbed(x.device):
+            if self.batchable:
+                whole = {name: values.expand(count, *values.shape) for name, values in fixed.items()}
+                return self._batched({**weights, **whole}, x, y, shared=True)
+            rows = [
+                {name: values[k] for name, values in weights.items()} for k in range(len(next(iter(weights.values()))))
+            ]
+            return torch.stack([self._one({**row, **fixed}, x, y) for row in rows])
 
     def judge(self, x: Tensor, y: Tensor, part: slice = slice(None)) -> Tensor:
         """As `losses`, without gradients and without a trace."""
         with torch.no_grad(), self._undisturbed(x.device):
             return self.losses(x, y, part)
+
+    def _one(self, parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+        return self._loss(lambda *given: functional_call(self.module, parameters, given), x, y)
+
+    def _batched(self, parameters: dict[str, Tensor], x: Tensor, y: Tensor, *, shared: bool) -> Tensor:
+        each = None if shared else 0
+        found: Tensor = vmap(self._one, in_dims=(0, each, each))(parameters, x, y)
+        return found
 
     def keep(self, places: Sequence[int]) -> None:
         """Go on with the networks at these places only; those of a stack move to new memory."""

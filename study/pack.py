@@ -51,6 +51,9 @@ class Acceleration:
     stop: int | None = None
     max_residual: float | None = None
     max_inconsistency: float | None = None
+    mode: str = "train"
+    """``train``: jumps are taken; ``probe``: they are proposed and judged along a training that takes none."""
+    probes: int = 30
 
 
 @dataclass(frozen=True)
@@ -72,14 +75,27 @@ class Replicate:
         own = (recipe.hidden, recipe.activation, recipe.optimizer, recipe.epochs, recipe.batch)
         return self.task, *own, recipe.dtype, recipe.precision
 
+    @property
+    def probed_with(self) -> tuple[object, ...] | None:
+        """What cells must share to be probed for along one training; None for one that is trained itself."""
+        acceleration = self.acceleration
+        if acceleration is None or acceleration.mode == "train":
+            return None
+        return self.task, self.recipe, self.seed, acceleration.snapshots, acceleration.probes
+
+    def snapshots(self, train_samples: int) -> int:
+        """Snapshots that can be taken in its training."""
+        recipe = self.recipe
+        if self.acceleration is None or self.acceleration.snapshots == "epoch" or recipe.batch is None:
+            return recipe.epochs
+        return recipe.epochs * -(-train_samples // recipe.batch)
+
     def jumps(self, train_samples: int) -> int:
-        """Jumps of its training, if it does not diverge."""
-        recipe, acceleration = self.recipe, self.acceleration
-        if acceleration is None:
+        """Jumps of its training, if it does not diverge; those of a probe are not taken."""
+        acceleration = self.acceleration
+        if acceleration is None or acceleration.mode == "probe":
             return 0
-        calls = recipe.epochs
-        if acceleration.snapshots == "step" and recipe.batch is not None:
-            calls *= -(-train_samples // recipe.batch)
+        calls = self.snapshots(train_samples)
         last = calls if acceleration.stop is None else min(calls, acceleration.stop)
         return max(last - acceleration.start, 0) // acceleration.m
 

@@ -64,7 +64,10 @@ class Method(Section):
     """What every rule needs: window, horizon, and how jumps are taken."""
 
     name: str = "dmd"
-    mode: Literal["train"] = "train"
+    mode: Literal["train", "probe"] = "train"
+    """probe: propose and judge jumps along one training that takes none, for all cells at once."""
+    probes: Annotated[Whole, Field(ge=1)] = 30
+    """With mode probe: how often, evenly spread in the logarithm of the epochs."""
     m: Annotated[Whole, Field(ge=2)]
     s: Annotated[Whole, Field(ge=1)]
     group: Literal["model", "layer", "node", "weight"] = "layer"
@@ -128,7 +131,7 @@ class Resources(Section):
 
 
 S = TypeVar("S", bound=Section)
-POLICY_KEYS = tuple(key for key in Method.model_fields if key not in ("name", "mode"))
+POLICY_KEYS = tuple(key for key in Method.model_fields if key != "name")
 
 
 def problem_section(name: Any) -> tuple[type[Section], type]:

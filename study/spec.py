@@ -289,7 +289,7 @@ def _validate(raw: dict[str, Any], label: str) -> Spec:
         k if s == "method" else f"{s}.{k}"
         for s in sections
         for k in models[s].model_fields
-        if k not in ("name", "mode")
+        if k not in ("name", "mode", "probes")
     ]
     for axis in axes:
         if axis not in keys and (split_axis(axis)[0] in sections or split_axis(axis)[0] not in SECTIONS):
@@ -494,7 +494,7 @@ def _check_together(spec: Spec, given: dict[str, dict[str, Any]], label: str) ->
     start = max(values_of("method", "start"))
     snapshots -= start
     passed = f", of which method.start passes {start}," if start else ""
-    mistakes += _method_mistakes(spec, values_of)
+    mistakes += _method_mistakes(spec, values_of) + _probe_mistakes(spec, values_of)
     if snapshots < longest_m:
         mistakes.append(
             f"training.epochs: {fewest_epochs} epochs{passed} give {max(snapshots, 0)} snapshots, fewer than the "
@@ -518,6 +518,28 @@ def _method_mistakes(spec: Spec, values_of: Callable[[str, str], tuple[Any, ...]
         mistakes.append(
             f"method.stop: must leave room for a window, at least start + m = {start + max(m)}, got {min(stops)}"
         )
+    return mistakes
+
+
+def _probe_mistakes(spec: Spec, values_of: Callable[[str, str], tuple[Any, ...]]) -> list[str]:
+    """Policies that a probe cannot answer for, since it takes no jump."""
+    if spec.sections["method"]["mode"] != "probe":
+        return []
+    neutral = {
+        "accept": "always", "moments": "keep", "horizon": "constant", "candidates": (1.0,), "noise": 0.0,
+        "start": 0, "stop": None,
+    }  # fmt: skip
+    mistakes = []
+    for key, only in neutral.items():
+        others = [value for value in values_of("method", key) if value != only]
+        if others:
+            shown = list(only) if isinstance(only, tuple) else only
+            mistakes.append(
+                f"method.{key}: must be {shown} with mode probe, which takes no jump, got {_short(others[0])}; "
+                f"mode train answers for it"
+            )
+    if len(values_of("method", "snapshots")) > 1:
+        mistakes.append("method.snapshots: must be one value with mode probe, got an axis")
     return mistakes
 
 

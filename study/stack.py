@@ -8,7 +8,7 @@ replicate whose loss is no longer finite leaves the stack.
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from study.members import Member
 from study.networks import Networks, build_loss, build_network
 from study.optimizers import StackOptimizer, hyperparameters
 from study.pack import Outcome, Recipe, Replicate, Task
+from study.probing import ProbeSet, answer
 from study.streams import global_generator, stream_seed
 
 CURVE_POINTS = 200
@@ -52,6 +53,42 @@ def train_stack(
     run = _Run(replicates, task, rules, device, check_every)
     with global_generator(replicates[0].seed, "noise"):  # dropout, say, in a network of the problem's own
         return run.train()
+
+
+def train_probed(
+    cells: Sequence[Replicate],
+    task: Task,
+    rules: Mapping[str, Callable[..., Rule]],
+    device: torch.device,
+    *,
+    batchable: bool = True,
+    check_every: int | None = None,
+) -> list[Outcome]:
+    """Train once without jumps, and probe that training for cells that share a `Replicate.probed_with`.
+
+    Args:
+        cells: what is asked.
+        task: the data.
+        rules: the user's own rules by name.
+        device: where to.
+        batchable: whether networks of the task can be evaluated several at a time.
+        check_every: steps between two looks at the losses.
+
+    Returns:
+        One outcome per cell, in order: the jumps are its probes, the rest is that of the training, its cost shared.
+    """
+    if check_every is None:
+        check_every = 1 if device.type == "cpu" else CHECK_EVERY
+    plain = replace(cells[0], acceleration=None)
+    run = _Run([plain], task, rules, device, check_every)
+    run.networks.batchable = batchable
+    members = [Member(replicate, place) for place, replicate in enumerate(cells)]
+    run.sets = [ProbeSet(run.networks, run.alive[0], members, rules, len(run.data.x))]
+    with global_generator(plain.seed, "noise"):
+        run.train()
+    answer(run.everyone[0], members)
+    counts = run.networks.weights, len(run.data.x), len(run.data.x_test)
+    return [member.outcome(*counts, stacked=1, shared_by=len(cells)) for member in members]
 
 
 @dataclass(frozen=True)
@@ -106,7 +143,7 @@ class _Run:
             [member.replicate.recipe for member in self.alive],
             [_resets(member.replicate) for member in self.alive],
         )
-        self.sets = self._build_sets(options)
+        self.sets: list[JumpingSet | ProbeSet] = self._build_sets(options)
         self.clock = Clock(device)
         self.pending = _Pending()
         self.check_every, self.unchecked = check_every, 0
@@ -163,7 +200,7 @@ class _Run:
             if own.snapshots == when and own.members and own.record(self.clock):
                 self._check(True)
                 if own.members:
-                    for member in own.jump(self.epoch, self._judge, self.clock):
+                    for member in own.jump(self.epoch, self._judge, self._judge_at, self.clock):
                         if _resets(member.replicate):
                             self.optimizer.reset(self.alive.index(member))
 
@@ -171,6 +208,11 @@ class _Run:
         x, y = (self.data.x, self.data.y) if split == "train" else (self.data.x_test, self.data.y_test)
         with _precision(self.recipe, x.device):
             return self.networks.judge(x, y, part)
+
+    def _judge_at(self, split: str, weights: Mapping[str, Tensor]) -> Tensor:
+        x, y = (self.data.x, self.data.y) if split == "train" else (self.data.x_test, self.data.y_test)
+        with _precision(self.recipe, x.device):
+            return self.networks.judge_at(weights, x, y)
 
     def _curve_point(self, epoch: int) -> None:
         with self.clock("judging"):
@@ -240,11 +282,11 @@ class _Run:
             member.status = "finished" if finite else "diverged"
 
     def _outcomes(self) -> list[Outcome]:
-        counts = self.networks.weights, len(self.data.x), len(self.data.x_test), len(self.everyone)
+        counts = self.networks.weights, len(self.data.x), len(self.data.x_test)
         ended = sorted(self.everyone, key=lambda member: member.place_in_pack)
-        return [member.outcome(*counts) for member in ended]
+        return [member.outcome(*counts, stacked=len(self.everyone)) for member in ended]
 
-    def _build_sets(self, options: Mapping[int, Options]) -> list[JumpingSet]:
+    def _build_sets(self, options: Mapping[int, Options]) -> list[JumpingSet | ProbeSet]:
         sets: list[tuple[tuple[object, ...], int, list[Member]]] = []
         for place, member in enumerate(self.alive):
             if member.replicate.acceleration is None:

@@ -22,7 +22,7 @@ from study.networks import why_not_stacked
 from study.pack import Outcome, Pack, Replicate, Task, failed
 from study.packs_file import BadFile, OutcomesFile, PacksFile
 from study.provenance import provenance
-from study.stack import train_stack
+from study.stack import train_probed, train_stack
 
 
 def train_pack(
@@ -50,9 +50,12 @@ def train_pack(
     with _threads(pack.threads):
         if device.type == "cuda" and 0 < pack.gpu < 1:
             torch.cuda.set_per_process_memory_fraction(pack.gpu)
-        for places in _stacks(pack.replicates):
+        for probed, places in _stacks(pack.replicates):
             replicates = [pack.replicates[place] for place in places]
-            trained = _train_fitting(replicates, tasks, rules, device, pack.gpu or 1.0, warn)
+            if probed:
+                trained = _probe(replicates, tasks, rules, device)
+            else:
+                trained = _train_fitting(replicates, tasks, rules, device, pack.gpu or 1.0, warn)
             outcomes |= dict(zip(places, trained, strict=True))
     return [outcomes[place] for place in range(len(pack.replicates))]
 
@@ -62,11 +65,26 @@ def train(replicate: Replicate, task: Task, rules: Mapping[str, Callable[..., Ru
     return train_stack([replicate], task, rules, device)[0]
 
 
-def _stacks(replicates: Sequence[Replicate]) -> list[list[int]]:
+def _stacks(replicates: Sequence[Replicate]) -> list[tuple[bool, list[int]]]:
+    """Places of the replicates that are trained together; and whether they are probes of one training."""
     stacks: dict[tuple[object, ...], list[int]] = {}
     for place, replicate in enumerate(replicates):
-        stacks.setdefault(replicate.architecture, []).append(place)
-    return list(stacks.values())
+        stacks.setdefault(replicate.probed_with or replicate.architecture, []).append(place)
+    return [(replicates[places[0]].probed_with is not None, places) for places in stacks.values()]
+
+
+def _probe(
+    replicates: Sequence[Replicate],
+    tasks: Mapping[str, Task],
+    rules: Mapping[str, Callable[..., Rule]],
+    device: torch.device,
+) -> list[Outcome]:
+    try:
+        task = tasks[replicates[0].task]
+        batchable = why_not_stacked(task, replicates[0].recipe, device) is None
+        return train_probed(replicates, task, rules, device, batchable=batchable)
+    except Exception:
+        return [failed(replicate, traceback.format_exc(limit=-8)) for replicate in replicates]
 
 
 def _train_fitting(

@@ -19,7 +19,8 @@ def write_heatmap(record: "Record", to: Path | None = None, **options: Any) -> N
     grid = record.grid
     data = heatmap_data(record.table(), grid.axes, grid.seeds, **options)
     stem = "heatmap" if data.metric.name == "mean_relative_error" else f"heatmap_{data.metric.name}"
-    figure = draw_heatmaps(data, title=record.name)
+    probed = record.spec["method"].get("mode") == "probe"
+    figure = draw_heatmaps(data, title=f"{record.name}, probed: jumps judged, not taken" if probed else record.name)
     for path in save_figure(figure, to or record.folder / "figures", stem, frame=data.frame()):
         say(str(path))
 

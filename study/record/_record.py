@@ -72,11 +72,14 @@ class Record:
 
         A replicate that was trained again, since it had failed or its pack could not be read, counts as it ended last.
         """
-        found = {}
         with reading(self.url):
-            for kind, study in (("baseline", self.baseline), ("cell", self.study)):
-                for trial in ended(study):
-                    found[f"{kind} {name_of(trial)}"] = (trial.user_attrs["pack"], trial.user_attrs["status"])
+            return self._done()
+
+    def _done(self) -> dict[str, tuple[str, str]]:
+        found = {}
+        for kind, study in (("baseline", self.baseline), ("cell", self.study)):
+            for trial in ended(study):
+                found[f"{kind} {name_of(trial)}"] = (trial.user_attrs["pack"], trial.user_attrs["status"])
         return found
 
     def damaged(self) -> dict[str, str]:
@@ -136,7 +139,7 @@ class Record:
                 self._trials[study.study_name] = Trials(spec, study)
             study.add_trial(self._trials[study.study_name].make(row, cell, pack_id))
 
-        persist(self.url, write, lambda: self.done().get(name) == (pack_id, row["status"]))
+        persist(self.url, write, lambda: self._done().get(name) == (pack_id, row["status"]))
         if self._known is not None:
             self._known[name] = (pack_id, row["status"])
 
@@ -199,7 +202,7 @@ def _against_baseline(row: dict[str, Any], baseline: dict[str, Any] | None) -> d
     """Add the metrics that compare a replicate with its baseline: NaN without one that finished."""
     row["seconds"] = row["seconds_training"] + row["seconds_jumps"] + row["seconds_judging"]
     row["final_loss_ratio_train"] = row["final_loss_ratio_test"] = row["steps_to_baseline_loss"] = math.nan
-    if baseline is None or baseline["status"] != "finished" or row["status"] == "failed":
+    if baseline is None or baseline["status"] != "finished" or math.isnan(row["final_loss_train"]):
         return row
     for split in ("train", "test"):
         before, after = np.array([baseline[f"final_loss_{split}"]]), np.array([row[f"final_loss_{split}"]])

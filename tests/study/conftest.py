@@ -43,7 +43,7 @@ def raw() -> Callable[..., dict[str, Any]]:
             if value is None:
                 place.pop(name, None)
             else:
-                place[name] = value
+                place[name] = copy.deepcopy(value)
         return made
 
     return make

@@ -1,0 +1,149 @@
+"""Probes: what one jump from here would do, asked of every cell along one training that takes none of them.
+
+One plain training answers for a whole grid, for probes x cells x one evaluation. It is a neighbouring question to the
+study's own, in which each replicate goes on from its jumps.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from torch import Tensor
+
+from accel import Proposal, Rule, StackedAccelerator
+from study.clock import Clock
+from study.jumping import LIMITS, build_options
+from study.members import Member
+from study.networks import Networks
+
+PROBED_BYTES = 1 << 29
+"""Of windows that are filled at a time."""
+
+JudgeAt = Callable[[str, Mapping[str, Tensor]], Tensor]
+"""(split, stacked weights) -> losses of the networks with these weights."""
+
+
+def probed_snapshots(probes: int, first: int, last: int) -> list[int]:
+    """So many snapshots from ``first`` to ``last``, evenly spread in the logarithm; fewer where some coincide."""
+    return sorted(set(np.geomspace(first, last, probes).round().astype(int).tolist()))
+
+
+class ProbeSet:
+    """All cells that one training is probed for.
+
+    Stands in the place of a `JumpingSet`: it takes snapshots, and at a probe proposes and judges, but applies nothing.
+
+    Args:
+        networks: the one network that is trained.
+        runner: the replicate that stands for its training.
+        cells: the replicates to answer for; they share a `Replicate.probed_with`.
+        rules: the user's own rules by name.
+        samples: of the training split.
+    """
+
+    def __init__(
+        self,
+        networks: Networks,
+        runner: Member,
+        cells: Sequence[Member],
+        rules: Mapping[str, Callable[..., Rule]],
+        samples: int,
+    ) -> None:
+        self.members, self.cells = [runner], list(cells)
+        first = cells[0].acceleration
+        self.snapshots = first.snapshots
+        self._networks = networks
+        self._options = [build_options(member.replicate, rules, samples) for member in cells]
+        self._longest = max(options.m for options in self._options)
+        whole = cells[0].replicate.snapshots(samples)
+        self._due = set(probed_snapshots(first.probes, self._longest, whole))
+        self._taken = 0
+        self._weights: deque[dict[str, Tensor]] = deque(maxlen=self._longest)
+        """Of the latest snapshots; kept only where a probe will look at them."""
+
+    @property
+    def part(self) -> slice:
+        """Its place in the stack: the only one."""
+        return slice(0, 1)
+
+    def keep(self, alive: Sequence[Member], start: int) -> None:
+        """A training that has diverged is probed no more."""
+        self.members = list(alive)
+
+    def record(self, clock: Clock) -> bool:
+        """Take a snapshot; True when a probe is due."""
+        self._taken += 1
+        if any(self._taken <= due < self._taken + self._longest for due in self._due):
+            with clock("jumps"):
+                self._weights.append(
+                    {
+                        name: values.detach().clone()
+                        for name, values in self._networks.parameters.items()
+                        if values.requires_grad
+                    }
+                )
+        return self._taken in self._due
+
+    def jump(self, epoch: int, judge: Callable[[str, slice], Tensor], judge_at: JudgeAt, clock: Clock) -> list[Member]:
+        """Ask every cell what its jump would do; none is taken."""
+        with clock("judging"):
+            before = {split: float(judge(split, self.part)) for split in ("train", "test")}
+        by_window: dict[tuple[object, ...], list[int]] = {}
+        for place, options in enumerate(self._options):
+            by_window.setdefault(options.window, []).append(place)
+        for places in by_window.values():
+            size = sum(values.nbytes for values in self._weights[-1].values()) * (self._options[places[0]].m + 1)
+            width = max(1, min(len(places), PROBED_BYTES // size)) if self._networks.batchable else 1
+            for start in range(0, len(places), width):
+                self._probe(epoch, places[start : start + width], before, judge_at, clock)
+        return []
+
+    def _probe(
+        self, epoch: int, places: Sequence[int], before: Mapping[str, float], judge_at: JudgeAt, clock: Clock
+    ) -> None:
+        options = [self._options[place] for place in places]
+        with clock("jumps"):
+            latest = self._weights[-1]
+            target = {name: values.expand(len(places), *values.shape).clone() for name, values in latest.items()}
+            accelerator = StackedAccelerator(self._networks.module, options, target)
+            window = list(self._weights)[-options[0].m :]
+            accelerator.fill([{n: v.expand(len(places), *v.shape) for n, v in each.items()} for each in window])
+            proposals = accelerator.propose([accelerator.horizons(k)[0] for k in range(len(places))])
+            fit = [accelerator.refuses(k, proposal) not in LIMITS for k, proposal in enumerate(proposals)]
+            accelerator.apply(proposals)
+        with clock("judging"):
+            after = {split: judge_at(split, target).tolist() for split in ("train", "test")}
+        for k, place in enumerate(places):
+            self._note(self.cells[place], epoch, proposals[k], before, {s: v[k] for s, v in after.items()}, fit[k])
+
+    def _note(
+        self,
+        member: Member,
+        epoch: int,
+        proposal: Proposal,
+        before: Mapping[str, float],
+        after: Mapping[str, float],
+        fit: bool,
+    ) -> None:
+        member.groups = proposal.groups.family_names
+        for split in ("train", "test"):
+            member.evaluations[split] += fit
+        member.jumps.append(
+            {
+                "epoch": epoch,
+                **{f"{split}_before": before[split] if fit else np.nan for split in before},
+                **{f"{split}_after": after[split] if fit else np.nan for split in after},
+                "accepted": False,
+                "s": proposal.s,
+                "rank": [int(rank) for rank in proposal.groups.largest("rank")],
+                "spectral_radius": proposal.groups.largest("spectral_radius"),
+            }
+        )
+
+
+def answer(runner: Member, cells: Sequence[Member]) -> None:
+    """Give every cell its share of the training that was probed for it, and how that ended."""
+    for member in cells:
+        member.status, member.epoch, member.steps = runner.status, runner.epoch, runner.steps
+        member.train_curve, member.test_curve = runner.train_curve, runner.test_curve
+        member.charge(runner.seconds, len(cells))
