@@ -5,6 +5,7 @@ import os
 import re
 import sqlite3
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ DATABASE = "study.db"
 CONNECT_S = 10
 LOCKED_S = 60
 """How long to wait for another process that holds the SQLite database."""
+_RACES = 3
 PATIENCE_S = 120.0
 """How long to go on trying to add a trial to a server that does not answer."""
 
@@ -71,11 +73,22 @@ def open_storage(url: str, *, make: bool) -> optuna.storages.RDBStorage | None:
             return None
         if not make and not _has_tables(where, options):
             return None
-        return optuna.storages.RDBStorage(url, engine_kwargs=options, skip_table_creation=not make)
+        storage = _open(url, options, make=make)
     except UserError:
         raise
     except Exception as error:  # drivers raise what they like
         raise UserError(f"the storage could not be opened: {_why(error, url)}") from None
+    weakref.finalize(storage, storage.engine.dispose)  # a server is not left with connections of records long forgotten
+    return storage
+
+
+def _open(url: str, options: dict[str, Any], *, make: bool) -> optuna.storages.RDBStorage:
+    for _ in range(_RACES):
+        # another run that makes the same tables at the same time is a mistake to SQLAlchemy
+        with contextlib.suppress(*((sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError) if make else ())):
+            return optuna.storages.RDBStorage(url, engine_kwargs=dict(options), skip_table_creation=not make)
+        time.sleep(1.0)
+    return optuna.storages.RDBStorage(url, engine_kwargs=dict(options), skip_table_creation=not make)
 
 
 @contextlib.contextmanager
