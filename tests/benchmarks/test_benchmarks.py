@@ -52,7 +52,22 @@ def measure_cluster(main):
     assert found["driver_ms"] < 10_000
 
 
+def measure_packs(main):
+    found = main("cpu", "quick", stacks=(1, 4), epochs=20, repeats=1)
+    assert set(found) == {f"cpu quick {what}" for what in ("K=1", "K=4", "processes", "predicted/actual")}
+    assert all(0.05 < value < 100 for value in found.values())
+
+
+def measure_probe(main):
+    found = main({"axes.m": [5, 14], "axes.s": [2, 10, 40], "axes.tolerance": [1e-3], "training.epochs": 60})
+    assert found["operations"] > 1  # six trainings against one
+    assert found["seconds"] > 0
+    assert -1 <= found["correlation 0.001"] <= 1
+
+
 MEASURES = {
+    "bench_packs": measure_packs,
+    "bench_probe": measure_probe,
     "bench_overhead": measure_overhead,
     "bench_jump": measure_jump,
     "bench_accuracy": measure_accuracy,
