@@ -14,6 +14,10 @@ HEADROOM = 0.8
 _MOMENTS: Mapping[str, int] = {"adam": 2, "adamw": 2, "adadelta": 2, "adagrad": 1, "rmsprop": 1, "sgd": 0}
 
 
+class TooLarge(Exception):
+    """Not even one replicate fits on its device."""
+
+
 @dataclass(frozen=True)
 class Memory:
     """Bytes of one replicate in training, by what they are for."""
@@ -77,11 +81,21 @@ def free_memory(device: torch.device, gpu: float = 1.0) -> int | None:
 
 
 def fitting(replicates: Sequence[Replicate], task: Task, device: torch.device, gpu: float = 1.0) -> int:
-    """How many of these fit side by side on the device, or on a share of a GPU; at least 1."""
+    """How many of these fit side by side on the device, or on a share of a GPU.
+
+    Raises:
+        TooLarge: not even one does.
+    """
     free = free_memory(device, gpu)
     if free is None:
         return len(replicates)
     inputs, outputs = task.train_inputs.shape[1], task.train_targets.shape[1]
     samples = len(task.train_inputs), len(task.test_inputs)
-    needed = [predict_memory(replicate, inputs, outputs, *samples).total for replicate in replicates]
-    return max(1, min(len(replicates), int(HEADROOM * free / max(needed))))
+    needed = max(predict_memory(replicate, inputs, outputs, *samples).total for replicate in replicates)
+    if needed > free:
+        where = "the CPU" if device.type == "cpu" else f"{gpu:g} of a GPU"
+        raise TooLarge(
+            f"one replicate needs about {needed / 2**20:.4g} MiB, but {where} has {free / 2**20:.4g} MiB free: "
+            f"give more (resources.gpu), or take a smaller m, batch or network"
+        )
+    return max(1, min(len(replicates), int(HEADROOM * free / needed)))

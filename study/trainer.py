@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from accel import Rule
-from study.memory import fitting
+from study.memory import TooLarge, fitting
 from study.networks import why_not_stacked
 from study.pack import Outcome, Pack, Replicate, Task, failed
 from study.packs_file import BadFile, OutcomesFile, PacksFile
@@ -96,18 +96,21 @@ def _train_fitting(
     warn: Callable[[str], None],
 ) -> list[Outcome]:
     """Train replicates that share an architecture, as many at a time as can be."""
-    if len(replicates) > 1:
-        try:
-            reason = why_not_stacked(tasks[replicates[0].task], replicates[0].recipe, device)
-            most = fitting(replicates, tasks[replicates[0].task], device, gpu) if reason is None else 1
-        except Exception:  # of building the network or its data: each says so itself
-            reason, most = None, 1
-        if reason is not None:
-            warn(f"replicates are trained one by one, not side by side: {reason}")
-        if most < len(replicates):
-            size = -(-len(replicates) // -(-len(replicates) // most))  # stacks of about equal size
-            parts = [replicates[start : start + size] for start in range(0, len(replicates), size)]
-            return [outcome for part in parts for outcome in _train_halving(part, tasks, rules, device, warn)]
+    try:
+        task = tasks[replicates[0].task]
+        most = fitting(replicates, task, device, gpu) if task.network is None else len(replicates)
+        reason = why_not_stacked(task, replicates[0].recipe, device) if most > 1 else None
+    except TooLarge as error:
+        return [failed(replicate, str(error)) for replicate in replicates]
+    except Exception:  # of building the network or its data: each replicate says so itself
+        most, reason = 1, None
+    if reason is not None:
+        most = 1
+        warn(f"replicates are trained one by one, not side by side: {reason}")
+    if most < len(replicates):
+        size = -(-len(replicates) // -(-len(replicates) // most))  # stacks of about equal size
+        parts = [replicates[start : start + size] for start in range(0, len(replicates), size)]
+        return [outcome for part in parts for outcome in _train_halving(part, tasks, rules, device, warn)]
     return _train_halving(replicates, tasks, rules, device, warn)
 
 

@@ -247,6 +247,16 @@ def test_no_more_than_fit_are_trained_side_by_side(small, monkeypatch):
     assert [o.stacked for o in found] == [4] * 12  # 5 would fit: three stacks, so all of 4
 
 
+def test_what_does_not_fit_at_all_is_told_with_both_numbers(small, monkeypatch):
+    spec = small()
+    chosen = replicates(spec)
+    monkeypatch.setattr("study.memory.free_memory", lambda device, gpu: 3 << 10)
+    found = train_pack(Pack("test", tuple(chosen), 1, "cpu"), make_tasks(spec, chosen), {})
+    assert {o.status for o in found} == {"failed"}
+    assert found[0].reason.startswith("one replicate needs about 0.0")
+    assert "MiB, but the CPU has 0.00293 MiB free: give more" in found[0].reason
+
+
 def test_predicted_memory_counts_every_array(small):
     spec = small({"network.hidden": [6, 5], "training.optimizer": "adam", "axes.m": [7], "training.batch": 16})
     replicate = replicates(spec)[0]
