@@ -545,7 +545,7 @@ def _probe_mistakes(spec: Spec, values_of: Callable[[str, str], tuple[Any, ...]]
 
 def _unknown(prefix: str, key: str, valid: Iterable[str]) -> str:
     names = list(valid)
-    close = difflib.get_close_matches(key, names, n=1)
+    close = difflib.get_close_matches(str(key), names, n=1)  # YAML's keys may be of any kind
     hint = f"did you mean {close[0]}? " if close else ""
     return f"{prefix}{key}: unknown key; {hint}valid keys are {', '.join(names)}"
 

@@ -539,3 +539,14 @@ def test_whatever_a_file_holds_gives_a_spec_or_its_mistakes(tmp_path):
     accepted = [made for made in outcomes if isinstance(made, Spec)]
     assert 0 < len(accepted) < len(outcomes)  # both were reached
     assert all(outcomes)
+
+
+@pytest.mark.parametrize("key", [None, 3, 0.5, True])
+@pytest.mark.parametrize("section", ["", "axes", "training", "method", "problem", "network", "resources"])
+def test_a_key_that_is_no_text_is_a_mistake(raw, tmp_path, key, section):
+    spec = raw()
+    (spec.setdefault(section, {}) if section else spec)[key] = 1
+    path = tmp_path / "spec.yaml"
+    path.write_text(yaml.safe_dump(spec))
+    with pytest.raises(SpecError):
+        load_spec(path)
