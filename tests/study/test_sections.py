@@ -106,7 +106,7 @@ def test_the_fields_of_a_rule_are_keys_beside_those_of_every_method(raw, module)
     assert spec.rule_class.__name__ == "Line"
     assert spec.axes["damping"] == (0.5, 1.0)
     assert mistake(raw({"method": {**method, "tolerance": 0.1}, "axes": {"m": [4], "s": [2]}})) == (
-        "method.tolerance: unknown key; valid keys are name, mode, m, s, group, snapshots, accept, moments, "
+        "method.tolerance: unknown key; valid keys are name, mode, probes, m, s, group, snapshots, accept, moments, "
         "horizon, horizon_jumps, candidates, relaxation, noise, margin, start, stop, max_residual, max_inconsistency, "
         "damping"
     )
