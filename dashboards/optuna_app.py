@@ -1,5 +1,6 @@
 """The Optuna dashboard on a storage."""
 
+import threading
 from collections.abc import Callable
 from wsgiref.simple_server import WSGIServer, make_server
 
@@ -20,6 +21,12 @@ def serve_optuna(url: str, host: str, port: int, ready: Callable[[str], None]) -
     from optuna_dashboard import wsgi
 
     server: WSGIServer = make_server(host, port, wsgi(get_storage(url)))
+    # in a thread of its own, since a request would swallow the interrupt that comes while it is answered
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
     with server:
-        ready(f"http://{host}:{server.server_port}/")
-        server.serve_forever()
+        thread.start()
+        try:
+            ready(f"http://{host}:{server.server_port}/")
+            thread.join()
+        finally:
+            server.shutdown()
