@@ -77,6 +77,13 @@ class Recorder(tune.Callback):
         outcomes = trial.last_result.pop("outcomes")
         self._ended_packs.append((self._pack(trial), outcomes, trial.last_result.pop("provenance")))
 
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A pack has lost its worker and will be given another."""
+        self._ended(trial)
+        count = len(self._pack(trial).replicates)
+        what = "a replicate" if count == 1 else f"a pack of {count} replicates"
+        self._progress.warn(f"lost the worker of {what}, which will be trained again")
+
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A pack has lost its worker once too often."""
         self._ended(trial)

@@ -28,6 +28,7 @@ def on_ray(spec: Spec, deadline: Deadline, address: str | None = None, nodes: in
     os.environ.update(
         TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
         TUNE_DISABLE_SIGINT_HANDLER="1",
+        TUNE_PRINT_ALL_TRIAL_ERRORS="0",
         TUNE_GLOBAL_CHECKPOINT_S="3600",
         RAY_AIR_NEW_OUTPUT="0",
     )
@@ -46,6 +47,7 @@ def _tune(
 ) -> None:
     from ray import tune
 
+    from study.executors.order import InOrder
     from study.worker import MAX_RETRIES, PackTrainable, Recorder
 
     with _by_value(spec), tempfile.TemporaryDirectory(prefix="dmd-study-") as scratch:
@@ -53,7 +55,7 @@ def _tune(
         tuner = tune.Tuner(
             tune.with_resources(trainable, {"CPU": spec.resources.cpu, "GPU": spec.resources.gpu}),
             param_space={"pack": tune.grid_search(list(range(len(packs))))},
-            tune_config=tune.TuneConfig(reuse_actors=True),
+            tune_config=tune.TuneConfig(reuse_actors=True, scheduler=InOrder()),  # type: ignore[no-untyped-call]
             run_config=tune.RunConfig(
                 storage_path=scratch,
                 verbose=0,

@@ -1,0 +1,139 @@
+"""Injects every kind of fault into a sweep, and into plain Ray Tune: ``python -m tests.faults [FOLDER]``.
+
+Writes FOLDER/README.md and FOLDER/faults.csv (results/faults by default). Takes about twenty minutes.
+"""
+
+import platform
+import sys
+import tempfile
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+import joblib
+import pandas as pd
+
+from study.provenance import provenance
+from tests.faults import _faults
+from tests.faults._faults import Result
+from tests.faults._nodes import Nodes
+from tests.faults._sweep import PlainTune, Sweep
+
+DRIVER_KILLS, WORKER_KILLS = 20, 5
+TEXT = """\
+# faults
+
+Made by `python -m tests.faults` at commit {commit} on {cores} cores of {processor} ({system}), Python {python}, Ray
+{ray}, torch {torch}, no GPU; another program may have run at the same time, so times are rough.
+
+Each line is one sweep of replicates that take {nap_s:g} s, on a Ray cluster of two CPUs, with faults injected by
+SIGKILL: into the driver at random moments (while it starts, trains or records; it is then started again with the same
+command), into a process that trains, into the process that runs a node, or into a whole node, in place of which another
+one joins.
+
+{table}
+
+* **lost**: replicates without a result at the end.
+* **trained twice**: trainings begun although the same one had come to its end before. In a sweep those are packs that
+  had ended and were on their way to the record, or packs of several of which some members had ended.
+* **cut short**: trainings that a fault interrupted, and that were begun anew.
+* **recovered after**: from a fault to the first training begun after it (of the driver, its start included); after the
+  loss of a worker or node, by a worker that was started after it. Median, and worst.
+
+"plain Tune" is the same work as one Tune trial each, with `max_failures=2`, gone on with by `Tuner.restore`
+(`tests/faults/_plain_tune.py`); its results are those in the `ResultGrid` at the end.
+"""
+
+
+def main(to: Path = Path("results/faults")) -> None:
+    """Inject all faults and write the table."""
+    lines = []
+    for name, pack in (("sweep, packs of 1", 1), ("sweep, packs of 5", 5), ("plain Tune", 0)):
+        for kind, inject in FAULTS.items():
+            with tempfile.TemporaryDirectory(prefix="dmdf") as folder:
+                line = {"fault": kind, "in": name, **_line(inject(Path(folder), pack))}
+            print(line, flush=True)
+            lines.append(line)
+    frame = pd.DataFrame(lines).sort_values("fault", key=lambda kinds: kinds.map(list(FAULTS).index), kind="stable")
+    to.mkdir(parents=True, exist_ok=True)
+    frame.to_csv(to / "faults.csv", index=False)
+    said = provenance()
+    text = TEXT.format(
+        table=_markdown(frame),
+        nap_s=NAP_S,
+        ray=version("ray"),
+        cores=joblib.cpu_count(),
+        processor=said["processor"],
+        system=platform.system(),
+        **{key: said[key] for key in ("commit", "python", "torch")},
+    )
+    (to / "README.md").write_text(text)
+
+
+NAP_S = 1.0
+
+
+def _make(folder: Path, cells: int, pack: int, nodes: Nodes) -> Sweep:
+    if pack == 0:
+        return PlainTune(folder, cells, NAP_S, 1, nodes.environment, (nodes.address,))
+    return Sweep(folder, cells, NAP_S, pack, nodes.environment, ("--address", nodes.address))
+
+
+def _on_one_node(folder: Path, cells: int, pack: int, inject: Callable[[Sweep], Result]) -> Result:
+    nodes = Nodes(head_cpus=2)
+    sweep = _make(folder, cells, pack, nodes)
+    try:
+        return inject(sweep)
+    finally:
+        sweep.stop()
+        nodes.stop()
+
+
+def _driver(folder: Path, pack: int) -> Result:
+    return _on_one_node(folder, 150, pack, lambda sweep: _faults.kill_driver(sweep, DRIVER_KILLS, seed=1))
+
+
+def _worker(folder: Path, pack: int) -> Result:
+    return _on_one_node(folder, 120, pack, lambda sweep: _faults.kill_workers(sweep, WORKER_KILLS, seed=1))
+
+
+def _lose(kind: str) -> Callable[[Path, int], Result]:
+    def inject(folder: Path, pack: int) -> Result:
+        nodes = Nodes(head_cpus=0)
+        numbers = [nodes.add(), nodes.add()]
+        sweep = _make(folder, 60, pack, nodes)
+        try:
+            return _faults.lose_node(sweep, nodes, numbers[0], kind)
+        finally:
+            sweep.stop()
+            nodes.stop()
+
+    return inject
+
+
+FAULTS: dict[str, Callable[[Path, int], Result]] = {
+    "driver killed": _driver,
+    "worker killed": _worker,
+    "raylet killed": _lose("raylet killed"),
+    "node removed": _lose("node removed"),
+}
+
+
+def _line(result: Result) -> dict[str, object]:
+    return {
+        "injected": result.injected,
+        "lost": result.lost,
+        "trained twice": result.trained_twice,
+        "cut short": result.begun_again,
+        "recovered after": f"{median(result.recover_s):.1f} s, {max(result.recover_s):.1f} s",
+    }
+
+
+def _markdown(frame: pd.DataFrame) -> str:
+    rows = [list(frame.columns), ["---"] * len(frame.columns), *frame.astype(str).values.tolist()]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+if __name__ == "__main__":
+    main(*(Path(argument) for argument in sys.argv[1:2]))
