@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 help:
 	@echo "make study      install, run the quick study, say where its pictures are"
 	@echo "make test       install, run the fast tests (8 minutes at most on 2 cores)"
-	@echo "make test-slow  the second tier: whole studies, faults, the paper's full size"
+	@echo "make test-slow  the second tier: whole studies, clusters, the paper's full size"
 	@echo "make test-faults  drivers, workers and nodes killed over and over, for about half an hour"
 	@echo "make lint       formatting, linting, types, import contracts"
 	@echo "make benchmark  tables of ratios, on this machine"
