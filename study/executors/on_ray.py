@@ -47,7 +47,6 @@ def _tune(
 ) -> None:
     from ray import tune
 
-    from study.executors.order import InOrder
     from study.worker import MAX_RETRIES, PackTrainable, Recorder
 
     with _by_value(spec), tempfile.TemporaryDirectory(prefix="dmd-study-") as scratch:
@@ -55,7 +54,7 @@ def _tune(
         tuner = tune.Tuner(
             tune.with_resources(trainable, {"CPU": spec.resources.cpu, "GPU": spec.resources.gpu}),
             param_space={"pack": tune.grid_search(list(range(len(packs))))},
-            tune_config=tune.TuneConfig(reuse_actors=True, scheduler=InOrder()),  # type: ignore[no-untyped-call]
+            tune_config=tune.TuneConfig(reuse_actors=True),  # type: ignore[no-untyped-call]
             run_config=tune.RunConfig(
                 storage_path=scratch,
                 verbose=0,
