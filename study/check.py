@@ -252,12 +252,12 @@ def _travels(instance: Any) -> None:
     from ray import cloudpickle
 
     module = sys.modules[type(instance).__module__]
-    cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
+    cloudpickle.register_pickle_by_value(module)
     try:
-        cloudpickle.loads(cloudpickle.dumps(type(instance)))  # type: ignore[no-untyped-call]
-        cloudpickle.loads(cloudpickle.dumps(instance))  # type: ignore[no-untyped-call]
+        cloudpickle.loads(cloudpickle.dumps(type(instance)))
+        cloudpickle.loads(cloudpickle.dumps(instance))
     finally:
-        cloudpickle.unregister_pickle_by_value(module)  # type: ignore[no-untyped-call]
+        cloudpickle.unregister_pickle_by_value(module)
 
 
 def _trains(spec: Mapping[str, Any]) -> None:

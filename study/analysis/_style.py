@@ -52,8 +52,8 @@ def axis_label(key: str) -> str:
 
 
 def value_label(value: Any) -> str:
-    """A tick: floats short, everything else as it is."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    """A tick: floats short, everything else as it is; a dollar sign begins no formula."""
+    return f"{value:g}" if isinstance(value, float) else str(value).replace("$", r"\$")
 
 
 def setting_label(key: str, value: Any) -> str:

@@ -163,7 +163,7 @@ def _reach(address: str) -> None:
 def _alive() -> list[dict[str, Any]]:
     import ray
 
-    return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    return [node for node in ray.nodes() if node["Alive"]]
 
 
 def _wait_for(nodes: int) -> None:
@@ -201,7 +201,7 @@ def _same_versions(nodes: list[dict[str, Any]]) -> None:
     from ray import cloudpickle
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    cloudpickle.register_pickle_by_value(versions)  # type: ignore[no-untyped-call]
+    cloudpickle.register_pickle_by_value(versions)
     try:
         ask = ray.remote(num_cpus=0, max_retries=0)(versions.installed)
         asked = {
@@ -211,7 +211,7 @@ def _same_versions(nodes: list[dict[str, Any]]) -> None:
             for node in nodes
         }
     finally:
-        cloudpickle.unregister_pickle_by_value(versions)  # type: ignore[no-untyped-call]
+        cloudpickle.unregister_pickle_by_value(versions)
     end_s, found = time.monotonic() + ANSWER_TIMEOUT_S, {}
     for name, answer in asked.items():
         try:

@@ -54,7 +54,7 @@ def _tune(
         tuner = tune.Tuner(
             tune.with_resources(trainable, {"CPU": spec.resources.cpu, "GPU": spec.resources.gpu}),
             param_space={"pack": tune.grid_search(list(range(len(packs))))},
-            tune_config=tune.TuneConfig(reuse_actors=True),  # type: ignore[no-untyped-call]
+            tune_config=tune.TuneConfig(reuse_actors=True),
             run_config=tune.RunConfig(
                 storage_path=scratch,
                 verbose=0,
@@ -72,12 +72,12 @@ def _by_value(spec: Spec) -> Iterator[None]:
 
     modules = _own_modules(spec)
     for module in modules:
-        cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
+        cloudpickle.register_pickle_by_value(module)
     try:
         yield
     finally:
         for module in modules:
-            cloudpickle.unregister_pickle_by_value(module)  # type: ignore[no-untyped-call]
+            cloudpickle.unregister_pickle_by_value(module)
 
 
 def _own_modules(spec: Spec) -> list[ModuleType]:

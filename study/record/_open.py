@@ -38,7 +38,6 @@ def open_study(folder: str | Path, storage: str | None = None) -> Record:
             url = masked(storage_url(Path(folder), storage))
             raise UserError(f"{url} holds no study named {name!r}; was it run with another --storage?")
         raise UserError(f"{folder} holds no study: `dmd-study run SPEC --out {folder}` makes one")
-    _check_format(record.attributes, record.folder)
     return record
 
 
@@ -119,7 +118,26 @@ def _found(folder: Path, storage: str | None) -> Record | None:
         raise UserError(f"{folder} holds a study with a name that dmd-study gives to none")
     if "spec" not in studies[name]:
         return None
+    _check_format(studies[name], folder)
+    if not _is_a_record(studies[name]):
+        raise UserError(f"{folder} holds a record that was changed by hand: its spec is none that dmd-study writes")
     return Record(folder, backend, url, name)
+
+
+def _is_a_record(recorded: Mapping[str, Any]) -> bool:
+    """Whether what reading relies on has the form that it is written in; what the spec names is not looked for."""
+    spec = recorded["spec"]
+    if not (isinstance(spec, dict) and isinstance(recorded.get("identity"), dict) and "spec_hash" in recorded):
+        return False
+    axes, seeds = spec.get("axes"), spec.get("seeds")
+    return (
+        isinstance(spec.get("method"), dict)
+        and isinstance(axes, dict)
+        and all(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]*", axis) for axis in axes)
+        and all(isinstance(values, list) and values for values in axes.values())
+        and isinstance(seeds, list)
+        and all(isinstance(seed, int) for seed in seeds)
+    )
 
 
 def _name_beside(folder: Path) -> str | None:

@@ -18,9 +18,7 @@ from study.spec import Spec
 def ended(study: optuna.Study) -> list[FrozenTrial]:
     """The trials of a study that are replicates, as they were added."""
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL))
-    return [
-        t for t in trials if "seed" in t.params and "status" in t.user_attrs and is_pack_id(t.user_attrs.get("pack"))
-    ]
+    return [trial for trial in trials if _is_ours(trial)]
 
 
 def name_of(trial: FrozenTrial) -> str:
@@ -28,6 +26,16 @@ def name_of(trial: FrozenTrial) -> str:
     parameters = dict(trial.params)
     seed = parameters.pop("seed")
     return key({**parameters, **json.loads(trial.user_attrs.get("axes", "{}"))}, seed)
+
+
+def _is_ours(trial: FrozenTrial) -> bool:
+    """Others can get into a storage, by hand or through a dashboard; a pack's name must be no way to another file."""
+    said = trial.user_attrs
+    try:
+        whole = "seed" in trial.params and isinstance(json.loads(said.get("axes", "{}")), dict)
+    except (TypeError, ValueError):
+        return False
+    return whole and isinstance(said.get("status"), str) and is_pack_id(said.get("pack"))
 
 
 class Trials:
