@@ -1,5 +1,6 @@
 """A record, open for reading or for writing."""
 
+import json
 import math
 import warnings
 from collections import Counter
@@ -96,6 +97,19 @@ class Record:
             if pack not in damaged and not (retry_failed and status == "failed")
         }
         return [replicate for replicate in replicates if replicate_key(replicate) not in self._known]
+
+    def provenance(self) -> list[dict[str, Any]]:
+        """Versions and machines that the replicates were trained with, each with its number of ``replicates``.
+
+        Those of most replicates come first; replicates whose worker was lost, and packs that cannot be read, have none.
+        """
+        found: dict[str, dict[str, Any]] = {}
+        for pack, count in Counter(pack for pack, _ in self.done().values()).items():
+            said = dict(_rows.look(self.pack_path(pack)).provenance)
+            if said:
+                one = found.setdefault(json.dumps(said, sort_keys=True), said | {"replicates": 0})
+                one["replicates"] += count
+        return sorted(found.values(), key=lambda one: -one["replicates"])
 
     def statuses(self) -> pd.Series:
         """Number of cells' replicates by status, those of the current grid only."""

@@ -140,6 +140,8 @@ class Look:
     spec_hash: str | None = None
     study: str | None = None
     statuses: Mapping[str, int] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """Versions and machine of the process that trained it."""
 
 
 def look(path: Path) -> Look:
@@ -158,7 +160,9 @@ def _look(path: Path, mtime_ns: int, size: int) -> Look:
         said = json.loads(table.schema.metadata[b"dmd_study"])
         if said.pop("digest") != _digest(table, said):
             return Look(f"{path} (its contents have changed since they were written)")
-        return Look(None, said["spec_hash"], said["study"], Counter(table["status"].to_pylist()))
+        known = ("format_version", "study", "spec_hash", "notes", "ray_node")
+        provenance = {name: value for name, value in said.items() if name not in known}
+        return Look(None, said["spec_hash"], said["study"], Counter(table["status"].to_pylist()), provenance)
     except Exception as error:  # of a damaged file, pyarrow raises what it stumbles over
         return Look(_why(path, error))
 

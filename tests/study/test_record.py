@@ -8,6 +8,7 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 from study import load_spec, open_study, run
@@ -606,3 +607,15 @@ def test_unrecorded_is_in_the_order_asked_for(small, train, tmp_path):
     record.add(pack, train(spec, pack.replicates), {}, spec)
     assert record.missing(everything) == [*everything[:3], *everything[5:]]
     assert make_tasks(spec, []) == {}
+
+
+def test_provenance_is_told_once_for_all_that_share_it(swept, small, train, tmp_path):
+    swept()
+    spec = small({"axes.s": [2], "seeds": 3})
+    record = create(tmp_path / "out", spec, None, None)
+    for number, own in enumerate(r for r in replicates(spec) if r.seed == 2):
+        pack = Pack(f"elsewhere{number}", (own,), 1, "cpu")
+        record.add(pack, train(spec, [own]), {"torch": "1.0", "notes": [str(number)], "ray_node": "x"}, spec)
+    here, elsewhere = open_study(tmp_path / "out").provenance()
+    assert (here["replicates"], here["torch"]) == (6, torch.__version__)  # 2 cells and a baseline, of 2 seeds
+    assert elsewhere == {"replicates": 2, "torch": "1.0"}
