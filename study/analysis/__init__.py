@@ -3,16 +3,19 @@
 from study.analysis.best import Choice, NoChoice, best, best_document, write_best
 from study.analysis.figures import draw_heatmaps, save_figure
 from study.analysis.heatmap import HeatmapData, Panel, heatmap_data
+from study.analysis.sensitivity import Sensitivity, sensitivity
 
 __all__ = [
     "Choice",
     "HeatmapData",
     "NoChoice",
     "Panel",
+    "Sensitivity",
     "best",
     "best_document",
     "draw_heatmaps",
     "heatmap_data",
     "save_figure",
+    "sensitivity",
     "write_best",
 ]

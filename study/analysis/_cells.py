@@ -22,13 +22,14 @@ class CellSummary:
     """One metric of one cell over the study's seeds.
 
     ``values``: one per seed, in the order of the seeds; nan where there is none, ±inf (the worst value) where the
-    replicate diverged or the metric of a finished one overflowed. ``centre``: median over the seeds that have a value.
+    replicate diverged or the metric of a finished one overflowed. ``statuses``: one per seed, as in the table, or
+    ``missing``. ``centre``: median over the seeds that have a value.
     ``mean`` and ``spread`` (standard deviation over seeds, n - 1): nan unless every seed finished with a finite value.
     """
 
     parameters: dict[str, Any]
     values: tuple[float, ...]
-    n_diverged: int
+    statuses: tuple[str, ...]
     centre: float
     mean: float
     spread: float
@@ -38,6 +39,11 @@ class CellSummary:
     def n_ok(self) -> int:
         """Number of seeds that finished with a finite value."""
         return sum(math.isfinite(value) for value in self.values)
+
+    @property
+    def n_diverged(self) -> int:
+        """Number of seeds that diverged."""
+        return self.statuses.count("diverged")
 
     @property
     def n_expected(self) -> int:
@@ -115,7 +121,7 @@ def _summary(parameters: dict[str, Any], values: tuple[float, ...], statuses: li
         state = "failed" if "failed" in statuses else "pruned" if "pruned" in statuses else "missing"
     mean = float(np.mean(known)) if state == "ok" else math.nan
     spread = float(np.std(known, ddof=1)) if state == "ok" and n_ok > 1 else math.nan
-    return CellSummary(parameters, values, statuses.count("diverged"), centre, mean, spread, state)
+    return CellSummary(parameters, values, tuple(statuses), centre, mean, spread, state)
 
 
 def value_key(value: object) -> Hashable:
@@ -149,3 +155,9 @@ def restrict(axes: Axes, at: Mapping[str, Any] | None) -> dict[str, list[Any]]:
 def list_values(values: Sequence[Any]) -> str:
     """Axis values as read in a message or a label, floats short."""
     return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
+
+
+def rising(values: Sequence[Any]) -> list[Any]:
+    """Numbers in rising order, other values in the order given."""
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    return sorted(values) if numbers else list(values)

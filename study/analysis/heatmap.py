@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from study.analysis._cells import Axes, CellSummary, Replicates, State, list_values, restrict, value_key
+from study.analysis._cells import Axes, CellSummary, Replicates, State, list_values, restrict, rising, value_key
 from study.catalogue import Metric, known_metric
 
 # Colours are spent on improvements: however bad the bad cells are, the largest improvement reaches half
@@ -145,7 +145,7 @@ def heatmap_data(
         raise ValueError("the table has no replicates yet: there is nothing to draw")
     chosen = known_metric(metric, table.columns)
 
-    grid = {key: _rising(values) for key, values in grid.items()}
+    grid = {key: rising(values) for key, values in grid.items()}
     replicates = Replicates(table, grid, seeds)
     by_split = {
         split: list(replicates.summaries(chosen.column(split), higher_is_better=chosen.higher_is_better))
@@ -235,8 +235,3 @@ def _check_axes(axes: Axes, x: str, y: str, facet: str | None, at: Mapping[str, 
     for name in (x, y):
         if at and name in at:
             raise ValueError(f"at must not hold {name}, which the heatmap shows; choose other axes with x and y")
-
-
-def _rising(values: list[Any]) -> list[Any]:
-    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-    return sorted(values) if numbers else values
