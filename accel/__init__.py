@@ -5,6 +5,8 @@ Needs torch and numpy only.
 
 from accel._accelerator import Accelerator
 from accel._horizon import ByLoss, Constant, Decay, Horizon, Linear
+from accel._loss_gradient import loss_gradient
+from accel._mgrit import MGRIT, Trajectory
 from accel._options import Options
 from accel._policy import Outcome
 from accel._reports import GroupReport, GroupReports, Jump, Proposal
@@ -13,6 +15,7 @@ from accel._stacked import StackedAccelerator
 
 __all__ = [
     "DMD",
+    "MGRIT",
     "Accelerator",
     "ByLoss",
     "Combination",
@@ -28,4 +31,6 @@ __all__ = [
     "Proposal",
     "Rule",
     "StackedAccelerator",
+    "Trajectory",
+    "loss_gradient",
 ]
