@@ -134,8 +134,8 @@ class Accelerator:
         cls,
         model: nn.Module,
         path: str | PathLike[str],
-        choice: Literal["minimum", "one-standard-error"] = "minimum",
-        metric: Literal["mean_relative_error", "final_loss_ratio"] = "mean_relative_error",
+        choice: Literal["minimum", "one-standard-error"] | None = None,
+        metric: str | None = None,
         **overrides: Any,
     ) -> Self:
         """Accelerate with the best parameters that a study found; needs PyYAML.
@@ -143,8 +143,10 @@ class Accelerator:
         Args:
             model: The model to accelerate.
             path: A ``best.yaml``, as written by a study.
-            choice: The cell with the lowest metric, or the cheapest within one standard error of it.
-            metric: By which of the study's metrics.
+            choice: The cell with the lowest metric, or the cheapest within one standard error of it; by default the
+                file's own, as ``dmd-study best DIR --rule`` sets it.
+            metric: By which of the study's metrics, such as ``"mean_relative_error"`` or ``"final_loss_ratio"``; by
+                default the file's own, as ``dmd-study best DIR --metric`` sets it.
             **overrides: Any argument of `Accelerator` or field of `DMD`, in place of the file's; also ``optimizer``,
                 and ``horizon_jumps`` where the study let s fall over all jumps of a training.
 

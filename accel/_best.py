@@ -11,11 +11,12 @@ from accel._horizon import schedule
 from accel._rules import DMD
 
 _FORMAT = 1
+_CHOSEN = {"metric": "mean_relative_error", "rule": "minimum"}
 _DMD_FIELDS = frozenset(field.name for field in fields(DMD))
 _OPTIONS = frozenset(
     {
         *("m", "s", "group", "every", "start", "stop", "relaxation", "noise", "seed", "candidates", "accept", "margin"),
-        *("max_residual", "max_inconsistency", "moments", "optimizer", "process_group"),
+        *("max_residual", "max_inconsistency", "moments", "shape", "optimizer", "process_group"),
         *("snapshot_dtype", "snapshot_device"),
     }
 )
@@ -24,9 +25,11 @@ _STUDY_ONLY = frozenset({"name", "mode", "probes", "snapshots"})  # how the stud
 
 
 def read_best(
-    path: str | PathLike[str], choice: str, metric: str, overrides: Mapping[str, Any]
+    path: str | PathLike[str], choice: str | None, metric: str | None, overrides: Mapping[str, Any]
 ) -> tuple[DMD, dict[str, Any]]:
     """The rule and the options of `Accelerator` from a ``best.yaml``; overrides win.
+
+    Without a choice or a metric, those that the file names are taken.
 
     Raises:
         ValueError: Another format, no such metric or choice, or a method that cannot be reproduced here.
@@ -42,6 +45,13 @@ def read_best(
     method = _section(content, "method", path)
     if method.get("name") != "dmd":
         raise ValueError(f"{path}: method.name must be 'dmd', got {method.get('name')!r}")
+    if choice is None or metric is None:
+        named = content.get("chosen", _CHOSEN)
+        if named is None:
+            raise ValueError(f"{path}: the study allowed no choice; a choice and a metric, asked for by name, say why")
+        if not (isinstance(named, dict) and {"metric", "rule"} <= set(named)):
+            raise ValueError(f"{path}: chosen must name a metric and a rule, got {named!r}")
+        choice, metric = choice or str(named["rule"]), metric or str(named["metric"])
     choices = _section(_section(content, "choices", path), metric, path)
     chosen = _section(choices, choice, path)
     if "unavailable" in chosen:

@@ -121,7 +121,7 @@ def load_spec(source: str | Path | Mapping[str, Any], overrides: Iterable[str] |
     Raises:
         SpecError: everything that is wrong with it, one line per mistake.
     """
-    raw, label = _read(source)
+    raw, label = read_raw(source)
     _override(raw, overrides, label)
     return _validate(raw, label)
 
@@ -157,7 +157,8 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _read(source: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+def read_raw(source: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """A spec as it is written, not validated, and what to call it in messages. Raises SpecError if it is no mapping."""
     if isinstance(source, Mapping):
         importable_here()
         label = _short(source.get("name", "spec")).strip("'")
@@ -510,7 +511,8 @@ def _method_mistakes(spec: Spec, values_of: Callable[[str, str], tuple[Any, ...]
     m, start, margin = values_of("method", "m"), max(values_of("method", "start")), max(values_of("method", "margin"))
     if margin > 0 and "always" in values_of("method", "accept"):
         mistakes.append(f"method.margin: must be 0 with accept always, which takes every jump, got {margin}")
-    ranks = values_of("method", "rank") if spec.rule_class is None else ()
+    truncated = spec.rule_class is None and "rank" in spec.models["method"].model_fields
+    ranks = values_of("method", "rank") if truncated else ()
     if too_large := [rank for rank in ranks if rank is not None and rank >= min(m)]:
         mistakes.append(f"method.rank: must be less than every m, got {too_large[0]} with m = {min(m)}")
     stops = [stop for stop in values_of("method", "stop") if stop is not None]

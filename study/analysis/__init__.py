@@ -1,6 +1,6 @@
 """From the table of replicates to numbers and pictures. Needs a pandas table; knows nothing of how it was made."""
 
-from study.analysis.best import Choice, NoChoice, best, best_document, write_best
+from study.analysis.best import Choice, NoChoice, best
 from study.analysis.figures import draw_heatmaps, save_figure
 from study.analysis.heatmap import HeatmapData, Panel, heatmap_data
 from study.analysis.sensitivity import Sensitivity, sensitivity
@@ -12,10 +12,8 @@ __all__ = [
     "Panel",
     "Sensitivity",
     "best",
-    "best_document",
     "draw_heatmaps",
     "heatmap_data",
     "save_figure",
     "sensitivity",
-    "write_best",
 ]

@@ -1,4 +1,4 @@
-"""The best parameters of a study, by two rules, and the file they are kept in.
+"""The best parameters of a study, by two rules.
 
 | symbol | meaning | shape |
 |---|---|---|
@@ -10,22 +10,16 @@ Two cells with the same seeds share b_j, so the difference of their means has th
 """
 
 import math
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from numpy.typing import NDArray
 
 from study.analysis._cells import Axes, CellSummary, Replicates, list_values, restrict
 from study.catalogue import METRICS, SPLITS, known_metric
-
-FORMAT_VERSION = 1
 
 RULES = ("minimum", "one-standard-error")
 
@@ -34,11 +28,6 @@ METRICS_IN_DOCUMENT = ("mean_relative_error", "final_loss_ratio")
 _RANKED = tuple(name for name, metric in METRICS.items() if metric.scale == "ratio")
 
 _FEWEST_SEEDS = 3
-
-_HEADER = """\
-# from accel import Accelerator
-# accelerator = Accelerator.from_best(model, "best.yaml")
-"""
 
 
 class NoChoice(ValueError):
@@ -161,61 +150,6 @@ def best(
     )
 
 
-def best_document(
-    table: pd.DataFrame,
-    axes: Axes,
-    seeds: Sequence[int],
-    *,
-    study: str,
-    spec_hash: str,
-    method: Mapping[str, Any],
-    at: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Both rules for the paper's metric and for the final loss ratio, as the content of ``best.yaml``.
-
-    ``method`` is the spec's method section, which the parameters complete. Where a rule allows no choice its entry is
-    ``{unavailable: reason}``. In a study with several problems, networks or trainings that is so for the metric per
-    jump until ``at`` chooses one of each. Plain Python values only, ready for `write_best`.
-    """
-    choices: dict[str, Any] = {}
-    for metric in METRICS_IN_DOCUMENT:
-        choices[metric] = {}
-        for rule in RULES:
-            try:
-                choice = asdict(best(table, axes, seeds, metric=metric, rule=rule, at=at))
-            except NoChoice as reason:
-                choices[metric][rule] = {"unavailable": str(reason)}
-                continue
-            if rule == "minimum":
-                del choice["standard_error"], choice["qualifying"]
-            del choice["metric"], choice["rule"]
-            choices[metric][rule] = choice
-    document = {
-        "format_version": FORMAT_VERSION,
-        "study": study,
-        "spec_hash": spec_hash,
-        "written_by": f"dmd-study {version('dmd-study')}",
-        "method": method,
-        "choices": choices,
-    }
-    plain: dict[str, Any] = _plain(document)
-    return plain
-
-
-def write_best(path: Path | str, document: Mapping[str, Any]) -> Path:
-    """Write the document as YAML, under a temporary name that is then renamed; return the path."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = _HEADER + yaml.safe_dump(_plain(document), sort_keys=False, allow_unicode=True, width=120)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
-
-
 def _one_training(metric: str, grid: Mapping[str, list[Any]]) -> None:
     several = {
         key: values
@@ -254,14 +188,3 @@ def _residual_deviation(y: NDArray[np.float64]) -> float:
     residual = y - y.mean(axis=1, keepdims=True) - y.mean(axis=0, keepdims=True) + y.mean()
     freedom = (y.shape[0] - 1) * (y.shape[1] - 1)
     return math.sqrt(float((residual**2).sum()) / freedom)
-
-
-def _plain(value: Any) -> Any:
-    """The same document in the types that YAML's safe dumper knows."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return value.item()
-    return value

@@ -1,5 +1,6 @@
 """What commands leave behind: pictures, best parameters, and a study's counts on the terminal."""
 
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from rich.table import Table
 from study.cli.console import err_console, out_console, say
 
 if TYPE_CHECKING:
+    from study.best_file import BestFile
     from study.record import Record
 
 
@@ -25,25 +27,42 @@ def write_heatmap(record: "Record", to: Path | None = None, **options: Any) -> N
         say(str(path))
 
 
-def write_best(record: "Record", at: dict[str, Any] | None = None) -> None:
-    """Choose the best parameters, print them, and write them to DIR/best.yaml."""
-    from study.analysis import best_document, write_best
+def write_best(
+    record: "Record", metric: str | None = None, rule: str | None = None, at: dict[str, Any] | None = None
+) -> None:
+    """Choose the best parameters, print them, and write them to DIR/best.yaml with the evidence and how to use them."""
+    from study.best_file import best_document, write_best
 
-    grid = record.grid
+    grid, spec = record.grid, record.spec
     document = best_document(
         record.table(),
         grid.axes,
         grid.seeds,
         study=record.name,
         spec_hash=record.attributes["spec_hash"],
-        method=record.spec["method"],
+        method=spec["method"],
+        metric=metric,
+        rule=rule,
         at=at,
+        evidence={
+            **{section: spec[section] for section in ("problem", "network", "training", "axes")},
+            "trained_with": record.provenance(),
+        },
     )
-    for metric, rules in document["choices"].items():
-        say(f"Best by {metric}")
-        for rule, choice in rules.items():
-            say(f"  {rule + ':':20}{choice.get('unavailable') or _in_words(metric, choice)}")
-    say(str(write_best(record.folder / "best.yaml", document)))
+    chosen = document["chosen"]
+    for name, rules in document["choices"].items():
+        say(f"Best by {name}")
+        for one, choice in rules.items():
+            mark = "*" if chosen == {"metric": name, "rule": one} else " "
+            say(f"{mark} {one + ':':20}{choice.get('unavailable') or _in_words(name, choice)}")
+    path = write_best(record.folder / "best.yaml", document)
+    say(str(path))
+    if chosen is None:
+        return
+    say("* is what these take:")
+    if ":" not in spec["method"]["name"]:  # a rule of one's own is not the package's to build
+        say(f'  from accel import Accelerator\n  accelerator = Accelerator.from_best(model, "{path}")')
+    say(f"  dmd-study run SPEC --from-best {shlex.quote(str(path))}")
 
 
 def write_results(record: "Record") -> None:
@@ -53,6 +72,35 @@ def write_results(record: "Record") -> None:
             what(record)
         except ValueError as error:
             err_console.print(f"Not written: {error}", soft_wrap=True, markup=False)
+
+
+def print_comparison(record: "Record", found: "BestFile") -> None:
+    """Print what the best of another study gave here beside what it was best at, and whether it pays."""
+    from study.reuse import compare
+
+    for compared in compare(found, record.table(), record.grid):
+        there, here = compared.there, compared.here
+        at = "".join(f", {axis} = {value}" for axis, value in compared.at.items())
+        lines = Table(title=f"{record.name}{at}: the best of {found.study} by {there.metric} ({there.rule})")
+        for heading in ("", f"{found.study}, {_counted(there.seeds)}", f"here, {_counted(len(record.grid.seeds))}"):
+            lines.add_column(heading)
+        for what, name in (
+            (there.metric, "value"),
+            ("the same on test data", "value_test"),
+            ("final loss ratio", "final_loss_ratio"),
+            ("overhead", "overhead"),
+        ):
+            lines.add_row(what, *(_number(None if one is None else getattr(one, name)) for one in (there, here)))
+        out_console.print(lines)
+        say(compared.verdict)
+
+
+def _counted(seeds: int) -> str:
+    return "1 seed" if seeds == 1 else f"{seeds} seeds"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
 
 
 def _in_words(metric: str, choice: dict[str, Any]) -> str:

@@ -62,11 +62,20 @@ def heatmap(
         write_heatmap(record, to, metric=metric, x=x, y=y, facet=facet, at=_chosen(at))
 
 
-def best(folder: Folder, at: At = None, storage: Storage = None) -> None:
-    """Choose the best parameters and write them to DIR/best.yaml."""
+def best(
+    folder: Folder,
+    metric: Annotated[
+        str | None,
+        typer.Option(help="By which metric: mean_relative_error by default, final_loss_ratio or another such ratio."),
+    ] = None,
+    rule: Annotated[str | None, typer.Option(help="minimum (by default), or one-standard-error.")] = None,
+    at: At = None,
+    storage: Storage = None,
+) -> None:
+    """Choose the best parameters and write them to DIR/best.yaml, with the evidence and how to use them."""
     record = opened(folder, storage)
     with as_user_errors():
-        write_best(record, _chosen(at))
+        write_best(record, metric, rule, _chosen(at))
 
 
 def dashboard(

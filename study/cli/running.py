@@ -23,6 +23,13 @@ def run(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE: override a key, e.g. axes.m=[14,20].")
     ] = None,
+    from_best: Annotated[
+        Path | None,
+        typer.Option(
+            help="A best.yaml of any study: train its parameters once on this problem, in place of the spec's method "
+            "and its axes, and compare. Into results/NAME-best by default."
+        ),
+    ] = None,
     address: Annotated[str | None, typer.Option(help="A running Ray cluster: auto or HOST:PORT.")] = None,
     executor: Annotated[str, typer.Option(help="ray, or inline: the same packs in this process.")] = "ray",
     storage: Storage = None,
@@ -43,7 +50,15 @@ def run(
     from study.spec import load_spec
 
     time_limit_s = None if time_limit is None else parse_duration_s(time_limit)
-    loaded = load_spec(spec, set_ or [])
+    best = None
+    if from_best is None:
+        loaded = load_spec(spec, set_ or [])
+    else:
+        from study.best_file import read_best
+        from study.reuse import spec_from_best
+
+        best = read_best(from_best)
+        loaded = spec_from_best(spec, best, set_ or [])
     folder = out or Path("results") / loaded.name
     if dry_run:
         from study.estimate import estimate, timing
@@ -85,6 +100,9 @@ def run(
             markup=False,
         )
         raise typer.Exit(TIME_LIMIT_STATUS)
+    if best is not None:
+        outputs.print_comparison(record, best)
+        return
     try:
         outputs.write_results(record)
     except OSError as error:

@@ -3,9 +3,8 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
-from study.analysis import NoChoice, best, best_document, write_best
+from study.analysis import NoChoice, best
 
 INF = math.inf
 AXES = {"m": [2, 4], "s": [5, 10], "tolerance": [1e-6]}
@@ -151,84 +150,3 @@ def test_bad_arguments_are_named(make_table, arguments, message):
     with pytest.raises(ValueError, match=message) as raised:
         best(*make_table(AXES, lambda **_: [0.9] * 3), **arguments)
     assert not isinstance(raised.value, NoChoice)  # best_document would hide it in the file
-
-
-def test_document_survives_yaml(make_table, tmp_path):
-    table, axes, seeds = make_table(
-        {"m": np.array([2, 4]), "s": [5, 10], "tolerance": [1e-6, 1e-10], "relaxation": [None]},
-        lambda m, s, tolerance, relaxation: [np.float64(m * s * tolerance)] * 2,
-        seeds=(0, 1),
-    )
-    table["final_loss_ratio_test"] = math.nan
-    method = {"name": "dmd", "group": "layer", "form": "state", "candidates": (5, 10)}
-    document = best_document(table, axes, seeds, study="quick", spec_hash="12ab", method=method)
-    path = write_best(tmp_path / "new" / "best.yaml", document)
-
-    read = yaml.safe_load(path.read_text(encoding="utf-8"))
-    assert read == document
-    assert [entry.name for entry in path.parent.iterdir()] == ["best.yaml"]  # nothing temporary stays
-    assert list(read) == ["format_version", "study", "spec_hash", "written_by", "method", "choices"]
-    assert (read["format_version"], read["study"], read["spec_hash"]) == (1, "quick", "12ab")
-    assert read["method"] == {**method, "candidates": [5, 10]}
-    assert read["choices"]["mean_relative_error"]["minimum"] == {
-        "parameters": {"m": 2, "s": 5, "tolerance": 1e-10, "relaxation": None},
-        "value": 1e-9,
-        "value_test": 0.01 + 1e-9,
-        "spread": 0.0,
-        "seeds": 2,
-        "overhead": 1.05,
-        "final_loss_ratio": 0.9,
-        "improves": True,
-        "beats_baseline": True,
-    }
-    # A reader that follows YAML 1.1 takes 1e-10 for a string: it must be written 1.0e-10.
-    assert isinstance(read["choices"]["mean_relative_error"]["minimum"]["parameters"]["tolerance"], float)
-    assert "at least 3 seeds" in read["choices"]["mean_relative_error"]["one-standard-error"]["unavailable"]
-    assert read["choices"]["final_loss_ratio"]["minimum"]["value_test"] is None
-
-
-def test_file_begins_with_how_to_use_it(make_table, tmp_path):
-    document = best_document(*make_table(AXES, lambda **_: [0.9] * 3), study="a", spec_hash="b", method={})
-    lines = write_best(tmp_path / "best.yaml", document).read_text(encoding="utf-8").splitlines()
-    assert lines[0] == "# from accel import Accelerator"
-    assert 'Accelerator.from_best(model, "best.yaml")' in lines[1]
-
-
-def test_document_keeps_dotted_keys_and_says_what_is_not_available(make_table):
-    axes = {"m": [2, 4], "training.lr": [1e-4, 1e-3]}
-    table = make_table(axes, lambda **p: [0.9, 0.91, 0.9], final_loss_ratio=lambda **p: 1 + p["training.lr"])
-    choices = best_document(*table, study="a", spec_hash="b", method={})["choices"]
-    for rule in ("minimum", "one-standard-error"):
-        assert "training.lr: 0.0001, 0.001" in choices["mean_relative_error"][rule]["unavailable"]
-    minimum = choices["final_loss_ratio"]["minimum"]
-    assert minimum["parameters"] == {"m": 2, "training.lr": 1e-4}
-    assert (minimum["improves"], minimum["beats_baseline"]) == (False, False)
-    chosen = best_document(*table, study="a", spec_hash="b", method={}, at={"training.lr": 1e-3})["choices"]
-    assert chosen["mean_relative_error"]["minimum"]["parameters"] == {"m": 2, "training.lr": 1e-3}
-
-
-def test_the_accelerator_reads_what_is_written(make_table, tmp_path):
-    from torch import nn
-
-    from accel import Accelerator
-
-    axes = {"m": [2, 14], "s": [5, 55], "tolerance": [1e-10, 1e-6], "training.lr": [1e-3]}
-    table = make_table(axes, lambda **p: [0.8 if (p["m"], p["s"], p["tolerance"]) == (14, 55, 1e-6) else 0.9] * 3)
-    method = {"name": "dmd", "mode": "train", "group": "layer", "form": "displacement", "accept": "always"}
-    path = write_best(tmp_path / "best.yaml", best_document(*table, study="a", spec_hash="b", method=method))
-    for choice in ("minimum", "one-standard-error"):
-        accelerator = Accelerator.from_best(nn.Linear(3, 2), path, choice=choice)
-        assert (accelerator.m, accelerator.s) == (14, 55)
-        assert accelerator.rule.tolerance == 1e-6
-        assert accelerator.rule.form == "displacement"
-
-
-def test_document_without_baselines_says_so_and_wrong_arguments_still_raise(make_table):
-    table, axes, seeds = make_table(AXES, lambda **_: [0.9] * 3)
-    plain = table.drop(columns=["final_loss_ratio_train", "final_loss_ratio_test"])
-    choices = best_document(plain, axes, seeds, study="a", spec_hash="b", method={})["choices"]
-    assert "no column final_loss_ratio_train" in choices["final_loss_ratio"]["minimum"]["unavailable"]
-    minimum = choices["mean_relative_error"]["minimum"]
-    assert (minimum["final_loss_ratio"], minimum["beats_baseline"]) == (None, None)
-    with pytest.raises(ValueError, match="at must name an axis of the study"):
-        best_document(table, axes, seeds, study="a", spec_hash="b", method={}, at={"lr": 1e-3})
