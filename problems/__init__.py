@@ -4,12 +4,16 @@ A problem is any frozen dataclass that meets `Problem`. Those that come with the
 imported only when asked for, so that planning a study needs none of their dependencies.
 """
 
-from problems._problem import Data, OwnLoss, OwnNetwork, Problem, Progress, Sizes
+from problems._problem import Data, OwnAccuracy, OwnLoss, OwnNetwork, Problem, Progress, Sizes
 
 BUILT_IN: dict[str, str] = {
     "pollutant": "problems.pollutant:Pollutant",
     "quadratic": "problems.quadratic:Quadratic",
+    "digits": "problems.digits:Digits",
+    "digits_conv": "problems.digits:DigitsConv",
+    "xor": "problems.xor:Xor",
+    "adder": "problems.adder:Adder",
 }
 """Name in a spec -> ``module:class``."""
 
-__all__ = ["BUILT_IN", "Data", "OwnLoss", "OwnNetwork", "Problem", "Progress", "Sizes"]
+__all__ = ["BUILT_IN", "Data", "OwnAccuracy", "OwnLoss", "OwnNetwork", "Problem", "Progress", "Sizes"]

@@ -1,4 +1,4 @@
-"""The protocol every problem meets: what is trained on, and optionally by which network and loss."""
+"""The protocol every problem meets: what is trained on, and optionally by which network, loss and accuracy."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,4 +67,15 @@ class OwnLoss(Protocol):
 
     def loss(self, network: "torch.nn.Module", inputs: "torch.Tensor", targets: "torch.Tensor") -> "torch.Tensor":
         """Loss of the network on these samples."""
+        ...
+
+
+@runtime_checkable
+class OwnAccuracy(Protocol):
+    """Optional: the problem tells its networks' accuracy, a scalar tensor that is the mean over the samples given."""
+
+    def accuracy(
+        self, network: "torch.nn.Module", inputs: "torch.Tensor", targets: "torch.Tensor"
+    ) -> "torch.Tensor":
+        """Share of these samples that the network gets right."""
         ...
