@@ -16,6 +16,7 @@ from accel._options import Options
 from accel._policy import Accept, Closure, Moments, Outcome
 from accel._reports import Jump, Proposal
 from accel._rules import Rule
+from accel._shapes import Shape
 from accel._stacked import StackedAccelerator
 
 _STATE_FORMAT = 2
@@ -44,9 +45,14 @@ class Accelerator:
         start: Calls to let pass before snapshots begin.
         stop: The last call that may record or jump; None for no end. Afterwards the window's memory is released.
         relaxation: α of ``w_m + α (ŵ - w_m)``, in (0, 2].
+        shape: ``"masked"`` takes only the weights whose predicted move agrees with the last step, as Predictive
+            Differential Training does: measured from the snapshot before the newest, of the same sign, at least as far
+            and at most s + 2 times. ``"random"`` and ``"last_step"`` are controls: every group moves as far as
+            predicted, but in a random direction or along the last step. ``"masked"`` and ``"random"`` take a float64
+            copy of the weights.
         noise: Amplitude of noise added to each prediction, relative to its move: every weight gets the move of a random
             weight of its group, with a random sign (after section 4 of the paper). Takes a float64 copy of the weights.
-        seed: Of that noise.
+        seed: Of that noise, and of random directions.
         candidates: Multiples of s to try at each jump, of which the one with the lowest loss is kept; each costs an
             evaluation of the closure. Rounded, at least 1, repeats left out.
         accept: ``"always"`` takes every finite prediction, ``"improve"`` only one that lowers the loss of the closure.
@@ -78,6 +84,7 @@ class Accelerator:
         start: int = 0,
         stop: int | None = None,
         relaxation: float = 1.0,
+        shape: Shape = "none",
         noise: float = 0.0,
         seed: int = 0,
         candidates: Sequence[float] = (1.0,),
@@ -100,6 +107,7 @@ class Accelerator:
             start=start,
             stop=stop,
             relaxation=relaxation,
+            shape=shape,
             noise=noise,
             seed=seed,
             candidates=tuple(candidates),
@@ -206,7 +214,7 @@ class Accelerator:
         return self._stack.horizons(0, loss)
 
     def propose(self, s: int | None = None) -> Proposal:
-        """Extrapolate the full window; no weight is touched. Relaxation is part of it, noise is not.
+        """Extrapolate the full window; no weight is touched; see `StackedAccelerator.propose`.
 
         Args:
             s: Steps to leap; None for the first of `horizons`.

@@ -12,6 +12,7 @@ from accel._groups import Grouping, Partition
 from accel._horizon import ByLoss, Constant, Decay, Horizon, Linear
 from accel._policy import Accept, Moments
 from accel._rules import DMD, Rule
+from accel._shapes import Shape
 
 _SNAPSHOT_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -28,6 +29,7 @@ class Options:
     start: int = 0
     stop: int | None = None
     relaxation: float = 1.0
+    shape: Shape = "none"
     noise: float = 0.0
     seed: int = 0
     candidates: tuple[float, ...] = (1.0,)
@@ -114,7 +116,11 @@ class Options:
     def _policy_mistakes(self) -> list[str]:
         mistakes = [
             f"{name} must be one of {', '.join(get_args(valid))}, got {given!r}"
-            for name, given, valid in (("accept", self.accept, Accept), ("moments", self.moments, Moments))
+            for name, given, valid in (
+                ("accept", self.accept, Accept),
+                ("moments", self.moments, Moments),
+                ("shape", self.shape, Shape),
+            )
             if given not in get_args(valid)
         ]
         if not (_is_number(self.relaxation) and 0 < self.relaxation <= 2):

@@ -9,12 +9,12 @@ from torch import Tensor
 from accel._diagnostics import diagnose, show_no_direction
 from accel._reports import GroupReports, Proposal
 from accel._rules import Combination, Rule, combine
-from accel._shapes import relax
+from accel._shapes import Shape, relax, scale_last_step
 from accel._windows import Batch, Windows
 
 
 def extrapolate(
-    windows: Windows, rules: Sequence[Rule], s: Sequence[int], relaxation: Sequence[float]
+    windows: Windows, rules: Sequence[Rule], s: Sequence[int], relaxation: Sequence[float], shapes: Sequence[Shape]
 ) -> list[Proposal]:
     """Extrapolate every group's full window; groups that show no direction stay at their newest snapshot.
 
@@ -23,6 +23,7 @@ def extrapolate(
         rules: One per replicate.
         s: Steps to leap, one per replicate.
         relaxation: α, one per replicate.
+        shapes: one per replicate; those that take a pass over the weights are left to who writes them.
 
     Raises:
         ValueError: A rule returns another number of coefficients than there are snapshots.
@@ -39,6 +40,9 @@ def extrapolate(
         if batch.factors.shape[1] > 1:
             deficient = torch.logical_and(deficient, batch.several)
         taken = relax(combination.coefficients, [relaxation[k] for k in replicate])
+        controls = torch.tensor([shapes[k] == "last_step" for k in replicate])
+        if controls.any():
+            taken = torch.where(controls[:, None], scale_last_step(taken, batch.factors), taken)
         if deficient.any():
             newest = torch.eye(windows.m, dtype=torch.float64)[-1]
             taken = torch.where(deficient[:, None], newest, taken)

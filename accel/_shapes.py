@@ -1,16 +1,29 @@
-"""What happens to a prediction before it is taken: relaxation, and noise put back.
+"""What happens to a prediction ŵ before it is taken: relaxation, masks, noise; and the controls to hold it against.
 
-Both suggested by Tano, Portwood & Ragusa 2020, section 4, without a formula; the formulas are ours.
+| symbol | meaning                                                           |
+|--------|-------------------------------------------------------------------|
+| w_m    | newest snapshot of a group                                        |
+| w_m-1  | the one before: w_m - w_m-1 is the last step that training took   |
+| ŵ      | prediction, ``s`` steps after w_m                                 |
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+Shape = Literal["none", "masked", "random", "last_step"]
+"""``none`` takes ŵ as it is. ``masked`` takes only the weights that `keep_consistent` keeps. Controls, which move each
+group as far as ŵ does: ``random`` in a random direction, ``last_step`` in that of the last step."""
+
 
 def relax(coefficients: Tensor, relaxation: Sequence[float]) -> Tensor:
-    """Coefficients of w_m + α (ŵ - w_m), given those of ŵ, (groups, m), and each group's α; no pass over weights."""
+    """Coefficients of w_m + α (ŵ - w_m), given those of ŵ, (groups, m), and each group's α; no pass over weights.
+
+    Suggested by Tano, Portwood & Ragusa 2020, section 4, without a formula; the formula is ours.
+    """
     if all(alpha == 1 for alpha in relaxation):
         return coefficients
     alphas = torch.tensor(relaxation, dtype=torch.float64)
@@ -19,10 +32,94 @@ def relax(coefficients: Tensor, relaxation: Sequence[float]) -> Tensor:
     return relaxed
 
 
-def noisy(noise: float, seed: int, jump: int) -> Callable[[Tensor, Tensor], Tensor]:
-    """`add_noise` as of one jump alone, so that applying a proposal again, after others, gives the same weights."""
-    generator = torch.Generator().manual_seed((seed * 1_000_003 + jump) % 2**63)
-    return lambda newest, predicted: add_noise(newest, predicted, noise, generator)
+def scale_last_step(coefficients: Tensor, windows: Tensor) -> Tensor:
+    """Coefficients of a move along the last step, as long as that to ŵ; w_m where the last step moved nothing.
+
+    Args:
+        coefficients: (groups, m) float64, of ŵ.
+        windows: (groups, k, m) float64, each group's snapshots in an orthonormal basis.
+    """
+    newest = windows[:, :, -1]
+    move = (windows @ coefficients[:, :, None])[:, :, 0] - newest
+    step = (newest - windows[:, :, -2]).norm(dim=1)
+    rounding = windows.shape[-1] * torch.finfo(windows.dtype).eps * newest.norm(dim=1)
+    reach = torch.where(step <= rounding, 0.0, move.norm(dim=1) / step)  # NaN of windows that are not finite stays
+    scaled = torch.zeros_like(coefficients)
+    scaled[:, -1] = 1 + reach
+    scaled[:, -2] = -reach
+    return scaled
+
+
+@dataclass(frozen=True)
+class Reshaping:
+    """What happens to the predicted weights of one replicate, in this order; it needs a pass over them."""
+
+    shape: Shape
+    s: int
+    noise: float
+    generator: torch.Generator
+    """On the CPU, so that every device draws the same."""
+
+    @classmethod
+    def of_jump(cls, shape: Shape, s: int, noise: float, seed: int, jump: int) -> "Reshaping | None":
+        """That of one jump; its draws are the jump's own, so that applying it again, after others, gives the same."""
+        if shape not in ("masked", "random") and not noise:
+            return None
+        return cls(shape, s, noise, torch.Generator().manual_seed((seed * 1_000_003 + jump) % 2**63))
+
+
+def reshape(
+    reshapings: Sequence[Reshaping | None], previous: Tensor | None, newest: Tensor, predicted: Tensor
+) -> Tensor:
+    """Apply to each of K replicates its own reshaping.
+
+    Args:
+        reshapings: K of them; None leaves a replicate's prediction as it is.
+        previous: w_m-1 of every group, (K, groups, n) float64; None if nothing is masked.
+        newest: w_m, likewise.
+        predicted: ŵ, likewise.
+    """
+    masked = [k for k, own in enumerate(reshapings) if own is not None and own.shape == "masked"]
+    random = [k for k, own in enumerate(reshapings) if own is not None and own.shape == "random"]
+    reshaped = predicted.clone()
+    if masked:
+        assert previous is not None
+        s = torch.tensor([own.s for own in reshapings if own is not None and own.shape == "masked"]).to(newest)
+        reshaped[masked] = keep_consistent(previous[masked], newest[masked], predicted[masked], s)
+    if random:
+        drawn = [_normal(reshapings[k], predicted[k]) for k in random]
+        reshaped[random] = turn(newest[random], predicted[random], torch.stack(drawn))
+    for k, own in enumerate(reshapings):
+        if own is not None and own.noise:
+            reshaped[k] = add_noise(newest[k], reshaped[k], own.noise, own.generator)
+    return reshaped
+
+
+def keep_consistent(previous: Tensor, newest: Tensor, predicted: Tensor, s: Tensor) -> Tensor:
+    """ŵ where its move agrees with the last step, w_m elsewhere: the mask of Predictive Differential Training.
+
+    A weight is taken iff its move from w_m-1 to ŵ has the sign of the last step, at least its size, and at most (τ + 1)
+    times that, τ = s + 1 being the steps from w_m-1 to ŵ (aicip/PDT, ``compute_mask``; there, too, moves are measured
+    from the weights before the step).
+
+    Args:
+        previous: (K, groups, n) float64.
+        newest: likewise.
+        predicted: likewise.
+        s: (K,) float64.
+    """
+    step, move = newest - previous, predicted - previous
+    most = (s + 2)[:, None, None] * step.abs()
+    kept = (move.sign() == step.sign()) & (move.abs() >= step.abs()) & (move.abs() <= most)
+    # what is not finite is refused as a whole, not weight by weight
+    return torch.where(kept | ~predicted.isfinite(), predicted, newest)
+
+
+def turn(newest: Tensor, predicted: Tensor, drawn: Tensor) -> Tensor:
+    """A move as long as that to ŵ, group by group, in the direction ``drawn``; all (K, groups, n) float64."""
+    length = (predicted - newest).norm(dim=2, keepdim=True)
+    turned: Tensor = newest + length * drawn / drawn.norm(dim=2, keepdim=True)
+    return turned
 
 
 def add_noise(newest: Tensor, predicted: Tensor, noise: float, generator: torch.Generator) -> Tensor:
@@ -30,15 +127,20 @@ def add_noise(newest: Tensor, predicted: Tensor, noise: float, generator: torch.
 
     The paper: "randomly sampling the difference between the distributions of weights obtained after the DMD process and
     the original one obtained at step m". Drawn with replacement, and with a random sign, so that the noise has the size
-    of the jump and no drift.
+    of the jump and no drift. The formula is ours.
 
     Args:
         newest: (groups, n) float64.
         predicted: (groups, n) float64.
         noise: amplitude; 1 is noise as large as the jump.
-        generator: on the CPU, so that every device draws the same.
+        generator: on the CPU.
     """
     groups, n = predicted.shape
     drawn = torch.randint(n, (groups, n), generator=generator).to(predicted.device)
     signs = 2 * torch.randint(2, (groups, n), generator=generator).to(predicted) - 1
     return predicted + noise * signs * torch.gather(predicted - newest, 1, drawn)
+
+
+def _normal(own: Reshaping | None, like: Tensor) -> Tensor:
+    assert own is not None
+    return torch.randn(like.shape, generator=own.generator, dtype=torch.float64).to(like.device)

@@ -10,7 +10,7 @@ from accel._options import Options
 from accel._policy import Outcome, refuse
 from accel._propose import extrapolate
 from accel._reports import Proposal
-from accel._shapes import noisy
+from accel._shapes import Reshaping
 from accel._windows import Windows
 
 
@@ -19,8 +19,8 @@ class StackedAccelerator:
 
     It does not judge: who holds it evaluates what it applied, and applies again. Replicates share all that fills a
     window (``m``, ``group``, ``every``, ``start``, ``stop``, where snapshots are kept); rule, horizon, candidates,
-    relaxation, noise, seed and limits are each one's own. ``accept``, ``margin`` and ``moments`` are the holder's to
-    heed.
+    relaxation, shape, noise, seed and limits are each one's own. ``accept``, ``margin`` and ``moments`` are the
+    holder's to heed.
 
     Args:
         model: The network, whose parameters tell what groups there are.
@@ -104,7 +104,10 @@ class StackedAccelerator:
         return tuple(dict.fromkeys(max(1, round(multiple * s)) for multiple in options.candidates))
 
     def propose(self, s: Sequence[int]) -> list[Proposal]:
-        """Extrapolate the full windows, each by its own s; no weight is touched. Relaxation is part of it, noise not.
+        """Extrapolate the full windows, each by its own s; no weight is touched.
+
+        Relaxation is part of it, and the last step in place of a prediction; masks, random directions and noise are
+        what `apply` adds.
 
         Raises:
             RuntimeError: The windows are not full.
@@ -112,7 +115,10 @@ class StackedAccelerator:
         """
         self.require_full("propose")
         options = self.options
-        return extrapolate(self.windows, [each.rule for each in options], s, [each.relaxation for each in options])
+        shapes = [each.shape for each in options]
+        return extrapolate(
+            self.windows, [each.rule for each in options], s, [each.relaxation for each in options], shapes
+        )
 
     def refuses(self, replicate: int, proposal: Proposal) -> Outcome | None:
         """Why a replicate's proposal is rejected without being evaluated; None if it is not."""
@@ -132,11 +138,11 @@ class StackedAccelerator:
         self.require_full("apply")
         newest = torch.eye(self.options[0].m, dtype=torch.float64)[-1].expand(self.layout.groups, -1)
         coefficients = torch.cat([newest if proposal is None else proposal.coefficients for proposal in chosen])
-        reshapes = [
-            noisy(each.noise, each.seed, self.jumps) if each.noise and proposal is not None else None
-            for each, proposal in zip(self.options, chosen, strict=True)
+        reshapings = [
+            None if own is None else Reshaping.of_jump(each.shape, own.s, each.noise, each.seed, self.jumps)
+            for each, own in zip(self.options, chosen, strict=True)
         ]
-        return self.windows.combine(coefficients, targets, reshapes)
+        return self.windows.combine(coefficients, targets, reshapings)
 
     def restore(self) -> None:
         """Put the newest snapshots back into the weights, bit for bit."""

@@ -15,7 +15,7 @@ Group g of replicate k is number ``k * groups + g`` of all.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -23,13 +23,11 @@ from torch import Tensor
 
 from accel._gram import factors_of_steps, gram_eps
 from accel._groups import Family, Group, Layout, Piece
+from accel._shapes import Reshaping, reshape
 from accel._snapshots import Window, write
 
 _CHUNK = 1 << 21  # float64 numbers of snapshots handled at a time: 16 MiB, whatever the number of groups
 _BATCH = 1 << 16  # groups handed to a rule at a time, so that single weights of a large model fit in memory
-
-Reshape = Callable[[Tensor, Tensor], Tensor]
-"""(newest, predicted), both (groups, n) float64 -> other predicted weights."""
 
 
 class Batch(NamedTuple):
@@ -143,19 +141,19 @@ class Windows:
         return [window.newest for window in self._windows]
 
     def combine(
-        self, coefficients: Tensor, targets: Sequence[Sequence[Tensor]], reshapes: Sequence[Reshape | None]
+        self, coefficients: Tensor, targets: Sequence[Sequence[Tensor]], reshapings: Sequence[Reshaping | None]
     ) -> Tensor:
         """Write all groups' combined snapshots into the targets, per buffer.
 
         Args:
             coefficients: (groups, m) float64.
             targets: tensors of each buffer.
-            reshapes: what else happens to each replicate's predictions; that needs a float64 copy of them.
+            reshapings: what else happens to each replicate's predictions; that needs a float64 copy of them.
 
         Returns:
             (K,) bool, on the CPU; whether all of a replicate's weights are finite there.
         """
-        whole = self._reshaped(coefficients, reshapes) if any(reshapes) else None
+        whole = self._reshaped(coefficients, reshapings) if any(reshapings) else None
         finite = torch.ones(self.replicates, dtype=torch.bool)
         for buffer, tensors in enumerate(targets):
             finite &= write(tensors, self._blocks(buffer, coefficients, whole)).cpu()
@@ -268,28 +266,27 @@ class Windows:
             rows = self._piece_rows(piece, start, stop)
             yield (rows * own[:, start:stop].permute(2, 0, 1)[..., None]).sum(0).flatten(1)
 
-    def _reshaped(self, coefficients: Tensor, reshapes: Sequence[Reshape | None]) -> dict[Piece, Tensor]:
+    def _reshaped(self, coefficients: Tensor, reshapings: Sequence[Reshaping | None]) -> dict[Piece, Tensor]:
         """(K, count, size) of every piece."""
         whole: dict[Piece, Tensor] = {}
+        masks = any(own is not None and own.shape == "masked" for own in reshapings)
         for family in self.layout.families:
-            sizes = [piece.size for piece in family.pieces]
             parts = [torch.cat(list(self._predicted(family, p, coefficients)), dim=1) for p in family.pieces]
-            device = parts[0].device
-            predicted = torch.cat([p.view(self.replicates, family.count, -1).to(device) for p in parts], dim=2)
-            newest = torch.cat(
-                [
-                    self._windows[p.buffer]
-                    .newest[:, p.start : p.start + family.count * p.size]
-                    .to(device, torch.float64)
-                    .reshape(self.replicates, family.count, p.size)
-                    for p in family.pieces
-                ],
-                dim=2,
-            )
-            rows = zip(reshapes, newest, predicted, strict=True)
-            reshaped = torch.stack([old if f is None else f(new, old) for f, new, old in rows])
+            predicted = self._joined_pieces(family, parts)
+            previous = self._snapshot(family, -2) if masks else None
+            reshaped = reshape(reshapings, previous, self._snapshot(family, -1), predicted)
+            sizes = [piece.size for piece in family.pieces]
             whole |= dict(zip(family.pieces, torch.split(reshaped, sizes, dim=2), strict=True))
         return whole
+
+    def _snapshot(self, family: Family, index: int) -> Tensor:
+        """One of a full window's snapshots, (K, count, n) float64 on the device of the family's first piece."""
+        parts = [self._windows[p.buffer].values(p.start, p.start + family.count * p.size)[index] for p in family.pieces]
+        return self._joined_pieces(family, parts)
+
+    def _joined_pieces(self, family: Family, parts: Sequence[Tensor]) -> Tensor:
+        shape, device = (self.replicates, family.count, -1), parts[0].device
+        return torch.cat([part.to(device, torch.float64).reshape(shape) for part in parts], dim=2)
 
     def _eps(self, family: Family) -> float:
         return max(torch.finfo(self._dtype(piece)).eps for piece in family.pieces)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
-from accel import DMD, ByLoss, Decay, Horizon, Linear, Options, Proposal, Rule, StackedAccelerator
+from accel import RULES, ByLoss, Decay, Horizon, Linear, Options, Proposal, Rule, StackedAccelerator
 from accel import Outcome as JumpOutcome
 from study.clock import Clock
 from study.members import Member
@@ -27,13 +27,14 @@ def build_options(replicate: Replicate, rules: Mapping[str, Callable[..., Rule]]
     acceleration = replicate.acceleration
     assert acceleration is not None
     return Options(
-        rule={"dmd": DMD, **rules}[acceleration.rule](**acceleration.options),
+        rule={**RULES, **rules}[acceleration.rule](**acceleration.options),
         m=acceleration.m,
         s=build_horizon(acceleration, replicate.jumps(samples)),
         group=acceleration.group,  # type: ignore[arg-type]
         start=acceleration.start,
         stop=acceleration.stop,
         relaxation=acceleration.relaxation,
+        shape=acceleration.shape,  # type: ignore[arg-type]
         noise=acceleration.noise,
         seed=stream_seed(replicate.seed, "noise"),
         candidates=tuple(acceleration.candidates),

@@ -10,6 +10,7 @@ from study.errors import UserError
 from study.packs_file import BadFile, OutcomesFile, PacksFile
 from study.progress import counting
 from study.record import Record, begun, create, held
+from study.sections import METHODS
 from study.spec import Spec, load_spec
 
 
@@ -90,4 +91,4 @@ def import_outcomes(path: str | Path, out: str | Path | None = None, storage: st
 def _portable(spec: Mapping[str, Any]) -> bool:
     """Whether a spec, as plain data, names nothing but what comes with the package."""
     problem, method = (spec.get(section, {}).get("name") for section in ("problem", "method"))
-    return problem in BUILT_IN and method in (None, "dmd")
+    return problem in BUILT_IN and method in (None, *METHODS)

@@ -45,6 +45,7 @@ class Acceleration:
     horizon_jumps: int | None = None
     candidates: tuple[float, ...] = (1.0,)
     relaxation: float = 1.0
+    shape: str = "none"
     noise: float = 0.0
     margin: float = 0.0
     start: int = 0

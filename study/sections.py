@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import inspect
 import typing
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -81,6 +82,8 @@ class Method(Section):
     candidates: Annotated[tuple[Annotated[Real, Field(gt=0)], ...], Field(min_length=1)] = (1.0,)
     """Multiples of s that each jump tries, to keep the one of lowest training loss."""
     relaxation: Annotated[Real, Field(gt=0, le=2)] = 1.0
+    shape: Literal["none", "masked", "random", "last_step"] = "none"
+    """masked: only weights whose move agrees with the last step. Controls of equal size: random, last_step."""
     noise: Annotated[Real, Field(ge=0)] = 0.0
     margin: Annotated[Real, Field(ge=0, lt=1)] = 0.0
     """With ``accept: improve``: the part of itself by which the training loss must fall."""
@@ -112,6 +115,41 @@ class DMDMethod(Method):
         if tolerance is not None and rank is not None:
             raise ValueError(f"must be left out where rank is given ({rank})")
         return tolerance
+
+
+class LineMethod(Method):
+    """A straight line through every weight's history; the options of `accel.Line`."""
+
+    name: Literal["line"] = "line"
+    anchor: Literal["line", "newest"] = "line"
+
+
+class AndersonMethod(Method):
+    """Reduced-rank extrapolation and Anderson acceleration; the options of `accel.Anderson`."""
+
+    name: Literal["anderson"] = "anderson"
+    s: Literal[1] = 1
+    """It leaps to the limit of the steps, however far."""
+    tolerance: Annotated[Real, Field(ge=0, lt=1)] = 1e-10
+    mixing: Annotated[Real, Field(ge=0, le=1)] = 1.0
+
+
+class AverageMethod(Method):
+    """Average of the window; the options of `accel.Average`."""
+
+    name: Literal["average"] = "average"
+    s: Literal[1] = 1
+    """An average leaps nowhere."""
+    decay: Annotated[Real, Field(gt=0, le=1)] = 1.0
+
+
+METHODS: Mapping[str, type[Method]] = {
+    "dmd": DMDMethod,
+    "line": LineMethod,
+    "anderson": AndersonMethod,
+    "average": AverageMethod,
+}
+"""Name in a spec -> its keys; the rule is the one that `accel.RULES` has under that name."""
 
 
 class Resources(Section):
@@ -148,9 +186,9 @@ def problem_section(name: Any) -> tuple[type[Section], type]:
 
 def method_section(name: Any) -> tuple[type[Method], type | None]:
     """The model of the ``method`` section for a named rule, and the rule's class where it is the user's own."""
-    if name == "dmd":
-        return DMDMethod, None
-    owner = _load("method", name, {"dmd": ""})
+    if isinstance(name, str) and name in METHODS:
+        return METHODS[name], None
+    owner = _load("method", name, dict.fromkeys(METHODS, ""))
     fields = {f.name for f in dataclasses.fields(owner)}
     if clash := fields & set(Method.model_fields):
         raise ValueError(f"{name} must not have fields called {', '.join(sorted(clash))}: every method has those keys")

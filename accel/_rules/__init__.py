@@ -1,7 +1,15 @@
 """Extrapolating rules, one file each."""
 
+from collections.abc import Callable, Mapping
+
 from accel._rules._rule import Combination, Rule
 from accel._rules._together import combine
+from accel._rules.anderson import Anderson
+from accel._rules.average import Average
 from accel._rules.dmd import DMD
+from accel._rules.line import Line
 
-__all__ = ["DMD", "Combination", "Rule", "combine"]
+RULES: Mapping[str, Callable[..., Rule]] = {"dmd": DMD, "line": Line, "anderson": Anderson, "average": Average}
+"""Name in a study -> rule."""
+
+__all__ = ["DMD", "RULES", "Anderson", "Average", "Combination", "Line", "Rule", "combine"]

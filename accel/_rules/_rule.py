@@ -1,6 +1,7 @@
 """What an extrapolating rule is: a window of snapshots in, the coefficients that combine them out."""
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -16,7 +17,8 @@ class Combination(NamedTuple):
     rank: Tensor
     """(B,) int64; how many modes were kept."""
     spectral_radius: Tensor
-    """(B,) float64; the largest |eigenvalue| among the kept modes, before growing ones are clipped or dropped."""
+    """(B,) float64; the largest |eigenvalue| among the kept modes, before growing ones are clipped or dropped; 1 for
+    rules that have no operator."""
 
 
 @runtime_checkable
@@ -37,4 +39,19 @@ class Rule(Protocol):
                 a rule must not raise for them, nor let them touch the other elements.
             s: steps to leap, counted from the newest snapshot; at least 1.
         """
+        ...
+
+
+@runtime_checkable
+class Together(Rule, Protocol):
+    """A rule that can be called once for windows that each have a rule of their own: those of one class and kind."""
+
+    @property
+    def kind(self) -> tuple[str, ...]:
+        """What rules that are called `together` must share."""
+        ...
+
+    @staticmethod
+    def together(rules: Sequence[Any], window: Tensor, s: Sequence[int]) -> Combination:
+        """As `Rule`, with a rule and a horizon for each of B windows."""
         ...

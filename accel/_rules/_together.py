@@ -5,8 +5,7 @@ from collections.abc import Hashable, Sequence
 import torch
 from torch import Tensor
 
-from accel._rules._rule import Combination, Rule
-from accel._rules.dmd import DMD
+from accel._rules._rule import Combination, Rule, Together
 
 
 def combine(rules: Sequence[Rule], windows: Tensor, s: Sequence[int]) -> Combination:
@@ -17,7 +16,8 @@ def combine(rules: Sequence[Rule], windows: Tensor, s: Sequence[int]) -> Combina
     """
     kinds: dict[Hashable, list[int]] = {}
     for index, (rule, steps) in enumerate(zip(rules, s, strict=True)):
-        kinds.setdefault(rule.kind if isinstance(rule, DMD) else (id(rule), steps), []).append(index)
+        kind = (type(rule), rule.kind) if isinstance(rule, Together) else (id(rule), steps)
+        kinds.setdefault(kind, []).append(index)
     parts = []
     for chosen in kinds.values():
         own = windows if len(kinds) == 1 else windows[chosen]
@@ -30,8 +30,8 @@ def combine(rules: Sequence[Rule], windows: Tensor, s: Sequence[int]) -> Combina
 
 def _call(rules: Sequence[Rule], windows: Tensor, s: Sequence[int]) -> Combination:
     rule = rules[0]
-    if isinstance(rule, DMD):
-        return DMD.together([each for each in rules if isinstance(each, DMD)], windows, s)
+    if isinstance(rule, Together):
+        return rule.together(rules, windows, s)
     combination = rule(windows, s[0])
     shape = (len(windows), windows.shape[-1])
     if combination.coefficients.shape != shape:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from accel import DMD, Accelerator, Decay, Options, StackedAccelerator
+from accel import DMD, Accelerator, Anderson, Average, Decay, Line, Options, StackedAccelerator
 
 # Products of other shapes sum in another order: some 1e-16 of the weights, which a jump over s steps enlarges.
 CLOSE = {"rtol": 0, "atol": 1e-11}
@@ -17,6 +17,11 @@ OPTIONS = [
     Options(DMD(1e-3), s=20, noise=0.3, seed=7, **ALIKE),
     Options(DMD(rank=2, growth="clip"), s=20, **ALIKE),
     Options(DMD(1e-6, amplitudes="literal", modes="exact"), s=Decay(9, 3), candidates=(1.0, 0.5), **ALIKE),
+    Options(DMD(1e-3), s=20, shape="masked", **ALIKE),
+    Options(Line(), s=7, shape="masked", noise=0.1, **ALIKE),
+    Options(Anderson(1e-6), s=1, shape="random", seed=5, **ALIKE),
+    Options(Line(anchor="newest"), s=20, shape="last_step", relaxation=0.5, **ALIKE),
+    Options(Average(0.9), s=1, **ALIKE),
 ]
 
 

@@ -1,14 +1,19 @@
 """Sections made from classes of the user's own, and what an axis of each kind is."""
 
+import itertools
 import sys
 import textwrap
+from dataclasses import fields
 
 import pytest
 import yaml
 
+import accel
 from study import load_spec
 from study.cells import replicates
 from study.errors import SpecError
+from study.jumping import build_options
+from study.sections import Method
 
 
 @pytest.fixture
@@ -107,8 +112,8 @@ def test_the_fields_of_a_rule_are_keys_beside_those_of_every_method(raw, module)
     assert spec.axes["damping"] == (0.5, 1.0)
     assert mistake(raw({"method": {**method, "tolerance": 0.1}, "axes": {"m": [4], "s": [2]}})) == (
         "method.tolerance: unknown key; valid keys are name, mode, probes, m, s, group, snapshots, accept, moments, "
-        "horizon, horizon_jumps, candidates, relaxation, noise, margin, start, stop, max_residual, max_inconsistency, "
-        "damping"
+        "horizon, horizon_jumps, candidates, relaxation, shape, noise, margin, start, stop, max_residual, "
+        "max_inconsistency, damping"
     )
 
 
@@ -184,6 +189,7 @@ POLICY_AXES = {
     "horizon_jumps": [3, None],
     "candidates": [[1], [0.5, 1, 2]],
     "relaxation": [0.5, 1],
+    "shape": ["none", "masked", "random", "last_step"],
     "noise": [0, 0.1],
     "start": [0, 2],
     "stop": [None, 20],
@@ -198,6 +204,38 @@ def test_every_policy_can_be_an_axis(small, key):
     made = [getattr(r.acceleration, key) for r in replicates(spec)[: len(POLICY_AXES[key])]]
     assert made == [tuple(value) if isinstance(value, list) else value for value in POLICY_AXES[key]]
     assert spec.kind("max_inconsistency" if key == "max_inconsistency" else "s") in ("int", "float")
+
+
+METHODS = {
+    "line": ({"s": [2], "anchor": ["line", "newest"]}, accel.Line),
+    "anderson": ({"tolerance": [0.0, 1e-3], "mixing": [0.0, 1.0]}, accel.Anderson),
+    "average": ({"decay": [0.5, 1.0]}, accel.Average),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_named_method_has_the_options_of_its_rule_as_keys(raw, name):
+    axes, rule = METHODS[name]
+    spec = load_spec(raw({"method": {"name": name}, "axes": {"m": [4], **axes}}))
+    own = {field.name for field in fields(rule)}
+    assert set(spec.models["method"].model_fields) - set(Method.model_fields) == own
+    made = {build_options(r, {}, 40).rule for r in replicates(spec)}
+    values = {key: axes[key] for key in axes if key in own}
+    assert made == {rule(**dict(zip(values, each, strict=True))) for each in itertools.product(*values.values())}
+    found = mistake(raw({"method": {"name": name, "rank": 1}, "axes": {"m": [4], "s": [1]}}))
+    assert found.startswith("method.rank: unknown key")
+    assert found.endswith(", ".join(f.name for f in fields(rule)))
+
+
+@pytest.mark.parametrize("name", ["anderson", "average"])
+def test_methods_without_a_horizon_take_none(raw, name):
+    assert mistake(raw({"method": {"name": name}, "axes": {"m": [4], "s": [2]}})) == "axes.s[0]: must be 1, got 2"
+
+
+def test_an_unknown_method_lists_the_known_ones(raw):
+    assert "method.name: unknown method 'newton'; must be one of dmd, line, anderson, average" in mistake(
+        raw({"method": {"name": "newton"}, "axes": {"m": [4], "s": [2]}})
+    )
 
 
 def test_rank_stands_in_for_tolerance(raw):

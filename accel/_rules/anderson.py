@@ -1,0 +1,95 @@
+"""Reduced-rank extrapolation and Anderson acceleration: the point of the window's span where steps would end.
+
+Training is read as a fixed-point iteration w_{i+1} = g(w_i), with residuals f_i = w_{i+1} - w_i. Both methods combine
+snapshots with coefficients α, Σα = 1, that make the combined residual as short as can be (Sidi, Ford & Smith 1986;
+Walker & Ni 2011; for training Scieur, d'Aspremont & Bach 2016, arXiv:1606.04133):
+
+    ŵ = Σ α_i (w_i + β f_i),   α = argmin ‖Σ α_i f_i‖;   β = 0 is reduced-rank extrapolation, β = 1 Anderson's.
+
+| symbol | code      | meaning                                                        | shape    |
+|--------|-----------|----------------------------------------------------------------|----------|
+| F      | residuals | f_i, the steps between the snapshots, oldest first             | (k, m-1) |
+| ΔF     | changes   | differences of neighbouring residuals                          | (k, m-2) |
+| γ      | mixture   | argmin ‖f_{m-2} - ΔF γ‖, the same problem without a constraint | (m-2,)   |
+
+Lengths in the window's orthonormal basis are those of the n weights, so the least-squares problem needs nothing else.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from accel._linalg import split_finite, svd, where_finite
+from accel._rules._rule import Combination
+
+
+@dataclass(frozen=True)
+class Anderson:
+    """Anderson acceleration of the window's steps. The horizon ``s`` has no part in it: it leaps to where steps end.
+
+    Args:
+        tolerance: Truncation of the least-squares problem: singular value k of ΔF is kept iff σ_k / σ_0 > tolerance; in
+            [0, 1). Those at the rounding level of float64 (m · 2.2e-16) are never kept. Noise needs a larger one.
+        mixing: β: 1 combines the snapshots after each step, 0 those before (reduced-rank extrapolation); in [0, 1].
+
+    Raises:
+        ValueError: An option is outside its range; all such mistakes are listed.
+    """
+
+    tolerance: float = 1e-10
+    mixing: float = 1.0
+
+    def __post_init__(self) -> None:
+        mistakes = []
+        for name, value, valid in (
+            ("tolerance", self.tolerance, "[0, 1)"),
+            ("mixing", self.mixing, "[0, 1]"),
+        ):
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not (number and 0 <= value <= 1) or (name == "tolerance" and value == 1):
+                mistakes.append(f"{name} must be a number in {valid}, got {value!r}")
+        if mistakes:
+            raise ValueError("Anderson: " + "; ".join(mistakes))
+
+    def __call__(self, window: Tensor, s: int) -> Combination:
+        """Extrapolate each window to its limit; see `Rule`."""
+        return self.together([self] * len(window), window, [s] * len(window))
+
+    @property
+    def kind(self) -> tuple[str, ...]:
+        """What rules that are called `together` must share: nothing."""
+        return ()
+
+    @staticmethod
+    def together(rules: Sequence["Anderson"], window: Tensor, s: Sequence[int]) -> Combination:
+        """One call for windows (B, k, m) that each have a rule of their own."""
+        del s
+        m, count = window.shape[-1], len(window)
+        window, finite = split_finite(window)
+        tolerances, mixing = (
+            torch.tensor([getattr(rule, name) for rule in rules], dtype=torch.float64)[:, None]
+            for name in ("tolerance", "mixing")
+        )
+        residuals = window[:, :, 1:] - window[:, :, :-1]
+        mixture = torch.zeros(count, 0, dtype=torch.float64)
+        rank = torch.zeros(count, dtype=torch.int64)
+        if m > 2:  # two snapshots have one residual: nothing to combine
+            u, sigma, vh = svd(residuals[:, :, 1:] - residuals[:, :, :-1])
+            floor = tolerances.clamp(min=m * torch.finfo(window.dtype).eps)
+            keep = sigma > floor * sigma[:, :1]
+            inverse = (1 / sigma).masked_fill_(~keep, 0.0)
+            mixture = (vh.mT @ (inverse[:, :, None] * (u.mT @ residuals[:, :, -1:])))[:, :, 0]
+            rank = keep.sum(-1)
+        # α from γ: f_{m-2} - ΔF γ = Σ α_i f_i
+        padded = nn.functional.pad(mixture, (1, 1))
+        alpha = padded[:, 1:] - padded[:, :-1]
+        alpha[:, -1] += 1
+        before, after = nn.functional.pad(alpha, (0, 1)), nn.functional.pad(alpha, (1, 0))
+        return Combination(
+            where_finite(finite, (1 - mixing) * before + mixing * after, math.nan),
+            rank,
+            where_finite(finite, torch.ones(count, dtype=torch.float64), math.nan),
+        )

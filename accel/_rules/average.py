@@ -1,0 +1,57 @@
+"""The average of the last snapshots: LAWA (Kaddour 2022, arXiv:2209.14981).
+
+Published, the average is looked at and training goes on without it. Here a jump puts it into the training, unless jumps
+are only proposed (a study's probes) or taken back.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from accel._linalg import split_finite, where_finite
+from accel._rules._rule import Combination
+
+
+@dataclass(frozen=True)
+class Average:
+    """Average of the window's m snapshots. The horizon ``s`` has no part in it: an average leaps nowhere.
+
+    Args:
+        decay: Weight of a snapshot relative to the next newer one, in (0, 1]: 1 weighs all alike, as LAWA does; below,
+            it is an exponential moving average cut to the window.
+
+    Raises:
+        ValueError: decay is outside its range.
+    """
+
+    decay: float = 1.0
+
+    def __post_init__(self) -> None:
+        number = isinstance(self.decay, int | float) and not isinstance(self.decay, bool)
+        if not (number and 0 < self.decay <= 1):
+            raise ValueError(f"Average: decay must be a number in (0, 1], got {self.decay!r}")
+
+    def __call__(self, window: Tensor, s: int) -> Combination:
+        """Average each window; see `Rule`."""
+        return self.together([self] * len(window), window, [s] * len(window))
+
+    @property
+    def kind(self) -> tuple[str, ...]:
+        """What rules that are called `together` must share: nothing."""
+        return ()
+
+    @staticmethod
+    def together(rules: Sequence["Average"], window: Tensor, s: Sequence[int]) -> Combination:
+        """One call for windows (B, k, m) that each have a rule of their own."""
+        del s
+        _, finite = split_finite(window)
+        ages = torch.arange(window.shape[-1] - 1, -1, -1, dtype=torch.float64)
+        weights = torch.tensor([rule.decay for rule in rules], dtype=torch.float64)[:, None] ** ages
+        return Combination(
+            where_finite(finite, weights / weights.sum(1, keepdim=True), math.nan),
+            where_finite(finite, torch.ones(len(window), dtype=torch.int64), 0),
+            where_finite(finite, torch.ones(len(window), dtype=torch.float64), math.nan),
+        )
