@@ -74,8 +74,6 @@ class OwnLoss(Protocol):
 class OwnAccuracy(Protocol):
     """Optional: the problem tells its networks' accuracy, a scalar tensor that is the mean over the samples given."""
 
-    def accuracy(
-        self, network: "torch.nn.Module", inputs: "torch.Tensor", targets: "torch.Tensor"
-    ) -> "torch.Tensor":
+    def accuracy(self, network: "torch.nn.Module", inputs: "torch.Tensor", targets: "torch.Tensor") -> "torch.Tensor":
         """Share of these samples that the network gets right."""
         ...
