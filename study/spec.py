@@ -20,6 +20,7 @@ import yaml
 from pydantic import ValidationError
 
 from problems import OwnNetwork, Problem
+from study.axes import MAX_AXIS_VALUES, Range, parse_axis
 from study.errors import SpecError
 from study.pack import Value
 from study.sections import Network, Resources, Section, Training, method_section, problem_section
@@ -28,7 +29,7 @@ FORMAT_VERSION = 1
 SECTIONS = ("problem", "network", "training", "method")
 TOP_LEVEL = ("name", *SECTIONS, "axes", "seeds", "design", "resources")
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-MAX_AXIS_VALUES = 10_000
+DESIGNS = ("grid", "search")
 _SHORT = reprlib.Repr()  # bounded, where repr() of aliases within aliases fills the memory
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
 _SHORT.maxlevel = 4
@@ -40,7 +41,9 @@ class Spec:
 
     Attributes:
         axes: axis key -> its values in the order given; a method's key stands bare (``m``), others dotted
-            (``training.lr``).
+            (``training.lr``). Of a range, its two ends.
+        ranges: the axes that are ranges, which a search draws from; a grid has none.
+        design: ``grid``, all combinations of the axis values; or ``search``, the cells that a search has asked for.
         models: the pydantic model of each section, from which a cell's sections are built.
         problem_class: the problem's class; rule_class: the rule's, where it is the user's own.
     """
@@ -48,6 +51,7 @@ class Spec:
     name: str
     sections: Mapping[str, Mapping[str, Any]]
     axes: Mapping[str, tuple[Value, ...]]
+    ranges: Mapping[str, Range]
     seeds: tuple[int, ...]
     design: str
     resources: Resources
@@ -87,6 +91,10 @@ class Spec:
             return (False, True)
         return get_args(annotation) if get_origin(annotation) is Literal else None
 
+    def is_number(self, axis: str) -> bool:
+        """Whether an axis holds whole or real numbers, which have others between them."""
+        return self.kind(axis) in ("int", "float") and not any(value is None for value in self.axes[axis])
+
     def identity(self) -> dict[str, Any]:
         """What makes two specs the same study: everything but axis values, seeds, name and resources."""
         return {
@@ -104,7 +112,7 @@ class Spec:
         return {
             "name": self.name,
             **{name: _plain(self.sections[name]) for name in SECTIONS},
-            "axes": _plain(self.axes),
+            "axes": _plain(self.axes) | {axis: values.written() for axis, values in self.ranges.items()},
             "seeds": list(self.seeds),
             "design": self.design,
             "resources": self.resources.model_dump(),
@@ -267,10 +275,18 @@ def _validate(raw: dict[str, Any], label: str) -> Spec:
             mistakes.append(f"{section}: must be a mapping, got {_short(value)}")
             value = {}
         given[section] = {str(k): v for k, v in value.items()}
-    axes = _axes(given, mistakes)
+    axes, ranges = _axes(given, mistakes)
     seeds = _seeds(raw.get("seeds", 1), mistakes)
-    if (design := raw.get("design", "grid")) != "grid":
-        mistakes.append(f"design: must be grid, got {_short(design)}")
+    if (design := raw.get("design", "grid")) not in DESIGNS:
+        mistakes.append(f"design: must be one of {', '.join(DESIGNS)}, got {_short(design)}")
+    for axis in ranges:
+        if design == "grid":
+            mistakes.append(
+                f"axes.{axis}: a range has no values to run through; give a list or a step, or let "
+                f"`dmd-study search` draw from it"
+            )
+        if split_axis(axis)[0] == "problem":
+            mistakes.append(f"axes.{axis}: must be a list, since the data of every value are made before any training")
     allotted = _resources(given["resources"], mistakes)
 
     models: dict[str, type[Section]] = {"network": Network, "training": Training}
@@ -312,8 +328,9 @@ def _validate(raw: dict[str, Any], label: str) -> Spec:
         name=str(name),
         sections=values,
         axes={axis: tuple(value) for axis, value in axes.items()},
+        ranges={axis: Range(axes[axis][0], axes[axis][1], drawn.log) for axis, drawn in ranges.items()},
         seeds=seeds,
-        design="grid",
+        design=str(design),
         resources=allotted,
         models=models,
         problem_class=problem_class,
@@ -323,15 +340,19 @@ def _validate(raw: dict[str, Any], label: str) -> Spec:
     return spec
 
 
-def _axes(given: dict[str, dict[str, Any]], mistakes: list[str]) -> dict[str, list[Any]]:
+def _axes(given: dict[str, dict[str, Any]], mistakes: list[str]) -> tuple[dict[str, list[Any]], dict[str, Range]]:
+    """The values of every axis, of a range its two ends; and the ranges."""
     axes: dict[str, list[Any]] = {}
+    ranges: dict[str, Range] = {}
     for written, value in given["axes"].items():
         axis = written.removeprefix("method.")
         if axis in axes:
             mistakes.append(f"axes.{written}: the same axis as axes.{axis}")
             continue
         try:
-            axes[axis] = _axis_values(value)
+            found = parse_axis(value, _short)
+            axes[axis] = found if isinstance(found, list) else [found.low, found.high]
+            ranges |= {axis: found} if isinstance(found, Range) else {}
         except ValueError as error:
             mistakes.append(f"axes.{written}: {error}")
             axes[axis] = []
@@ -340,39 +361,7 @@ def _axes(given: dict[str, dict[str, Any]], mistakes: list[str]) -> dict[str, li
             mistakes.append(f"axes.{axis}: is fixed in {section}.{key} as well; a key must be one or the other")
     if not given["axes"]:
         mistakes.append("axes: at least one axis must be given, for example {m: [8, 14, 20]}")
-    return axes
-
-
-def _axis_values(value: Any) -> list[Any]:
-    if isinstance(value, list):
-        if not value:
-            raise ValueError("must hold at least one value, got none")
-        if len(value) > MAX_AXIS_VALUES:
-            raise ValueError(f"must hold at most {MAX_AXIS_VALUES} values, got {len(value)}")
-        return value
-    form = "must be a list of values, or {from: A, to: B, step: C}"
-    if not isinstance(value, dict) or not {"from", "to"} <= set(value) <= {"from", "to", "step"}:
-        raise ValueError(f"{form}; got {_short(value)}")
-    try:
-        start, end, step = (_number(v) for v in (value["from"], value["to"], value.get("step", 1)))
-    except (ValueError, OverflowError):
-        start, end, step = 0, -1, 0
-    if step <= 0 or end < start:
-        raise ValueError(f"{form} of numbers with A <= B and C > 0; got {_short(value)}")
-    steps = (end - start) / step + 1e-9  # so that 0.1, 0.2, 0.3 is not one short
-    if steps >= MAX_AXIS_VALUES:
-        raise ValueError(f"must hold at most {MAX_AXIS_VALUES} values, got {_short(value)}")
-    count = math.floor(steps) + 1
-    whole = all(isinstance(v, int) for v in (start, step))
-    return [start + i * step if whole else float(f"{start + i * step:.12g}") for i in range(count)]
-
-
-def _number(value: Any) -> int | float:
-    if isinstance(value, str):
-        value = float(value)  # YAML 1.1 reads 1e-3 as a string
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError
-    return value
+    return axes, ranges
 
 
 def _seeds(value: Any, mistakes: list[str]) -> tuple[int, ...]:
@@ -496,6 +485,7 @@ def _check_together(spec: Spec, given: dict[str, dict[str, Any]], label: str) ->
     snapshots -= start
     passed = f", of which method.start passes {start}," if start else ""
     mistakes += _method_mistakes(spec, values_of) + _probe_mistakes(spec, values_of)
+    mistakes += [f"axes.{a}: must be a list, since {a} is no number" for a in spec.ranges if not spec.is_number(a)]
     if snapshots < longest_m:
         mistakes.append(
             f"training.epochs: {fewest_epochs} epochs{passed} give {max(snapshots, 0)} snapshots, fewer than the "

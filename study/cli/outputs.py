@@ -115,10 +115,8 @@ def _in_words(metric: str, choice: dict[str, Any]) -> str:
 def print_status(record: "Record") -> None:
     """Print how many replicates have ended how, and why some failed."""
     counts, grid = record.statuses(), record.grid
-    total = len(grid.seeds)
-    for values in grid.axes.values():
-        total *= len(values)
-    parts = [f"{counts[name]} {name}" for name in ("finished", "diverged", "failed") if name in counts]
+    total = len(grid.names())
+    parts = [f"{counts[name]} {name}" for name in ("finished", "diverged", "failed", "pruned") if name in counts]
     missing = total - int(counts.sum())
     parts += [f"{missing} missing"] if missing else []
     say(f"{record.name}: {total} replicates: {', '.join(parts) or 'none yet'}")

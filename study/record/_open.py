@@ -134,10 +134,16 @@ def _is_a_record(recorded: Mapping[str, Any]) -> bool:
         isinstance(spec.get("method"), dict)
         and isinstance(axes, dict)
         and all(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]*", axis) for axis in axes)
-        and all(isinstance(values, list) and values for values in axes.values())
+        and all(map(_is_axis, axes.values()))
         and isinstance(seeds, list)
         and all(isinstance(seed, int) for seed in seeds)
     )
+
+
+def _is_axis(values: object) -> bool:
+    if isinstance(values, dict):
+        return values.keys() == {"from", "to", "log"} and all(isinstance(end, int | float) for end in values.values())
+    return isinstance(values, list) and bool(values)
 
 
 def _name_beside(folder: Path) -> str | None:

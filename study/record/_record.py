@@ -14,6 +14,7 @@ import numpy as np
 import optuna
 import pandas as pd
 
+from study.axes import within
 from study.catalogue import TABLE_COLUMNS
 from study.cells import key, replicate_key
 from study.metrics import proposed_ratios, steps_to_loss
@@ -27,10 +28,15 @@ from study.spec import FORMAT_VERSION, Spec, split_axis
 
 @dataclass(frozen=True)
 class Grid:
-    """The cells that a record is read by: those of the spec that ran last."""
+    """The cells that a record is read by: those of the spec that ran last.
+
+    ``axes``: axis key -> its values. ``cells``: where they are not all combinations of the values, those they are, as
+    a search has asked for them.
+    """
 
     axes: Mapping[str, tuple[Any, ...]]
     seeds: tuple[int, ...]
+    cells: tuple[Mapping[str, Any], ...] | None = None
 
     @property
     def plain_axes(self) -> list[str]:
@@ -39,7 +45,9 @@ class Grid:
 
     def names(self) -> list[str]:
         """Names of its replicates, in order."""
-        cells = [dict(zip(self.axes, values, strict=True)) for values in product(*self.axes.values())]
+        cells: Iterable[Mapping[str, Any]] | None = self.cells
+        if cells is None:
+            cells = (dict(zip(self.axes, values, strict=True)) for values in product(*self.axes.values()))
         return [key(cell, seed) for cell in cells for seed in self.seeds]
 
 
@@ -64,9 +72,25 @@ class Record:
 
     @property
     def grid(self) -> Grid:
-        """Axes and seeds of the spec that ran last."""
-        axes = {axis: tuple(map(_rows.hashable, values)) for axis, values in self.spec["axes"].items()}
-        return Grid(axes, tuple(self.spec["seeds"]))
+        """Axes and seeds of the spec that ran last; of a search, with the recorded cells that its space holds."""
+        written, seeds = self.spec["axes"], tuple(self.spec["seeds"])
+        if self.spec.get("design") == "search":
+            cells = self._cells_within(written)
+            values = {axis: dict.fromkeys(cell[axis] for cell in cells) for axis in written}
+            return Grid({axis: tuple(found) for axis, found in values.items()}, seeds, tuple(cells))
+        return Grid({axis: tuple(map(_rows.hashable, values)) for axis, values in written.items()}, seeds)
+
+    def _cells_within(self, axes: Mapping[str, Any]) -> list[dict[str, Any]]:
+        found = {}
+        for name in self.done():
+            kind, _, text = name.partition(" ")
+            if kind != "cell":
+                continue
+            recorded = json.loads(text)
+            cell = {axis: _rows.hashable(recorded[axis]) for axis in axes}
+            if all(within(values, cell[axis]) for axis, values in axes.items()):
+                found[key(cell, 0)] = cell
+        return list(found.values())
 
     def done(self) -> dict[str, tuple[str, str]]:
         """Every recorded replicate: its key (see `study.cells.replicate_key`) -> pack that holds its row, status.
@@ -88,13 +112,19 @@ class Record:
         packs = sorted({pack for pack, _ in self.done().values()})
         return {pack: why for pack in packs if (why := _rows.look(self.pack_path(pack)).damage)}
 
-    def missing(self, replicates: Iterable[Replicate], *, retry_failed: bool = False) -> list[Replicate]:
-        """The replicates to train, in order: not recorded, or in a pack that cannot be read, or (if asked) failed."""
+    def missing(
+        self, replicates: Iterable[Replicate], *, retry_failed: bool = False, keep_pruned: bool = False
+    ) -> list[Replicate]:
+        """The replicates to train, in order: not recorded, or in a pack that cannot be read, or (if asked) failed.
+
+        One that a search has pruned has no value yet, and is missing too where that is wanted (not ``keep_pruned``).
+        """
         done, damaged = self.done(), self.damaged()
+        again = {"failed": retry_failed, "pruned": not keep_pruned}
         self._known = {
             name: (pack, status)
             for name, (pack, status) in done.items()
-            if pack not in damaged and not (retry_failed and status == "failed")
+            if pack not in damaged and not again.get(status, False)
         }
         return [replicate for replicate in replicates if replicate_key(replicate) not in self._known]
 

@@ -97,7 +97,8 @@ class Trials:
         if kind == "int":
             # a storage keeps numbers as floats
             return IntDistribution(int(low), int(high)) if max(abs(low), abs(high)) <= 2**53 else None
-        if not self._logarithmic.setdefault(axis, low > 0 and high / low >= 100):
+        drawn = self._spec.ranges.get(axis)
+        if not self._logarithmic.setdefault(axis, drawn.log if drawn else low > 0 and high / low >= 100):
             return FloatDistribution(low, high)
         if value <= 0:
             return None
