@@ -1,11 +1,14 @@
 """From the table of replicates to numbers and pictures. Needs a pandas table; knows nothing of how it was made."""
 
 from study.analysis.best import Choice, NoChoice, best
+from study.analysis.draw_sensitivity import draw_sensitivity
 from study.analysis.figures import draw_heatmaps, save_figure
 from study.analysis.heatmap import HeatmapData, Panel, heatmap_data
+from study.analysis.importance import EVALUATORS, optuna_importances
 from study.analysis.sensitivity import Sensitivity, sensitivity
 
 __all__ = [
+    "EVALUATORS",
     "Choice",
     "HeatmapData",
     "NoChoice",
@@ -13,7 +16,9 @@ __all__ = [
     "Sensitivity",
     "best",
     "draw_heatmaps",
+    "draw_sensitivity",
     "heatmap_data",
+    "optuna_importances",
     "save_figure",
     "sensitivity",
 ]

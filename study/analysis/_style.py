@@ -3,8 +3,12 @@
 import math
 from typing import Any
 
+import numpy as np
 import seaborn
+from matplotlib.axis import Axis
 from matplotlib.colors import Colormap, LogNorm, Normalize
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from numpy.typing import NDArray
 
 from study.analysis._cells import State
 from study.catalogue import Metric
@@ -24,6 +28,18 @@ RC: Any = {
 }
 
 INK = "#1a1a1a"
+
+# Lines are told apart by brightness and dashes as well as by colour (Okabe and Ito's, for every colour vision).
+LINES: tuple[dict[str, Any], ...] = (
+    {"color": "#000000", "linestyle": "-"},
+    {"color": "#0072b2", "linestyle": "-"},
+    {"color": "#e69f00", "linestyle": (0, (5, 1.5))},
+    {"color": "#009e73", "linestyle": (0, (1, 1))},
+    {"color": "#cc79a7", "linestyle": (0, (4, 1, 1, 1))},
+    {"color": "#56b4e9", "linestyle": (0, (7, 2))},
+    {"color": "#d55e00", "linestyle": (0, (3, 1, 1, 1, 1, 1))},
+    {"color": "#7f7f7f", "linestyle": "-"},
+)
 
 # Hatch and face of a cell that has no number.
 STATE_LOOK: dict[State, tuple[str, str, str]] = {
@@ -60,6 +76,19 @@ def setting_label(key: str, value: Any) -> str:
     """One axis at one value, as in a panel's title."""
     sign = ">" if key == "tolerance" else "="
     return f"{axis_label(key)} {sign} {value_label(value)}"
+
+
+def shown_ticks(n: int, most: int = 12) -> NDArray[np.intp]:
+    """Indices of the values that get a label: evenly spaced, the last among them."""
+    step = math.ceil(n / most)
+    return np.arange((n - 1) % step, n, step)
+
+
+def label_powers(axis: Axis) -> None:
+    """Plain numbers on a logarithmic axis: 1, 2, 5 of each decade where it spans few."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=7))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
 
 
 def number_label(value: float) -> str:

@@ -31,12 +31,12 @@ from study.analysis._style import (
     colour_norm,
     number_label,
     setting_label,
+    shown_ticks,
     value_label,
 )
 from study.analysis.heatmap import HeatmapData, Panel
 
 _MOST_ANNOTATED = (12, 15)  # columns, rows: beyond, numbers would not be readable
-_MOST_TICKS = 12
 
 
 def draw_heatmaps(data: HeatmapData, *, title: str | None = None) -> Figure:
@@ -132,7 +132,7 @@ def _draw_panel(axes: Axes, panel: Panel, data: HeatmapData, annotate: bool) -> 
     )
     axes.set_ylim(0, len(data.y_values))  # seaborn puts the first row on top
     for axis, labels in ((axes.xaxis, data.x_values), (axes.yaxis, data.y_values)):
-        shown = _shown_ticks(len(labels))
+        shown = shown_ticks(len(labels))
         axis.set_ticks(shown + 0.5, [value_label(labels[k]) for k in shown])
     axes.tick_params(length=2.5, rotation=0)
     for spine in axes.spines.values():
@@ -166,12 +166,6 @@ _STAR: dict[str, Any] = {
     "markeredgecolor": "black",
     "markeredgewidth": 0.6,
 }
-
-
-def _shown_ticks(n: int) -> NDArray[np.intp]:
-    """Indices of the values that get a label: evenly spaced, the last among them."""
-    step = math.ceil(n / _MOST_TICKS)
-    return np.arange((n - 1) % step, n, step)
 
 
 def _border(below: NDArray[np.bool_], known: NDArray[np.bool_]) -> list[list[tuple[int, int]]]:

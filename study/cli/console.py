@@ -1,9 +1,9 @@
 """What every command shares: where it prints, options that several have, and mistakes told as the user's."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -20,10 +20,32 @@ Storage = Annotated[
     str | None, typer.Option(help="URL of the Optuna storage; by default SQLite in the folder, or DMD_STUDY_STORAGE.")
 ]
 
+At = Annotated[list[str] | None, typer.Option(help="AXIS=VALUE: look at this value of an axis only. May be repeated.")]
+
 
 def say(text: str) -> None:
     """Print to standard output, as it is."""
     out_console.print(text, soft_wrap=True, markup=False, highlight=False)
+
+
+def chosen_values(at: Iterable[str] | None) -> dict[str, Any]:
+    """``AXIS=VALUE`` texts as a mapping; the values are YAML."""
+    from study.spec import parse_yaml
+
+    chosen: dict[str, Any] = {}
+    for text in at or []:
+        axis, equals, value = text.partition("=")
+        try:
+            if not equals:
+                raise ValueError("must be AXIS=VALUE, for example tolerance=1e-6")
+            loaded = parse_yaml(value)
+        except ValueError as error:
+            raise UserError(f"--at {text}: {error}") from error
+        with contextlib.suppress(ValueError):
+            # YAML 1.1 reads 1e-3 as a string
+            loaded = float(loaded) if isinstance(loaded, str) else loaded
+        chosen[axis] = tuple(loaded) if isinstance(loaded, list) else loaded
+    return chosen
 
 
 def opened(folder: Path, storage: str | None) -> "Record":

@@ -3,14 +3,17 @@
 import copy
 import os
 import shutil
+import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from study import Spec, load_spec
+from study import Spec, cli, load_spec
 from study.cells import baselines, make_tasks, replicates
 from study.pack import Outcome, Pack, Replicate
 
@@ -102,3 +105,31 @@ def train() -> Callable[..., list[Outcome]]:
         return [train_pack(Pack("test", (own,), 1, "cpu"), tasks, rules or {})[0] for own in chosen]
 
     return run
+
+
+@dataclass
+class Result:
+    """Exit status and what was printed."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def dmd_study(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Result]]:
+    """Run a command in this process as the console script does."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def call(*arguments: object) -> Result:
+        monkeypatch.setattr(sys, "argv", ["dmd-study", *map(str, arguments)])
+        capsys.readouterr()
+        try:
+            cli.main()
+        except SystemExit as ended:
+            return Result(int(ended.code or 0), *capsys.readouterr())
+        return Result(0, *capsys.readouterr())
+
+    yield call
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

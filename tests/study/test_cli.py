@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from importlib.metadata import entry_points
 
 import pandas as pd
@@ -24,32 +23,6 @@ seeds: 1
 """
 
 
-@dataclass
-class Result:
-    status: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def dmd_study(monkeypatch, capsys):
-    """Run a command in this process as the console script does."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["dmd-study", *map(str, arguments)])
-        capsys.readouterr()
-        try:
-            cli.main()
-        except SystemExit as ended:
-            return Result(int(ended.code or 0), *capsys.readouterr())
-        return Result(0, *capsys.readouterr())
-
-    yield call
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
-
-
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     """An empty working directory with a spec in it."""
@@ -62,6 +35,7 @@ def here(tmp_path, monkeypatch):
 def no_pictures(monkeypatch):
     """Leave out what takes the longest, where it is not what is tested."""
     monkeypatch.setattr("study.cli.outputs.write_heatmap", lambda record: None)
+    monkeypatch.setattr("study.cli.outputs.write_report", lambda record: None)
 
 
 @pytest.fixture(scope="module")
@@ -252,6 +226,7 @@ def test_run_twice(dmd_study, here, contents, monkeypatch):
     monkeypatch.undo()
     monkeypatch.chdir(here)
     monkeypatch.setattr("study.cli.outputs.write_heatmap", lambda record: None)
+    monkeypatch.setattr("study.cli.outputs.write_report", lambda record: None)
     wider = dmd_study("run", "spec.yaml", "--executor", "inline", "--set", "axes.m=[4, 5]", "--set", "axes.s=[2]")
     assert "replicates 2/2" in wider.err  # m = 5 at both tolerances
     assert "small: 4 replicates: 4 finished" in wider.out

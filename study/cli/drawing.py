@@ -1,0 +1,94 @@
+"""Commands that turn what is recorded into figures and tables. They import nothing that a record names."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from study.cli.console import At, Folder, Storage, as_user_errors, chosen_values, opened, out_console, say
+from study.errors import UserError
+
+if TYPE_CHECKING:
+    from study.analysis import Sensitivity
+
+Metric = Annotated[str, typer.Option(help="Which metric, without _train or _test.")]
+To = Annotated[Path | None, typer.Option(help="Folder for the pictures; DIR/figures by default.")]
+
+
+def sensitivity(
+    folder: Folder,
+    metric: Metric = "mean_relative_error",
+    split: Annotated[str, typer.Option(help="train or test.")] = "train",
+    at: At = None,
+    to: To = None,
+    storage: Storage = None,
+) -> None:
+    """Say which axes drive a metric: shares of its variance with intervals, effect curves, and Optuna's importances."""
+    from study.analysis import draw_sensitivity, optuna_importances, save_figure
+    from study.analysis import sensitivity as decomposed
+
+    if split not in ("train", "test"):
+        raise UserError(f"--split must be train or test, got {split!r}")
+    record = opened(folder, storage)
+    table, grid = record.table(), record.grid
+    options: dict[str, Any] = {"metric": metric, "split": split, "at": chosen_values(at)}
+    with as_user_errors():
+        found = decomposed(table, grid.axes, grid.seeds, **options)
+        if found.shares is None:
+            raise UserError(f"no sensitivities of {metric}: {found.unavailable}")
+        importances = optuna_importances(table, grid.axes, grid.seeds, **options)
+        stem = "sensitivity" if metric == "mean_relative_error" else f"sensitivity_{metric}"
+        figure = draw_sensitivity(found, title=record.name)
+        paths = save_figure(figure, to or record.folder / "figures", stem, frame=found.frame())
+    _print_shares(found)
+    _print_importances(importances)
+    for path in paths:
+        say(str(path))
+
+
+def _print_shares(found: "Sensitivity") -> None:
+    what = found.metric.title.lower() if found.split is None else f"{found.metric.title.lower()} ({found.split})"
+    for heading, shares in ((f"Shares of the variance of the {what}", found.shares), ("of divergence", found.diverged)):
+        if shares is None:
+            continue
+        lines = Table(title=heading)
+        for column in ("", "share", "how sure", "with noise", "d.f."):
+            lines.add_column(column, justify="left" if not column else "right", no_wrap=True)
+        for share in shares.shares:
+            noise = share is shares.noise
+            interval = "-"
+            if share.low is not None and share.high is not None:
+                interval = f"{share.low:.3f} to {share.high:.3f}"
+            elif share.leave_one_out:
+                interval = f"{min(share.leave_one_out):.3f} to {max(share.leave_one_out):.3f}"
+            rest = ("", "") if noise else (f"{share.raw:.3f}", str(share.degrees))
+            lines.add_row(share.name, f"{share.share:.3f}", interval, *rest)
+        out_console.print(lines)
+    say(f"{found.cells} cells, {found.seeds} seeds. " + " ".join([*_capped(found), *found.notes]))
+
+
+def _capped(found: "Sensitivity") -> list[str]:
+    said = []
+    if found.shares and found.shares.seeds >= 5:
+        said.append("How sure: 95 % intervals, jackknife over seeds.")
+    if found.n_capped or found.n_diverged:
+        said.append(
+            f"Held at the cap of {found.cap:.4g}: {found.n_capped} replicates that are worse and {found.n_diverged} "
+            f"that diverged, in {found.n_cells_at_cap} cells."
+        )
+    return said
+
+
+def _print_importances(found: dict[str, dict[str, float]]) -> None:
+    from study.analysis import EVALUATORS
+
+    lines = Table(title="Optuna's importances, which answer other questions")
+    lines.add_column("")
+    for name in found:
+        lines.add_column(name, justify="right")
+    for axis in next(iter(found.values())):
+        lines.add_row(axis, *(f"{of[axis]:.3f}" for of in found.values()))
+    out_console.print(lines)
+    for name in found:
+        say(f"{name}: {EVALUATORS[name]}.")
