@@ -47,6 +47,7 @@ def _tune(
 ) -> None:
     from ray import tune
 
+    from study.executors.order import InOrder
     from study.worker import MAX_RETRIES, PackTrainable, Recorder
 
     with _by_value(spec), tempfile.TemporaryDirectory(prefix="dmd-study-") as scratch:
@@ -54,7 +55,7 @@ def _tune(
         tuner = tune.Tuner(
             tune.with_resources(trainable, {"CPU": spec.resources.cpu, "GPU": spec.resources.gpu}),
             param_space={"pack": tune.grid_search(list(range(len(packs))))},
-            tune_config=tune.TuneConfig(reuse_actors=True),
+            tune_config=tune.TuneConfig(reuse_actors=True, scheduler=InOrder()),
             run_config=tune.RunConfig(
                 storage_path=scratch,
                 verbose=0,
