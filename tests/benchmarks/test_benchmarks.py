@@ -65,7 +65,17 @@ def measure_probe(main):
     assert -1 <= found["correlation 0.001"] <= 1
 
 
+def measure_scale(main):
+    found = main(cells=16, short=8, short_s=0.05, long=4, long_s=0.5, cpus=2)
+    assert 0 < found["plan_s"] < 600
+    assert found["look_s"] > found["open_s"] + found["missing_s"] + found["heatmap_s"]
+    assert found["files"] < 8  # fewer than replicates
+    assert found["driver_mb"] > 50
+    assert found["long_percent"] > -1  # a sleep is not shorter than it says, but for the clock's steps
+
+
 MEASURES = {
+    "bench_scale": measure_scale,
     "bench_packs": measure_packs,
     "bench_probe": measure_probe,
     "bench_overhead": measure_overhead,
