@@ -4,9 +4,10 @@
 2. Seconds to look at a record of 10,000 replicates, in a process of its own: open it, decide what is missing, draw its
    heatmap.
 3. Milliseconds that a replicate of 0.1 s costs beyond its 0.1 s, 2,000 of them on Ray on 2 CPUs in packs of 16: from
-   the first training that begins to the writing of the last rows, the time of one CPU. And what the driver's memory grows by.
+   the first training that begins to the writing of the last rows, the time of one CPU. And what the driver's memory
+   grows by.
 4. Per cent that trials of a minute cost beyond their minute: 40 replicates that sleep, on a Ray node that is told to
-   have 20 CPUs; from the last first training that begins on any worker, and with the start of the workers.
+   have 20 CPUs, from each worker's first training to its last; and how long it takes until every worker has begun.
 
 Trainings are sleeps of a rule of the user's own (`tests/faults/slow_rule.py`), so that one processor holds any number
 of them, and whatever the processor does is overhead.
