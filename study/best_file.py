@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from study.analysis._cells import Axes
 from study.analysis.best import METRICS_IN_DOCUMENT, RULES, Choice, NoChoice, best
 from study.errors import UserError
-from study.record._files import write_whole
+from study.record import write_whole
 from study.spec import parse_yaml
 
 FORMAT_VERSION = 1
@@ -161,11 +161,16 @@ def best_document(
     return plain
 
 
+def best_text(document: Mapping[str, Any]) -> str:
+    """The document as YAML, below how to use it."""
+    return _HEADER + yaml.safe_dump(_plain(document), sort_keys=False, allow_unicode=True, width=120)
+
+
 def write_best(path: Path | str, document: Mapping[str, Any]) -> Path:
     """Write the document as YAML, whole or not at all; return the path. Raises OSError where it cannot be written."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = _HEADER + yaml.safe_dump(_plain(document), sort_keys=False, allow_unicode=True, width=120)
+    text = best_text(document)
     write_whole(path, lambda to: to.write_text(text, encoding="utf-8"))
     return path
 

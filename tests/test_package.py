@@ -54,6 +54,7 @@ def test_the_wheel_runs_from_another_directory(tmp_path: Path) -> None:
         "dashboards",
     }
     assert {"study/cluster/slurm.sh", "study/cluster/kuberay.yaml", "study/presets/quick.yaml"} <= set(names)
+    assert {f"dashboards/page/{name}" for name in ("page.html", "page.css", "charts.js", "heatmap.js")} <= set(names)
     code = (
         "import study.cli, sys; sys.argv[1:] = ['run', 'quick', '--dry-run']; print(study.__file__); study.cli.main()"
     )

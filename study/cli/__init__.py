@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from study.cli import clusters, drawing, offline, parts, reading, running
+from study.cli import clusters, drawing, offline, pages, parts, reading, running
 from study.cli.console import err_console
 from study.cli.signals import on_sigterm, stoppable
 from study.errors import UserError
@@ -24,7 +24,8 @@ _commands: tuple[Callable[..., None], ...] = (
     reading.heatmap,
     drawing.sensitivity,
     reading.best,
-    reading.dashboard,
+    pages.report,
+    pages.dashboard,
     parts.problem,
     parts.check,
 )

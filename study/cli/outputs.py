@@ -1,6 +1,8 @@
 """What commands leave behind: pictures, best parameters, and a study's counts on the terminal."""
 
+import os
 import shlex
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +12,13 @@ from rich.table import Table
 from study.cli.console import err_console, out_console, say
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from study.best_file import BestFile
     from study.record import Record
+
+_HOME = ("from accel import Accelerator", 'accelerator = Accelerator.from_best(model, "best.yaml")')
+"""How the best parameters are taken into a training loop, beside the file that holds them."""
 
 
 def write_heatmap(record: "Record", to: Path | None = None, **options: Any) -> None:
@@ -27,15 +34,19 @@ def write_heatmap(record: "Record", to: Path | None = None, **options: Any) -> N
         say(str(path))
 
 
-def write_best(
-    record: "Record", metric: str | None = None, rule: str | None = None, at: dict[str, Any] | None = None
-) -> None:
-    """Choose the best parameters, print them, and write them to DIR/best.yaml with the evidence and how to use them."""
-    from study.best_file import best_document, write_best
+def _best_of(
+    record: "Record",
+    table: "pd.DataFrame",
+    metric: str | None = None,
+    rule: str | None = None,
+    at: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The content of a record's ``best.yaml``, with the evidence; arguments as of `study.best_file.best_document`."""
+    from study.best_file import best_document
 
     grid, spec = record.grid, record.spec
-    document = best_document(
-        record.table(),
+    return best_document(
+        table,
         grid.axes,
         grid.seeds,
         study=record.name,
@@ -49,6 +60,15 @@ def write_best(
             "trained_with": record.provenance(),
         },
     )
+
+
+def write_best(
+    record: "Record", metric: str | None = None, rule: str | None = None, at: dict[str, Any] | None = None
+) -> None:
+    """Choose the best parameters, print them, and write them to DIR/best.yaml with the evidence and how to use them."""
+    from study.best_file import write_best
+
+    document = _best_of(record, record.table(), metric, rule, at)
     chosen = document["chosen"]
     for name, rules in document["choices"].items():
         say(f"Best by {name}")
@@ -60,14 +80,58 @@ def write_best(
     if chosen is None:
         return
     say("* is what these take:")
-    if ":" not in spec["method"]["name"]:  # a rule of one's own is not the package's to build
+    if ":" not in record.spec["method"]["name"]:  # a rule of one's own is not the package's to build
         say(f'  from accel import Accelerator\n  accelerator = Accelerator.from_best(model, "{path}")')
     say(f"  dmd-study run SPEC --from-best {shlex.quote(str(path))}")
 
 
+def write_report(record: "Record", to: Path | None = None) -> None:
+    """Write a record's report to a file (DIR/report.html by default), whole or not at all.
+
+    Raises:
+        ValueError: the record has no replicates yet. OSError: the file cannot be written.
+    """
+    from dashboards import render_report
+    from study.analysis.report import report_of
+    from study.best_file import best_text
+    from study.progress import counting
+    from study.record import write_whole
+
+    to = to or record.folder / "report.html"
+    with warnings.catch_warnings(record=True) as caught, counting("packs read") as count:
+        warnings.simplefilter("always")
+        table, details = record.table(), record.details(count)
+    said = sorted({str(one.message).replace(f"{record.folder}{os.sep}", "") for one in caught})
+    for text in said:
+        err_console.print(f"Warning: {text}", soft_wrap=True, markup=False, highlight=False)
+    if table.empty:
+        raise ValueError(f"{record.name} has no replicates yet: there is nothing to report")
+    document = _best_of(record, table)
+    snippets = [("best.yaml", best_text(document))]
+    if document["chosen"] is not None and ":" not in record.spec["method"]["name"]:
+        snippets.insert(0, ("Take the best parameters home", "\n".join(_HOME)))
+    with counting("replicates in the report") as count:
+        report = report_of(
+            record.name,
+            record.spec,
+            record.attributes["spec_hash"],
+            table,
+            details,
+            provenance=record.provenance(),
+            choices=document["choices"],
+            snippets=snippets,
+            warnings=said,
+            done=count,
+        )
+    text = render_report(report)
+    to.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(to, lambda path: path.write_text(text, encoding="utf-8"))
+    say(str(to))
+
+
 def write_results(record: "Record") -> None:
-    """Heatmaps and best parameters, as far as the record has what they need. Raises OSError where files cannot be."""
-    for what in (write_heatmap, write_best):
+    """Heatmaps, best parameters and report, as far as the record allows. OSError where files cannot be written."""
+    for what in (write_heatmap, write_best, write_report):
         try:
             what(record)
         except ValueError as error:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from study.cli.console import Folder, Storage, as_user_errors, err_console, opened, say
+from study.cli.console import Folder, Storage, as_user_errors, opened, say
 from study.cli.outputs import print_status, write_best, write_heatmap
 from study.errors import UserError
 
@@ -76,26 +76,6 @@ def best(
     record = opened(folder, storage)
     with as_user_errors():
         write_best(record, metric, rule, _chosen(at))
-
-
-def dashboard(
-    folder: Folder,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; anything but loopback is open to the network.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8080,
-    storage: Storage = None,
-) -> None:
-    """Serve the Optuna dashboard on this study until interrupted, also while it runs."""
-    from dashboards import serve_optuna
-
-    url = opened(folder, storage).url
-    if host not in ("127.0.0.1", "localhost"):
-        err_console.print(f"Listening on {host}: whoever reaches this machine can read and change the study.")
-    try:
-        serve_optuna(url, host, port, lambda where: say(f"{where}  (Ctrl-C ends it)"))
-    except (OSError, OverflowError) as error:
-        raise UserError(f"cannot listen on {host}:{port}: {error}; choose another --port") from error
 
 
 def _chosen(at: Iterable[str] | None) -> dict[str, Any]:

@@ -7,9 +7,10 @@ not at all. Both are checked when they are opened: a damaged pack is trained aga
 made anew from the packs, and the damaged files are kept.
 """
 
+from study.record._files import write_whole
 from study.record._lock import held
 from study.record._open import begun, create, open_study
 from study.record._record import Grid, Record
 from study.record._storage import masked
 
-__all__ = ["Grid", "Record", "begun", "create", "held", "masked", "open_study"]
+__all__ = ["Grid", "Record", "begun", "create", "held", "masked", "open_study", "write_whole"]

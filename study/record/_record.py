@@ -4,7 +4,7 @@ import json
 import math
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -217,18 +217,24 @@ class Record:
         names = [*grid.axes, *TABLE_COLUMNS]
         return pd.DataFrame([{n: row[n] for n in names} for _, row in out], columns=names)
 
-    def details(self) -> list[dict[str, Any]]:
-        """Every recorded replicate of the current grid with its jumps and curves, cells and baselines alike."""
-        rows = self._read(_rows.SCHEMA.names)
+    def details(self, done: Callable[[int, int], object] = lambda done, total: None) -> list[dict[str, Any]]:
+        """Every recorded replicate of the current grid with its jumps and curves, cells and baselines alike.
+
+        ``done`` is called with the packs that have been read, and of how many.
+        """
+        rows = self._read(_rows.SCHEMA.names, done)
         wanted = set(self.grid.names())
         cells = [row for row in rows if row["kind"] == "cell" and key(row["cell"], row["seed"]) in wanted]
         return [*(row for row in rows if row["kind"] == "baseline"), *cells]
 
-    def _read(self, columns: Sequence[str]) -> list[dict[str, Any]]:
+    def _read(
+        self, columns: Sequence[str], count: Callable[[int, int], object] = lambda done, total: None
+    ) -> list[dict[str, Any]]:
         """Rows as plain dicts with their cell and pack; a pack that cannot be read is named in a warning."""
         done = {name: pack for name, (pack, _) in self.done().items()}
         rows, damaged = [], []
-        for pack_id in sorted(set(done.values())):
+        packs = sorted(set(done.values()))
+        for number, pack_id in enumerate(packs, 1):
             try:
                 found = _rows.read_pack(self.pack_path(pack_id), columns)
             except _rows.Unreadable as error:
@@ -237,6 +243,7 @@ class Record:
             for row in found:
                 if done.get(f"{row['kind']} {key(row['cell'], row['seed'])}") == pack_id:
                     rows.append({**row, **row["cell"], "pack": pack_id})
+            count(number, len(packs))
         if damaged:
             warnings.warn(f"left out, since they cannot be read: {listed(damaged)}", stacklevel=3)
         return rows
@@ -246,6 +253,7 @@ def _against_baseline(row: dict[str, Any], baseline: dict[str, Any] | None) -> d
     """Add the metrics that compare a replicate with its baseline: NaN without one that finished."""
     row["seconds"] = row["seconds_training"] + row["seconds_jumps"] + row["seconds_judging"]
     row["final_loss_ratio_train"] = row["final_loss_ratio_test"] = row["steps_to_baseline_loss"] = math.nan
+    row["measured_speedup"] = math.nan
     if baseline is None or baseline["status"] != "finished" or math.isnan(row["final_loss_train"]):
         return row
     for split in ("train", "test"):
@@ -257,4 +265,7 @@ def _against_baseline(row: dict[str, Any], baseline: dict[str, Any] | None) -> d
         baseline["final_loss_train"],
         row["steps"] / max(row["epoch"], 1),
     )
+    solved = row["iterations"] is not None and math.isfinite(row["iterations"])
+    if solved and baseline["stacked"] == 1:  # side by side with others, neither has a time of its own
+        row["measured_speedup"] = baseline["seconds_training"] / row["seconds_training"]
     return row
