@@ -75,8 +75,8 @@ function readable(hex) {
 
 function drawHeatmap() {
   const metric = columns.get(state.column);
-  const [x, y] = [axisOf(state.x), axisOf(state.y)];
-  const table = element("table", { role: "grid", "aria-label": `${metric.title} over ${x.label} and ${y ? y.label : ""}` });
+  const [x, y] = [axisOf(state.x), state.y === state.x ? null : axisOf(state.y)]; // a study may have one axis only
+  const table = element("table", { role: "grid", "aria-label": `${metric.title} over ${x.label}${y ? ` and ${y.label}` : ""}` });
   const body = element("tbody");
   const rows = y ? y.values.map((_, k) => k).reverse() : [0];
   const focusable = inView(state.cell) ? state.cell : indexOf({ ...state.at, [x.key]: 0, ...(y && { [y.key]: 0 }) });
@@ -143,10 +143,11 @@ function drawLegend(metric) {
 }
 
 function choice(label, options, chosen, change) {
-  const select = element("select");
+  const id = `choice-${label.replace(/\W+/g, "-")}`;
+  const select = element("select", { id });
   for (const [value, text] of options) select.append(element("option", { value, ...(String(value) === String(chosen) && { selected: "" }) }, text));
   select.addEventListener("change", () => change(select.value));
-  return element("label", {}, label, select);
+  return element("div", {}, element("label", { for: id }, label), select);
 }
 
 function drawChoices() {
@@ -175,7 +176,7 @@ function drawChoices() {
   for (const axis of several.filter((one) => one.key !== state.x && one.key !== state.y)) {
     made.push(choice(axis.label, axis.values.map((value, k) => [k, value]), state.at[axis.key], redraw((v) => { state.at[axis.key] = Number(v); })));
   }
-  made.forEach((label, k) => label.querySelector("select").addEventListener("focus", () => { focusedChoice = k; }));
+  made.forEach((one, k) => one.querySelector("select").addEventListener("focus", () => { focusedChoice = k; }));
   byId("choices").replaceChildren(...made);
 }
 
