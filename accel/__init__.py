@@ -10,7 +10,7 @@ from accel._mgrit import MGRIT, Trajectory
 from accel._options import Options
 from accel._policy import Outcome
 from accel._reports import GroupReport, GroupReports, Jump, Proposal
-from accel._rules import DMD, RULES, Anderson, Average, Combination, Line, Rule
+from accel._rules import DMD, RULES, Anderson, Average, Combination, Koopman, Line, Rule
 from accel._stacked import StackedAccelerator
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "GroupReports",
     "Horizon",
     "Jump",
+    "Koopman",
     "Line",
     "Linear",
     "Options",

@@ -19,7 +19,7 @@ from accel._rules import Rule
 from accel._shapes import Shape
 from accel._stacked import StackedAccelerator
 
-_STATE_FORMAT = 2
+_STATE_FORMAT = 3
 
 
 class Accelerator:
@@ -36,11 +36,13 @@ class Accelerator:
         model: Its floating-point parameters with ``requires_grad`` at construction are accelerated.
         rule: How a window of snapshots is extrapolated, such as `DMD`.
         m: Snapshots in a window; at least 2. Memory: m copies of the weights, in their dtype and on their device
-            unless told otherwise below.
+            unless told otherwise below. `Koopman` on groups of fewer than m / 6 weights needs some 6 numbers for every
+            pair of weights in a group, whatever m.
         s: Snapshots to leap, counted from the newest; at least 1. Or a schedule of it: `Linear`, `Decay`, `ByLoss`.
         group: Weights that share one operator: ``"layer"`` (as in Tano, Portwood & Ragusa 2020), ``"model"``,
-            ``"node"`` (one output row or channel with its bias), ``"weight"``; or a mapping of names to parameters,
-            which leaves all parameters it does not name alone.
+            ``"node"`` (one output row or channel with its bias), ``"weight"``; a number, which splits nodes into parts
+            of at most so many weights; or a mapping of names to parameters, which leaves all parameters it does not
+            name alone.
         every: Take a snapshot on every so many calls of `step` only; s then leaps ``s * every`` calls.
         start: Calls to let pass before snapshots begin.
         stop: The last call that may record or jump; None for no end. Afterwards the window's memory is released.
@@ -155,7 +157,7 @@ class Accelerator:
                 file's own, as ``dmd-study best DIR --rule`` sets it.
             metric: By which of the study's metrics, such as ``"mean_relative_error"`` or ``"final_loss_ratio"``; by
                 default the file's own, as ``dmd-study best DIR --metric`` sets it.
-            **overrides: Any argument of `Accelerator` or field of `DMD`, in place of the file's; also ``optimizer``,
+            **overrides: Any argument of `Accelerator` or field of the rule, in place of the file's; also ``optimizer``,
                 and ``horizon_jumps`` where the study let s fall over all jumps of a training.
 
         Raises:
@@ -278,7 +280,7 @@ class Accelerator:
             "jumps": stack.jumps,
             "first_loss": stack.first_losses[0],
             "outcome": self.outcome.value,
-            "snapshots": [rows[:, 0].clone() for rows in stack.windows.snapshots] if stack.windows.filled else [],
+            "windows": stack.windows.state(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -299,9 +301,7 @@ class Accelerator:
         stack.calls, stack.jumps, stack.first_losses = state["calls"], state["jumps"], [state["first_loss"]]
         self._outcome = stack.outcome = Outcome(state["outcome"])
         self._jumped = False
-        stack.windows.clear()
-        if state["snapshots"]:
-            stack.windows.load([rows[:, None] for rows in state["snapshots"]])
+        stack.windows.restore_state(state["windows"])
 
     def _described(self) -> dict[str, Any]:
         layout = self._stack.layout

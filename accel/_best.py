@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from accel._horizon import schedule
-from accel._rules import DMD
+from accel._rules import RULES, Rule
 
 _FORMAT = 1
 _CHOSEN = {"metric": "mean_relative_error", "rule": "minimum"}
-_DMD_FIELDS = frozenset(field.name for field in fields(DMD))
 _OPTIONS = frozenset(
     {
         *("m", "s", "group", "every", "start", "stop", "relaxation", "noise", "seed", "candidates", "accept", "margin"),
@@ -26,7 +25,7 @@ _STUDY_ONLY = frozenset({"name", "mode", "probes", "snapshots"})  # how the stud
 
 def read_best(
     path: str | PathLike[str], choice: str | None, metric: str | None, overrides: Mapping[str, Any]
-) -> tuple[DMD, dict[str, Any]]:
+) -> tuple[Rule, dict[str, Any]]:
     """The rule and the options of `Accelerator` from a ``best.yaml``; overrides win.
 
     Without a choice or a metric, those that the file names are taken.
@@ -35,16 +34,18 @@ def read_best(
         ValueError: Another format, no such metric or choice, or a method that cannot be reproduced here.
         ImportError: PyYAML is not installed.
     """
-    valid = _DMD_FIELDS | _OPTIONS | _SCHEDULE
-    unknown = sorted(set(overrides) - valid)
-    if unknown:
-        raise ValueError(f"overrides must be among {_listed(valid)}, got {_listed(unknown)}")
     content = _load(Path(path))
     if content.get("format_version") != _FORMAT:
         raise ValueError(f"{path}: format_version must be {_FORMAT}, got {content.get('format_version')!r}")
     method = _section(content, "method", path)
-    if method.get("name") != "dmd":
-        raise ValueError(f"{path}: method.name must be 'dmd', got {method.get('name')!r}")
+    rule_class = RULES.get(str(method.get("name")))
+    if rule_class is None:
+        raise ValueError(f"{path}: method.name must be among {_listed(RULES)}, got {method.get('name')!r}")
+    own = {field.name for field in fields(rule_class)}
+    valid = own | _OPTIONS | _SCHEDULE
+    unknown = sorted(set(overrides) - valid)
+    if unknown:
+        raise ValueError(f"overrides must be among {_listed(valid)}, got {_listed(unknown)}")
     if choice is None or metric is None:
         named = content.get("chosen", _CHOSEN)
         if named is None:
@@ -88,7 +89,7 @@ def read_best(
         )
     if horizon != "constant":
         settings["s"] = schedule(horizon, settings["s"], jumps)
-    rule = DMD(**{key: value for key, value in settings.items() if key in _DMD_FIELDS})
+    rule = rule_class(**{key: value for key, value in settings.items() if key in own})
     return rule, {key: value for key, value in settings.items() if key in _OPTIONS}
 
 

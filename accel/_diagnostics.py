@@ -96,8 +96,8 @@ def _diagnose(
 ) -> Diagnosis:
     windows, finite = _cleaned(windows)
     m = windows.shape[-1]
-    led = windows[:, :, 1:]
-    u, sigma, vh = _svd(windows[:, :, :-1])
+    decomposed = _svd(windows[:, :, :-1])
+    sigma = decomposed[1]
     largest = np.maximum(sigma[:, 0], np.finfo(np.float64).tiny)
 
     resolution = np.maximum(_ROUNDING_NOISE / (m - 1) ** 0.5 * eps, m * _DOUBLE)
@@ -108,15 +108,52 @@ def _diagnose(
         steps = np.diff(windows, axis=2)
         changes = np.concatenate([steps[:, :, :1], np.diff(steps, axis=2)], axis=2)
         resolution = np.maximum(resolution, np.sqrt(m * gram_eps) * _length(changes, 1).max(-1) / largest)
-    resolved = (sigma >= (resolution * largest)[:, None]).sum(-1)
+    newest = windows[:, :, -1]
+    move = (windows @ coefficients[:, :, None])[:, :, 0] - newest
+    return _examine(decomposed, windows[:, :, 1:], newest, move, rank, resolution, finite)
 
+
+def diagnose_pairs(
+    lagged: Tensor, led: Tensor, newest: Tensor, move: Tensor, rank: Tensor, eps: float, m: int
+) -> Diagnosis:
+    """As `diagnose`, from pairs of successive snapshots (see `_pairs`) that no Gram matrix has rounded.
+
+    Args:
+        lagged: (B, n, p) float64; the snapshots but the last, in rotated time.
+        led: likewise, but the first.
+        newest: (B, n) float64.
+        move: (B, n) float64; to the prediction.
+        rank: (B,) int64.
+        eps: ε_w.
+        m: snapshots that the pairs come from.
+    """
+    with np.errstate(all="ignore"):
+        both, finite = _cleaned(torch.cat([lagged, led], dim=2).numpy())
+        resolution = np.full(len(both), max(_ROUNDING_NOISE / (m - 1) ** 0.5 * eps, m * _DOUBLE))
+        p = lagged.shape[2]
+        return _examine(
+            _svd(both[:, :, :p]), both[:, :, p:], newest.numpy(), move.numpy(), rank.numpy(), resolution, finite
+        )
+
+
+def _examine(
+    decomposed: tuple[Array, Array, Array],
+    led: Array,
+    newest: Array,
+    move: Array,
+    rank: NDArray[np.int64],
+    resolution: Array,
+    finite: Flags,
+) -> Diagnosis:
+    """What is told of modes, given the decomposition of R-."""
+    u, sigma, vh = decomposed
+    largest = np.maximum(sigma[:, 0], np.finfo(np.float64).tiny)
+    resolved = (sigma >= (resolution * largest)[:, None]).sum(-1)
     most = min(max(1, int(rank.max())), sigma.shape[1])  # modes kept in the batch; what lies beyond is zero
     sigma = sigma[:, :most]
     kept = (np.arange(most) < rank[:, None]) & (sigma > 0)
     inverse = np.where(kept, 1 / sigma, 0.0)[:, None, :]
     u, v = u[:, :, :most] * kept[:, None, :], vh[:, :most].mT * kept[:, None, :]
-    newest = windows[:, :, -1]
-    move = (windows @ coefficients[:, :, None])[:, :, 0] - newest
     return Diagnosis(
         resolution=_reported(finite, resolution),
         noise_modes=torch.from_numpy(np.where(finite, np.maximum(rank - resolved, 0), 0)),

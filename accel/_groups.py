@@ -11,7 +11,9 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.parameter import is_lazy
 
-Grouping = Literal["model", "layer", "node", "weight"]
+Named = Literal["model", "layer", "node", "weight"]
+Grouping = Named | int
+"""A number: nodes split into parts of at most so many weights."""
 Partition = Mapping[str, Sequence[nn.Parameter]]
 """Groups of the user's own: name -> its parameters. Parameters in no group are left alone."""
 
@@ -99,23 +101,29 @@ class _Entry:
     parameters: list[nn.Parameter] = field(default_factory=list)
 
 
-def lay_out(model: nn.Module, grouping: str | Partition) -> Layout:
+def lay_out(model: nn.Module, grouping: Grouping | Partition) -> Layout:
     """Partition a model's trainable parameters.
 
     ``"model"`` is one group. ``"layer"`` is one group per module that owns parameters directly, biases with it; a
     shared parameter belongs to its first owner. ``"node"`` is one group per row (first dimension) of a module's
     parameters, with the bias of the same row: an output of a dense layer, an output channel of a convolution, all
     parameters that have as many rows being taken together. The rows of a transposed convolution are its input channels,
-    so its biases are groups of their own. ``"weight"`` is one group per single weight. Frozen parameters and buffers
-    belong to no group. A compiled or distributed model has the groups of the model it wraps.
+    so its biases are groups of their own. ``"weight"`` is one group per single weight. A number splits nodes: one group
+    per part of a row of each parameter, all parts of a row as large as each other, and as large as can be within so
+    many weights; biases are groups of their own. Frozen parameters and buffers belong to no group. A compiled or
+    distributed model has the groups of the model it wraps.
 
     Raises:
         ValueError: Unknown grouping; nothing to train; parameters that are complex or not yet initialised; a partition
             that names other parameters than trainable ones of the model, or one of them twice.
     """
-    if not isinstance(grouping, Mapping) and grouping not in get_args(Grouping):
-        valid = ", ".join(get_args(Grouping))
-        raise ValueError(f"group must be one of {valid}, or a mapping of names to parameters, got {grouping!r}")
+    number = isinstance(grouping, int) and not isinstance(grouping, bool) and grouping >= 1
+    if not isinstance(grouping, Mapping) and not number and grouping not in get_args(Named):
+        valid = ", ".join(get_args(Named))
+        raise ValueError(
+            f"group must be one of {valid}, a number of weights from 1, or a mapping of names to parameters, "
+            f"got {grouping!r}"
+        )
     owners = _owners(_unwrapped(model))
     if sum(parameter.numel() for _, _, owned in owners for parameter in owned.values()) == 0:
         raise ValueError("the model must have trainable floating-point parameters (requires_grad=True), found none")
@@ -129,11 +137,20 @@ def lay_out(model: nn.Module, grouping: str | Partition) -> Layout:
         return _place([entry for owner in owners for entry in _nodes(*owner)])
     return _place(
         [
-            _Entry(f"{name}.{own}" if name != "model" else own, tuple(p.shape), [p])
+            _Entry(f"{name}.{own}" if name != "model" else own, _parts(p, grouping), [p])
             for name, _, owned in owners
             for own, p in owned.items()
         ]
     )
+
+
+def _parts(parameter: nn.Parameter, most: str | int) -> tuple[int, ...]:
+    """How a parameter's groups are numbered: as its weights, or rows and parts of each of at most so many weights."""
+    if isinstance(most, str) or parameter.dim() < 2 or not parameter.numel():
+        return tuple(parameter.shape)
+    length = parameter[0].numel()
+    parts = next(count for count in range(-(-length // most), length + 1) if length % count == 0)
+    return len(parameter), parts
 
 
 _Owner = tuple[str, nn.Module, dict[str, nn.Parameter]]

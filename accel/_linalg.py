@@ -3,6 +3,8 @@
 One NaN would raise for a whole batch: `split_finite` first.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -44,3 +46,16 @@ def eig(matrices: Tensor) -> tuple[Tensor, Tensor]:
 def eigvals(matrices: Tensor) -> Tensor:
     """Eigenvalues of (B, r, r) float64 matrices, complex."""
     return torch.linalg.eigvals(matrices) if matrices.shape[1] > 1 else eig(matrices)[0]
+
+
+def powers(matrices: Tensor, exponents: Sequence[int]) -> Tensor:
+    """Each of (B, r, r) matrices to its own power, at least 0: matrix_power() takes one for all."""
+    different = set(exponents)
+    if len(different) == 1:
+        power: Tensor = torch.linalg.matrix_power(matrices, exponents[0])
+        return power
+    found = torch.empty_like(matrices)
+    for exponent in different:
+        chosen = torch.tensor([each == exponent for each in exponents])
+        found[chosen] = torch.linalg.matrix_power(matrices[chosen], exponent)
+    return found

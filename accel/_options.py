@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from accel._groups import Grouping, Partition
 from accel._horizon import ByLoss, Constant, Decay, Horizon, Linear
 from accel._policy import Accept, Moments
-from accel._rules import DMD, Rule
+from accel._rules import DMD, Koopman, Rule
 from accel._shapes import Shape
 
 _SNAPSHOT_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -44,7 +44,9 @@ class Options:
     @property
     def window(self) -> tuple[object, ...]:
         """What replicates must share to fill their windows together."""
-        return self.m, self.group, self.every, self.start, self.stop, self.snapshot_dtype, self.snapshot_device
+        pairs = isinstance(self.rule, Koopman)  # whose windows may be kept as pairs of snapshots
+        kept = self.snapshot_dtype, self.snapshot_device
+        return self.m, self.group, self.every, self.start, self.stop, *kept, pairs
 
     def check(self, optimizer: Optimizer | None) -> None:
         """Raise ValueError that lists every option outside its values."""

@@ -6,15 +6,19 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from accel._diagnostics import diagnose, show_no_direction
+from accel._pairs import PairBatch, PairWindows
 from accel._reports import GroupReports, Proposal
-from accel._rules import Combination, Rule, combine
+from accel._rules import Combination, Rule
 from accel._shapes import Shape, relax, scale_last_step
 from accel._windows import Batch, Windows
 
 
 def extrapolate(
-    windows: Windows, rules: Sequence[Rule], s: Sequence[int], relaxation: Sequence[float], shapes: Sequence[Shape]
+    windows: Windows | PairWindows,
+    rules: Sequence[Rule],
+    s: Sequence[int],
+    relaxation: Sequence[float],
+    shapes: Sequence[Shape],
 ) -> list[Proposal]:
     """Extrapolate every group's full window; groups that show no direction stay at their newest snapshot.
 
@@ -29,22 +33,19 @@ def extrapolate(
         ValueError: A rule returns another number of coefficients than there are snapshots.
     """
     own = windows.layout.groups
-    coefficients = torch.empty(windows.groups, windows.m, dtype=torch.float64)
+    coefficients = torch.empty(windows.groups, windows.width, dtype=torch.float64)
     columns: dict[str, Tensor] = {}
-    found: list[tuple[Batch, Combination, Tensor]] = []
+    found: list[tuple[Batch | PairBatch, Combination, Tensor]] = []
     for batch in windows.batches():
         replicate = (batch.groups // own).tolist()
-        combination = combine([rules[k] for k in replicate], batch.factors, [s[k] for k in replicate])
-        # a layer's factor has m rows however few its weights, so single weights are told by their size
-        deficient = show_no_direction(batch.factors)
-        if batch.factors.shape[1] > 1:
-            deficient = torch.logical_and(deficient, batch.several)
+        combination = batch.combine([rules[k] for k in replicate], [s[k] for k in replicate])
+        deficient = batch.show_no_direction()
         taken = relax(combination.coefficients, [relaxation[k] for k in replicate])
         controls = torch.tensor([shapes[k] == "last_step" for k in replicate])
         if controls.any():
             taken = torch.where(controls[:, None], scale_last_step(taken, batch.factors), taken)
         if deficient.any():
-            newest = torch.eye(windows.m, dtype=torch.float64)[-1]
+            newest = torch.eye(windows.width, dtype=torch.float64)[-1]
             taken = torch.where(deficient[:, None], newest, taken)
         coefficients[batch.groups] = taken
         values = {
@@ -69,19 +70,14 @@ def extrapolate(
     ]
 
 
-def _diagnosed(found: Sequence[tuple[Batch, Combination, Tensor]], replicate: int, own: int) -> dict[str, Tensor]:
+def _diagnosed(
+    found: Sequence[tuple[Batch | PairBatch, Combination, Tensor]], replicate: int, own: int
+) -> dict[str, Tensor]:
     """The columns that only who asks for them pays for, of one replicate."""
     columns: dict[str, Tensor] = {}
     for batch, combination, taken in found:
         mine = batch.groups // own == replicate
-        diagnosis = diagnose(
-            batch.factors[mine],
-            taken[mine],
-            combination.rank[mine],
-            batch.eps[mine],
-            batch.gram_eps[mine],
-            batch.move_eps[mine],
-        )
+        diagnosis = batch.diagnose(mine, taken, combination.rank)
         _put(columns, own, batch.groups[mine] - replicate * own, diagnosis._asdict())
     return columns
 

@@ -164,7 +164,8 @@ class Proposal:
     s: int
     groups: GroupReports
     coefficients: Tensor
-    """(groups, m) float64; a group's predicted weights are its snapshots, oldest first, combined by these."""
+    """(groups, m) float64; a group's predicted weights are its snapshots, oldest first, combined by these. Where only
+    pairs of snapshots are kept (see `Koopman`), the columns are those that stand for them; the last is the newest's."""
 
     @property
     def finite(self) -> bool:

@@ -7,9 +7,11 @@ from torch import Tensor, nn
 
 from accel._groups import lay_out
 from accel._options import Options
+from accel._pairs import PairWindows, pays
 from accel._policy import Outcome, refuse
 from accel._propose import extrapolate
 from accel._reports import Proposal
+from accel._rules import Koopman
 from accel._shapes import Reshaping
 from accel._windows import Windows
 
@@ -136,7 +138,7 @@ class StackedAccelerator:
     def write(self, targets: Sequence[Sequence[Tensor]], chosen: Sequence[Proposal | None]) -> Tensor:
         """As `apply`, into other tensors: those of each buffer."""
         self.require_full("apply")
-        newest = torch.eye(self.options[0].m, dtype=torch.float64)[-1].expand(self.layout.groups, -1)
+        newest = torch.eye(self.windows.width, dtype=torch.float64)[-1].expand(self.layout.groups, -1)
         coefficients = torch.cat([newest if proposal is None else proposal.coefficients for proposal in chosen])
         reshapings = [
             None if own is None else Reshaping.of_jump(each.shape, own.s, each.noise, each.seed, self.jumps)
@@ -167,9 +169,11 @@ class StackedAccelerator:
                 f"{method}() needs a full window: {self.windows.filled} of m = {self.options[0].m} snapshots recorded"
             )
 
-    def _new_windows(self, stacked: Mapping[str, Tensor] | None) -> Windows:
+    def _new_windows(self, stacked: Mapping[str, Tensor] | None) -> Windows | PairWindows:
         options = self.options[0]
         own = None if stacked is None else self._tensors(stacked)
+        if isinstance(options.rule, Koopman) and options.snapshot_dtype is None and pays(self.layout, options.m):
+            return PairWindows(self.layout, options.m, options.snapshot_device, own)
         return Windows(self.layout, options.m, options.snapshot_dtype, options.snapshot_device, own)
 
     def _tensors(self, stacked: Mapping[str, Tensor]) -> list[list[Tensor]]:

@@ -21,8 +21,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from accel._diagnostics import Diagnosis, diagnose, show_no_direction
 from accel._gram import factors_of_steps, gram_eps
 from accel._groups import Family, Group, Layout, Piece
+from accel._rules import Combination, Rule, combine
 from accel._shapes import Reshaping, reshape
 from accel._snapshots import Window, write
 
@@ -46,6 +48,21 @@ class Batch(NamedTuple):
     several: Tensor
     """(B,) bool; whether a group has more than one weight."""
 
+    def combine(self, rules: Sequence[Rule], s: Sequence[int]) -> Combination:
+        """Extrapolate each group by its own rule and its own s."""
+        return combine(rules, self.factors, s)
+
+    def show_no_direction(self) -> Tensor:
+        """(B,) bool; which groups' snapshots are multiples of one vector, or of single weights did not move."""
+        deficient = show_no_direction(self.factors)
+        # a layer's factor has m rows however few its weights, so single weights are told by their size
+        return deficient & self.several if self.factors.shape[1] > 1 else deficient
+
+    def diagnose(self, chosen: Tensor, coefficients: Tensor, rank: Tensor) -> Diagnosis:
+        """What the chosen groups' windows tell, given the combinations (B, m) made of them and the modes kept."""
+        columns = (self.factors, coefficients, rank, self.eps, self.gram_eps, self.move_eps)
+        return diagnose(*(column[chosen] for column in columns))
+
 
 class Windows:
     """Up to m snapshots of a layout's parameters.
@@ -66,7 +83,7 @@ class Windows:
         snapshot_device: torch.device | str | None = None,
         stacked: Sequence[Sequence[Tensor]] | None = None,
     ) -> None:
-        self.m = m
+        self.m = self.width = m
         self.layout = layout
         self.replicates = len(stacked[0][0]) if stacked else 1
         self.tensors: Sequence[Sequence[Tensor]] = stacked or layout.buffers
@@ -99,6 +116,20 @@ class Windows:
         """Copy the parameters' present values in as the newest snapshot."""
         for window in self._windows:
             window.append()
+
+    def state(self) -> list[Tensor]:
+        """All that is held, for `restore_state`; the replicates' axis is kept."""
+        return [rows.clone() for rows in self.snapshots] if self.filled else []
+
+    def restore_state(self, state: Sequence[Tensor]) -> None:
+        """Hold what another's `state` gave."""
+        self.clear()
+        if state:
+            self.load(state)
+
+    def rows(self, family: Family) -> Tensor:
+        """The snapshots taken of a family's groups, (K * count, filled, n) float64."""
+        return self._rows(family, 0, family.count)
 
     def load(self, snapshots: Sequence[Tensor]) -> None:
         """Replace the content by these (filled, K, n) snapshots, one tensor per buffer."""

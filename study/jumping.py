@@ -26,8 +26,9 @@ def build_options(replicate: Replicate, rules: Mapping[str, Callable[..., Rule]]
     """What a replicate's jumps are told."""
     acceleration = replicate.acceleration
     assert acceleration is not None
+    known: dict[str, Callable[..., Rule]] = {**RULES, **rules}
     return Options(
-        rule={**RULES, **rules}[acceleration.rule](**acceleration.options),
+        rule=known[acceleration.rule](**acceleration.options),
         m=acceleration.m,
         s=build_horizon(acceleration, replicate.jumps(samples)),
         group=acceleration.group,  # type: ignore[arg-type]

@@ -24,7 +24,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from accel._linalg import eig, eigvals, split_finite, svd, where_finite
+from accel._linalg import eig, eigvals, powers, split_finite, svd, where_finite
 from accel._rules._rule import Combination
 
 Form = Literal["state", "displacement"]
@@ -152,7 +152,7 @@ class DMD:
         """φ(A) start with φ(λ) = λˢ or λˢ - 1, and the magnitudes of A's eigenvalues."""
         if self.growth == "keep" and self.amplitudes == "least_squares":
             # Real powers need no eigenvectors: weights on a straight line make A a Jordan block, which has too few.
-            ahead = _power(operator, s) @ start
+            ahead = powers(operator, s) @ start
             most = max(1, int(rank.amax())) if len(rank) else 1  # of the batch; what lies beyond is zero
             return (ahead if self.form == "state" else ahead - start), eigvals(operator[:, :most, :most]).abs()
         eigenvalues, vectors = eig(operator)
@@ -172,16 +172,3 @@ class DMD:
             # solve() would raise for the whole batch; here an exactly singular Y divides by zero, in its element alone.
             amplitudes = torch.linalg.solve_ex(vectors, start).result
         return (vectors @ (factors[:, :, None] * amplitudes)).real, magnitudes
-
-
-def _power(matrices: Tensor, exponents: Sequence[int]) -> Tensor:
-    """Each of (B, r, r) matrices to its own power, at least 1: matrix_power() takes one for all."""
-    different = set(exponents)
-    if len(different) == 1:
-        power: Tensor = torch.linalg.matrix_power(matrices, exponents[0])
-        return power
-    powers = torch.empty_like(matrices)
-    for exponent in different:
-        chosen = torch.tensor([each == exponent for each in exponents])
-        powers[chosen] = torch.linalg.matrix_power(matrices[chosen], exponent)
-    return powers

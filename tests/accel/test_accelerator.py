@@ -468,10 +468,10 @@ class TestResume:
         accelerator = Accelerator(model, DMD(), m=4, s=1)
         accelerator.record()
         state = accelerator.state_dict()
-        kept = state["snapshots"][0].clone()
+        kept = state["windows"][0].clone()
         accelerator.clear()
         train(model, torch.optim.SGD(model.parameters(), 1.0), 2, accelerator)
-        assert torch.equal(state["snapshots"][0], kept)
+        assert torch.equal(state["windows"][0], kept)
 
     def test_refuses_other_options_and_lists_them(self):
         state = Accelerator(mlp(), DMD(1e-6), m=4, s=1).state_dict()
@@ -481,7 +481,7 @@ class TestResume:
             Accelerator(mlp(), DMD(0.1), m=5, s=1).load_state_dict(state)
         with pytest.raises(ValueError, match=r"groups is \[\['0', 96\]"):
             Accelerator(nn.Linear(2, 2), DMD(1e-6), m=4, s=1).load_state_dict(state)
-        with pytest.raises(ValueError, match="must have format 2, got None"):
+        with pytest.raises(ValueError, match="must have format 3, got None"):
             Accelerator(mlp(), DMD(1e-6), m=4, s=1).load_state_dict({})
 
 
@@ -497,7 +497,8 @@ class TestBadInput:
             with pytest.raises(ValueError, match="must be an integer"):
                 Accelerator(mlp(), DMD(), **bad)
         with pytest.raises(
-            ValueError, match=r"group must be one of model, layer, node, weight, or a mapping .*, got 'neuron'"
+            ValueError,
+            match=r"group must be one of .* weight, a number of weights from 1, or a mapping .*, got 'neuron'",
         ):
             Accelerator(mlp(), DMD(), m=2, s=1, group="neuron")
         with pytest.raises(ValueError, match="moments must be one of keep, reset"):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from accel import DMD, Accelerator, Anderson, Average, Line, Outcome, Rule
+from accel import DMD, Accelerator, Anderson, Average, Koopman, Line, Outcome, Rule
 
 RULES: dict[str, Rule] = {
     "dmd": DMD(1e-6),
@@ -21,11 +21,12 @@ RULES: dict[str, Rule] = {
     "dmd, exact modes": DMD(1e-6, modes="exact"),
     "dmd, clip": DMD(1e-6, growth="clip"),
     "dmd, drop": DMD(1e-6, form="displacement", growth="drop"),
+    "koopman": Koopman(1e-6),
     "line": Line(),
     "anderson": Anderson(1e-6),
     "average": Average(decay=0.5),
 }
-EXACT = {"dmd", "dmd, displacement", "dmd, exact modes", "dmd, clip", "dmd, drop"}
+EXACT = {"dmd", "dmd, displacement", "dmd, exact modes", "dmd, clip", "dmd, drop", "koopman"}
 """Rules that follow gradient descent on a quadratic exactly, all of its modes being kept."""
 
 

@@ -7,7 +7,7 @@ import torch
 import yaml
 from torch import nn
 
-from accel import DMD, Accelerator, ByLoss, Decay
+from accel import DMD, Accelerator, Anderson, ByLoss, Decay, Koopman
 
 GOOD = {
     "format_version": 1,
@@ -82,6 +82,21 @@ def test_reads_policy_and_schedule(model, write):
     assert Accelerator.from_best(model, file, horizon="loss").options.s == ByLoss(55)
 
 
+@pytest.mark.parametrize(
+    ("name", "own", "rule"),
+    [("koopman", {"tolerance": 1e-3}, Koopman(1e-3)), ("anderson", {"mixing": 0.5}, Anderson(mixing=0.5))],
+)
+def test_reads_the_rule_that_the_method_names(model, write, tmp_path, name, own, rule):
+    content = yaml.safe_load(write().read_text())
+    cell = {"parameters": {"m": 5, "s": 1}}
+    content |= {"method": {"name": name, **own}, "choices": {"mean_relative_error": {"minimum": cell}}}
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(content))
+    accelerator = Accelerator.from_best(model, tmp_path / "other.yaml")
+    assert (accelerator.rule, accelerator.m) == (rule, 5)
+    with pytest.raises(ValueError, match=r"overrides must be among .*, got growth"):
+        Accelerator.from_best(model, tmp_path / "other.yaml", growth="clip")
+
+
 def test_one_truncation_displaces_the_other(model, write):
     rule = Accelerator.from_best(model, write(), rank=3).options.rule
     assert (rule.tolerance, rule.rank) == (None, 3)
@@ -103,7 +118,10 @@ def test_overrides_win(model, write):
     ("changes", "message"),
     [
         ([(["format_version"], 2)], "format_version must be 1, got 2"),
-        ([(["method", "name"], "anderson")], "method.name must be 'dmd', got 'anderson'"),
+        (
+            [(["method", "name"], "newton")],
+            "method.name must be among anderson, average, dmd, koopman, line, got 'newton'",
+        ),
         ([(["method", "momentum"], 0.5)], "must be among accept, .* got momentum"),
         ([(["method"], [1])], "must have a section 'method'; the sections there are choices"),
         ([(["choices", "mean_relative_error", "minimum", "parameters"], {"m": 3})], "s must be given"),

@@ -8,7 +8,7 @@ from torch import nn
 from accel import DMD, Accelerator
 from accel._groups import lay_out
 
-KINDS = ["model", "layer", "node", "weight"]
+KINDS = ["model", "layer", "node", "weight", 6, 1]
 
 
 def walk(model, m, seed=0, scale=0.05):
@@ -53,7 +53,23 @@ def expected_groups(model, kind):
             for name, p in model.named_parameters()
             for index in np.ndindex(*p.shape)
         ]
+    if isinstance(kind, int):
+        return [
+            (f"{name}{place}", [(p, tuple(torch.from_numpy(axis) for axis in np.unravel_index(part, p.shape)))])
+            for name, p in model.named_parameters()
+            for place, part in _parts_of(p, kind)
+        ]
     return [(name, [(p, ...) for p in group]) for name, group in kind.items()]
+
+
+def _parts_of(parameter, most):
+    """Place and flat indices of every part: rows of 27 weights in ninths, of 16 in quarters, of 9 in thirds."""
+    length = parameter[0].numel()
+    if parameter.dim() == 1:
+        return [([k], np.array([k])) for k in range(len(parameter))]
+    size = {27: 3, 16: 4, 9: 3}[length] if most == 6 else 1
+    flat = np.arange(parameter.numel()).reshape(len(parameter), -1, size)
+    return [([row, part], flat[row, part]) for row in range(flat.shape[0]) for part in range(flat.shape[1])]
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "own"])

@@ -1,0 +1,97 @@
+"""Koopman training: the linear operator that best maps each snapshot to the next, applied on (Dogra & Redman 2020).
+
+Notation (arXiv:2006.02361 and the authors' ``NodeKoopmanTraining.m``):
+
+| symbol   | code         | meaning                                                            | shape  |
+|----------|--------------|--------------------------------------------------------------------|--------|
+| F, F'    | lagged, led  | a group's snapshots but the last, but the first                    | (k, p) |
+| F=PΣQᵀ   | u, sigma, vh | thin singular value decomposition                                  |        |
+| K = F'F⁺ |              | the operator; ŵ = Kˢ w_m                                           | (n, n) |
+| A        | operator     | Pᵀ F' Q Σ⁻¹, K on the span of F: Kˢ w_m = F' Q Σ⁻¹ Aˢ⁻¹ Pᵀ w_m     | (q, q) |
+
+Two ways lead there. Snapshots in an orthonormal basis of their span, as every rule sees them: p = m - 1 columns. Or,
+where a group has far fewer weights than there are snapshots, pairs of successive snapshots compressed into a few
+columns that have the same F Fᵀ and F' Fᵀ (see `_pairs`), so that a window of thousands need not be kept.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from accel._linalg import eigvals, powers, split_finite, svd, where_finite
+from accel._rules._rule import Combination
+
+
+@dataclass(frozen=True)
+class Koopman:
+    """Koopman operators per group, as Dogra & Redman fit them: no truncation, no eigendecomposition.
+
+    Their node, split node, layer and single weight operators are the groups of `Accelerator`. With t1 and t2 the first
+    and last iteration looked at and T those predicted: ``start`` = t1 - 1, ``m`` = t2 - t1 + 1, ``s`` = T.
+
+    Args:
+        tolerance: Keep singular value k of F iff Σ_k / Σ_0 > tolerance; in [0, 1). 0, as the authors have it, leaves
+            out those alone that are rounding, max(n, m - 1) · 2.2e-16, as MATLAB's ``pinv`` does.
+
+    Raises:
+        ValueError: The tolerance is outside its range.
+    """
+
+    tolerance: float = 0.0
+
+    def __post_init__(self) -> None:
+        number = isinstance(self.tolerance, int | float) and not isinstance(self.tolerance, bool)
+        if not (number and 0 <= self.tolerance < 1):
+            raise ValueError(f"Koopman: tolerance must be a number in [0, 1), got {self.tolerance!r}")
+
+    def __call__(self, window: Tensor, s: int) -> Combination:
+        """Predict ``s`` steps ahead of the newest snapshot of each window; see `Rule`."""
+        return self.together([self] * len(window), window, [s] * len(window))
+
+    @property
+    def kind(self) -> tuple[str, ...]:
+        """What rules that are called `together` must share: nothing."""
+        return ()
+
+    @staticmethod
+    def together(rules: Sequence["Koopman"], window: Tensor, s: Sequence[int]) -> Combination:
+        """One call for windows (B, k, m) that each have a rule and a horizon of their own."""
+        combined = Koopman.of_pairs(rules, window[:, :, :-1], window[:, :, 1:], window[:, :, -1], s, window.shape[-1])
+        return combined._replace(coefficients=nn.functional.pad(combined.coefficients, (1, 0)))
+
+    @staticmethod
+    def of_pairs(
+        rules: Sequence["Koopman"], lagged: Tensor, led: Tensor, newest: Tensor, s: Sequence[int], m: int
+    ) -> Combination:
+        """The same from pairs of snapshots.
+
+        Args:
+            rules: one per group.
+            lagged: (B, k, p) float64; F, or any matrix with the same F Fᵀ and F' Fᵀ.
+            led: likewise F'.
+            newest: (B, k) float64; w_m.
+            s: steps to leap, one per group.
+            m: snapshots that the pairs come from.
+
+        Returns:
+            Coefficients that combine the columns of ``led``, (B, p).
+        """
+        rows = lagged.shape[1]
+        together, finite = split_finite(torch.cat([lagged, led, newest[:, :, None]], dim=2))
+        lagged, led, newest = torch.split(together, [lagged.shape[2], led.shape[2], 1], dim=2)
+        u, sigma, vh = svd(lagged)
+        rounding = max(rows, m - 1) * torch.finfo(lagged.dtype).eps
+        floors = torch.tensor([max(rule.tolerance, rounding) for rule in rules], dtype=lagged.dtype)
+        keep = sigma > floors[:, None] * sigma[:, :1]
+        lift = vh.mT * (1 / sigma).masked_fill_(~keep, 0.0)[:, None, :]
+        u = u * keep[:, None, :]
+        operator = u.mT @ led @ lift
+        coefficients = lift @ (powers(operator, [each - 1 for each in s]) @ (u.mT @ newest))
+        return Combination(
+            where_finite(finite, coefficients[:, :, 0], math.nan),
+            keep.sum(-1),
+            where_finite(finite, eigvals(operator).abs().amax(-1), math.nan),
+        )
