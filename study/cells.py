@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from problems import OwnLoss, OwnNetwork, Problem
+from problems import OwnAccuracy, OwnLoss, OwnNetwork, Problem
 from study.flops import combination_flops, dense_weights, evaluation_flops, jump_flops, step_flops
-from study.pack import Acceleration, Pack, Recipe, Replicate, Task, Value
+from study.pack import Acceleration, Alternative, Pack, Recipe, Replicate, Task, Value
 from study.sections import POLICY_KEYS
 from study.spec import Spec, content_hash, split_axis
 
@@ -45,7 +45,7 @@ def key(parameters: Mapping[str, Value], seed: int) -> str:
 
 def replicate_key(replicate: Replicate) -> str:
     """A replicate's name, in which a baseline is told from a cell."""
-    kind = "baseline" if replicate.acceleration is None else "cell"
+    kind = "baseline" if replicate.is_baseline else "cell"
     return f"{kind} {key(replicate.parameters, replicate.seed)}"
 
 
@@ -66,7 +66,7 @@ def plan(spec: Spec, missing: Iterable[Replicate]) -> list[Pack]:
         for number in range(packs):  # of about equal size
             members = same[number * len(same) // packs : (number + 1) * len(same) // packs]
             costs = [predict_cost(spec, replicate) for replicate in members]
-            without = all(replicate.acceleration is not None for replicate in members)
+            without = not any(replicate.is_baseline for replicate in members)
             chosen.append((without, -sum(cost.total for cost in costs if cost is not None), members))
     chosen.sort(key=lambda each: each[:2])
     return [
@@ -108,6 +108,7 @@ def make_tasks(
             test_targets=data.test_targets,
             network=problem.network if isinstance(problem, OwnNetwork) else None,
             loss=problem.loss if isinstance(problem, OwnLoss) else None,
+            accuracy=problem.accuracy if isinstance(problem, OwnAccuracy) else None,
         )
     return tasks
 
@@ -131,13 +132,13 @@ class Cost:
 
 
 def predict_cost(spec: Spec, replicate: Replicate) -> Cost | None:
-    """Cost of one replicate; None where the problem brings its own network, whose size only building it tells.
+    """Cost of one replicate; None where only training tells it: of a problem's own network, or an alternative.
 
     An upper bound where jumps may be rejected before they are evaluated, or candidates round to the same horizon; a
     best candidate that is not the last costs one combination more.
     """
     problem = spec.problem(replicate.parameters)
-    if isinstance(problem, OwnNetwork):
+    if isinstance(problem, OwnNetwork) or replicate.alternative is not None:
         return None
     sizes, recipe = problem.sizes(), replicate.recipe
     weights = dense_weights(sizes.inputs, recipe.hidden, sizes.outputs)
@@ -182,9 +183,13 @@ def _replicate(spec: Spec, cell: Mapping[str, Value], seed: int, fill: Mapping[s
         batch=None if training.batch == "full" else training.batch,
         dtype=training.dtype,
         precision=training.precision,
+        order=training.order,
     )
-    acceleration = None
-    if fill is None:
+    acceleration = alternative = None
+    if fill is None and not spec.jumps:
+        options = spec.section("method", whole).model_dump()
+        alternative = Alternative(options.pop("name"), options)
+    elif fill is None:
         method: dict[str, Any] = spec.section("method", whole).model_dump()
         options = {k: v for k, v in method.items() if k not in (*POLICY_KEYS, "name")}
         acceleration = Acceleration(rule=method["name"], options=options, **{k: method[k] for k in POLICY_KEYS})
@@ -195,4 +200,5 @@ def _replicate(spec: Spec, cell: Mapping[str, Value], seed: int, fill: Mapping[s
         task=json.dumps(varied, sort_keys=True),
         recipe=recipe,
         acceleration=acceleration,
+        alternative=alternative,
     )

@@ -24,10 +24,11 @@ def estimate(spec: Spec) -> list[tuple[str, str]]:
     costs = [predict_cost(spec, replicate) for replicate in [*trained, *plain]]
     known = [cost for cost in costs if cost is not None]
     if len(known) < len(costs):
-        return [*lines, ("operations", "not known: the problem brings its own network; --time measures a few steps")]
+        why = "the problem brings its own network; --time measures a few steps" if spec.jumps else "training tells"
+        return [*lines, ("operations", f"not known: {why}")]
     jumps = sum(count_jumps(spec.problem(r.parameters), r) for r in trained)
     asked = ("jumps", f"{jumps:,}")
-    if spec.sections["method"]["mode"] == "probe":
+    if spec.sections["method"].get("mode") == "probe":
         probes = spec.sections["method"]["probes"]
         asked = ("probes", f"{probes * len(trained):,} ({probes} of each replicate, along {len(plain)} trainings)")
     total = sum(known, Cost())
@@ -47,6 +48,9 @@ def timing(spec: Spec) -> list[tuple[str, str]]:
     Raises:
         UserError: training fails.
     """
+    if not spec.jumps:
+        name = spec.sections["method"]["name"]
+        raise UserError(f"--time times steps and jumps; how many steps the method {name} takes, only training tells")
     import torch
 
     from study.trainer import train_pack

@@ -27,6 +27,7 @@ class Member:
     evaluations: dict[str, int] = field(default_factory=lambda: {"train": 0, "test": 0})
     combinations: int = 0
     """Of snapshots, beside the first of every jump."""
+    own_metrics: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     """Its share of the stack's."""
 
@@ -67,6 +68,7 @@ class Member:
             flops_jumps=len(self.jumps) * jump_flops(weights, m) + self.combinations * combination_flops(weights, m),
             flops_judging=self.evaluations["train"] * evaluation_flops(weights, samples)
             + self.evaluations["test"] * evaluation_flops(weights, test_samples),
+            own_metrics=self.own_metrics,
         )
 
 

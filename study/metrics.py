@@ -20,6 +20,14 @@ UNKNOWN_TO_PROBES = tuple(
 )
 
 
+OWN_METRICS = tuple(
+    column
+    for name in ("iterations", "convergence_factor", "model_speedup", "sequential_speedup", "accuracy")
+    for column in METRICS[name].columns
+)
+"""Columns of what only some methods or problems fill; NaN elsewhere."""
+
+
 def proposed_ratios(before: NDArray[np.float64], after: NDArray[np.float64]) -> NDArray[np.float64]:
     """After / before per jump; +inf where either or their ratio is not finite, 1 where both are zero."""
     with np.errstate(all="ignore"):
@@ -74,18 +82,22 @@ def outcome_metrics(outcome: Outcome) -> dict[str, float]:
     row["acceptance"] = float(np.mean(jumps.accepted)) if len(jumps.accepted) else math.nan
     cost = outcome.flops_training
     row["overhead"] = (cost + outcome.flops_jumps) / cost if cost else math.nan
+    own = {column: outcome.own_metrics.get(column, math.nan) for column in OWN_METRICS}
     if outcome.status == "failed":
-        return dict.fromkeys(row, math.nan)
+        return dict.fromkeys(row, math.nan) | own
+    if outcome.replicate.alternative is not None:  # what jumps would fill
+        row |= {column: math.nan for column in row if not column.startswith(("final_loss", "overhead"))}
     if outcome.replicate.probed_with is not None:  # no jump was taken: what training with jumps gives is not known
         row |= dict.fromkeys(UNKNOWN_TO_PROBES, math.nan)
     if outcome.status == "diverged":
-        for column in row:
+        filled = row if outcome.replicate.alternative is None else ("final_loss_train", "final_loss_test")
+        for column in filled:
             name = column.removesuffix("_train").removesuffix("_test")
             if name == "log_gain_per_epoch":
                 row[column] = -math.inf
             elif not METRICS[name].higher_is_better and name != "overhead":
                 row[column] = math.inf
-    return row
+    return row | own
 
 
 def steps_to_loss(

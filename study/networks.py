@@ -1,5 +1,6 @@
 """Networks and losses of replicates: one at a time, or stacked along a leading axis and evaluated together."""
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -110,6 +111,14 @@ class Networks:
         """As `losses`, without gradients and without a trace."""
         with torch.no_grad(), self._undisturbed(x.device):
             return self.losses(x, y, part)
+
+    def accuracies(self, accuracy: Loss, x: Tensor, y: Tensor) -> list[float]:
+        """What ``accuracy(network, inputs, targets)`` says of each network, one at a time, without a trace."""
+        with torch.no_grad(), self._undisturbed(x.device):
+            if not self.stacked:
+                return [accuracy(self.module, x, y).item()]
+            rows = [{name: values[place] for name, values in self.parameters.items()} for place in range(len(self))]
+            return [accuracy(functools.partial(functional_call, self.module, row), x, y).item() for row in rows]
 
     def _one(self, parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
         return self._loss(lambda *given: functional_call(self.module, parameters, given), x, y)

@@ -27,6 +27,8 @@ class Recipe:
     dtype: str
     precision: str = "full"
     """Of matrix products: ``full`` that of dtype, ``tf32`` or ``bf16`` (autocast) where the device has them."""
+    order: str = "shuffled"
+    """Of the samples in the batches of an epoch: ``shuffled`` anew in each, or ``fixed`` as the data have them."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,19 @@ class Acceleration:
 
 
 @dataclass(frozen=True)
+class Alternative:
+    """A method that is no jump rule, and trains a replicate its own way: its name and options."""
+
+    name: str
+    options: Mapping[str, Value]
+
+
+@dataclass(frozen=True)
 class Replicate:
-    """One cell with one seed: the unit that is trained, recorded and resumed. A baseline has no acceleration."""
+    """One cell with one seed: the unit that is trained, recorded and resumed.
+
+    A baseline has neither acceleration nor alternative; others have one of them.
+    """
 
     parameters: Mapping[str, Value]
     """The cell: axis key -> value (of a baseline: the axes that are not the method's)."""
@@ -68,13 +81,19 @@ class Replicate:
     """Key of the `Task` it trains on."""
     recipe: Recipe
     acceleration: Acceleration | None
+    alternative: Alternative | None = None
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is trained plainly, for others to be compared with."""
+        return self.acceleration is None and self.alternative is None
 
     @property
     def architecture(self) -> tuple[object, ...]:
         """What replicates must share to be trained side by side, in one stack."""
         recipe = self.recipe
         own = (recipe.hidden, recipe.activation, recipe.optimizer, recipe.epochs, recipe.batch)
-        return self.task, *own, recipe.dtype, recipe.precision
+        return self.task, *own, recipe.dtype, recipe.precision, recipe.order
 
     @property
     def probed_with(self) -> tuple[object, ...] | None:
@@ -103,7 +122,10 @@ class Replicate:
 
 @dataclass(frozen=True)
 class Task:
-    """The data of a problem, and its own network (factory) or loss (network, inputs, targets) where it brings them."""
+    """The data of a problem, and where it brings them its own network (factory) and loss (network, inputs, targets).
+
+    accuracy: of a classification, as the loss.
+    """
 
     train_inputs: NDArray[np.float64]
     train_targets: NDArray[np.float64]
@@ -111,6 +133,7 @@ class Task:
     test_targets: NDArray[np.float64]
     network: Callable[[], Any] | None = None
     loss: Callable[[Any, Any, Any], Any] | None = None
+    accuracy: Callable[[Any, Any, Any], Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -159,7 +182,9 @@ class Outcome:
     stacked: replicates that were trained side by side with it, itself included, sharing every product.
     seconds_*: wall time of training steps, of jumps (snapshots included) and of judging (evaluations); of replicates
     side by side, an equal share.
-    flops_*: the same split in floating point operations.
+    flops_*: the same split in floating point operations; ``jumps``: of an alternative, all that plain training does not
+    cost.
+    own_metrics: what only some methods or problems fill, by column of the table.
     """
 
     replicate: Replicate
@@ -182,6 +207,7 @@ class Outcome:
     flops_training: float
     flops_jumps: float
     flops_judging: float
+    own_metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 def failed(replicate: Replicate, reason: str) -> Outcome:

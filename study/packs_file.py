@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from study.pack import Acceleration, Jumps, Outcome, Pack, Recipe, Replicate, Task
+from study.pack import Acceleration, Alternative, Jumps, Outcome, Pack, Recipe, Replicate, Task
 
 FORMAT = 1
 _SPLITS = ("train_inputs", "train_targets", "test_inputs", "test_targets")
@@ -108,16 +108,20 @@ def _pack(values: Mapping[str, Any]) -> Pack:
 
 
 def _replicate(values: Mapping[str, Any]) -> Replicate:
-    recipe, acceleration = values["recipe"], values["acceleration"]
+    recipe, acceleration, alternative = values["recipe"], values["acceleration"], values["alternative"]
     if acceleration is not None:
         options = {key: _hashable(value) for key, value in acceleration["options"].items()}
         acceleration = Acceleration(**{k: _hashable(v) for k, v in (acceleration | {"options": options}).items()})
+    if alternative is not None:
+        options = {key: _hashable(value) for key, value in alternative["options"].items()}
+        alternative = Alternative(alternative["name"], options)
     return Replicate(
         parameters={key: _hashable(value) for key, value in values["parameters"].items()},
         seed=values["seed"],
         task=values["task"],
         recipe=Recipe(**{key: _hashable(value) for key, value in recipe.items()}),
         acceleration=acceleration,
+        alternative=alternative,
     )
 
 

@@ -61,7 +61,7 @@ class SweepProgress:
             self.failed += outcome.status == "failed"
             self.diverged += outcome.status == "diverged"
             self.jumps += len(outcome.jumps.epoch)
-            if outcome.status == "finished" and outcome.replicate.acceleration is not None:
+            if outcome.status == "finished" and not outcome.replicate.is_baseline:
                 error = outcome_metrics(outcome)["mean_relative_error_train"]
                 if not math.isnan(error) and (self.best is None or error < self.best[0]):
                     cell = ", ".join(f"{axis} {value:g}" if isinstance(value, int | float) else f"{axis} {value}"

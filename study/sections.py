@@ -57,6 +57,8 @@ class Training(Section):
     epochs: Annotated[Whole, Field(ge=1)] = 3000
     batch: Literal["full"] | Annotated[Whole, Field(ge=1)] = "full"
     dtype: Literal["float32", "float64"] = "float32"
+    order: Literal["shuffled", "fixed"] = "shuffled"
+    """Of the samples in the batches of an epoch."""
     precision: Literal["full", "tf32", "bf16"] = "full"
     """Of matrix products in training and judging: that of dtype, or lower where the device has it."""
 
@@ -184,11 +186,15 @@ def problem_section(name: Any) -> tuple[type[Section], type]:
     return _section_of("ProblemSection", owner, Section, name), owner
 
 
-def method_section(name: Any) -> tuple[type[Method], type | None]:
+def method_section(name: Any) -> tuple[type[Section], type | None]:
     """The model of the ``method`` section for a named rule, and the rule's class where it is the user's own."""
+    from study.alternative_sections import ALTERNATIVES  # which builds on this module
+
+    if isinstance(name, str) and name in ALTERNATIVES:
+        return ALTERNATIVES[name], None
     if isinstance(name, str) and name in METHODS:
         return METHODS[name], None
-    owner = _load("method", name, dict.fromkeys(METHODS, ""))
+    owner = _load("method", name, dict.fromkeys((*METHODS, *ALTERNATIVES), ""))
     fields = {f.name for f in dataclasses.fields(owner)}
     if clash := fields & set(Method.model_fields):
         raise ValueError(f"{name} must not have fields called {', '.join(sorted(clash))}: every method has those keys")

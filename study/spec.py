@@ -20,10 +20,11 @@ import yaml
 from pydantic import ValidationError
 
 from problems import OwnNetwork, Problem
+from study.alternative_sections import alternative_mistakes
 from study.axes import MAX_AXIS_VALUES, Range, parse_axis
 from study.errors import SpecError
 from study.pack import Value
-from study.sections import Network, Resources, Section, Training, method_section, problem_section
+from study.sections import Method, Network, Resources, Section, Training, method_section, problem_section
 
 FORMAT_VERSION = 1
 SECTIONS = ("problem", "network", "training", "method")
@@ -74,6 +75,11 @@ class Spec:
     def rules(self) -> dict[str, type]:
         """The user's own rule by the name that replicates call it; empty where the rule is the package's."""
         return {} if self.rule_class is None else {str(self.sections["method"]["name"]): self.rule_class}
+
+    @property
+    def jumps(self) -> bool:
+        """Whether the method is a jump rule."""
+        return issubclass(self.models["method"], Method)
 
     def kind(self, axis: str) -> Literal["int", "float"] | tuple[Any, ...] | None:
         """What an axis holds: whole numbers, real numbers, one of these choices, or (None) anything else."""
@@ -474,6 +480,17 @@ def _check_together(spec: Spec, given: dict[str, dict[str, Any]], label: str) ->
     for batch in values_of("training", "batch"):
         if isinstance(batch, int) and samples and batch > min(samples):
             mistakes.append(f"training.batch: must be at most the {min(samples)} training samples, got {batch}")
+    if spec.jumps:
+        mistakes += _jump_mistakes(spec, values_of, samples)
+    else:
+        mistakes += alternative_mistakes(str(spec.sections["method"]["name"]), values_of, samples)
+    if mistakes:
+        raise SpecError(label, list(dict.fromkeys(mistakes)))
+
+
+def _jump_mistakes(spec: Spec, values_of: Callable[[str, str], tuple[Any, ...]], samples: list[int]) -> list[str]:
+    """That jumps go with the training around them, and that one can happen at all."""
+    mistakes = []
     if "adagrad" in values_of("training", "optimizer") and "reset" in values_of("method", "moments"):
         mistakes.append("method.moments: must be keep with the optimizer adagrad, whose state cannot be made anew")
     longest_m, fewest_epochs = max(values_of("method", "m")), min(values_of("training", "epochs"))
@@ -491,8 +508,7 @@ def _check_together(spec: Spec, given: dict[str, dict[str, Any]], label: str) ->
             f"training.epochs: {fewest_epochs} epochs{passed} give {max(snapshots, 0)} snapshots, fewer than the "
             f"window m = {longest_m}, so that no jump would happen; give more epochs or a smaller m"
         )
-    if mistakes:
-        raise SpecError(label, list(dict.fromkeys(mistakes)))
+    return mistakes
 
 
 def _method_mistakes(spec: Spec, values_of: Callable[[str, str], tuple[Any, ...]]) -> list[str]:

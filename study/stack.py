@@ -22,7 +22,7 @@ from study.networks import Networks, build_loss, build_network
 from study.optimizers import StackOptimizer, hyperparameters
 from study.pack import Outcome, Recipe, Replicate, Task
 from study.probing import ProbeSet, answer
-from study.streams import global_generator, stream_seed
+from study.streams import batch_orders, global_generator
 
 CURVE_POINTS = 200
 CHECK_EVERY = 50
@@ -124,6 +124,7 @@ class _Run:
         device: torch.device,
         check_every: int,
     ) -> None:
+        self.task = task
         self.recipe = recipe = replicates[0].recipe
         self.data = _Data.of(task, getattr(torch, recipe.dtype), device)
         samples = len(self.data.x)
@@ -148,8 +149,7 @@ class _Run:
         self.pending = _Pending()
         self.check_every, self.unchecked = check_every, 0
         self.steps = self.epoch = 0
-        orders = {member.replicate.seed: stream_seed(member.replicate.seed, "batches") for member in self.alive}
-        self.orders = {seed: torch.Generator().manual_seed(own) for seed, own in orders.items()}
+        self.orders = {seed: batch_orders(recipe, seed, samples) for seed in {r.seed for r in replicates}}
 
     def train(self) -> list[Outcome]:
         recipe = self.recipe
@@ -185,7 +185,7 @@ class _Run:
             yield data.x, data.y, True
             return
         samples = len(data.x)
-        drawn = {seed: torch.randperm(samples, generator=order) for seed, order in self.orders.items()}
+        drawn = {seed: next(orders) for seed, orders in self.orders.items()}
         for start in range(0, samples, batch):
             seeds = [member.replicate.seed for member in self.alive]
             if not seeds:
@@ -271,6 +271,7 @@ class _Run:
         self._check(True)
         with self.clock("judging"):
             final = {split: self._judge(split).tolist() for split in ("train", "test")} if self.alive else {}
+            accuracies = self._accuracies() if self.alive and self.task.accuracy is not None else {}
         seconds = self.clock.take()
         for place, member in enumerate(self.alive):
             member.charge(seconds, len(self.alive))
@@ -280,6 +281,14 @@ class _Run:
                 member.evaluations[split] += 1
                 finite = finite and math.isfinite(final[split][place])
             member.status = "finished" if finite else "diverged"
+            if finite:
+                member.own_metrics |= {column: values[place] for column, values in accuracies.items()}
+
+    def _accuracies(self) -> dict[str, list[float]]:
+        """Of each replicate, by column of the table."""
+        assert self.task.accuracy is not None
+        splits = (("train", self.data.x, self.data.y), ("test", self.data.x_test, self.data.y_test))
+        return {f"accuracy_{split}": self.networks.accuracies(self.task.accuracy, x, y) for split, x, y in splits}
 
     def _outcomes(self) -> list[Outcome]:
         counts = self.networks.weights, len(self.data.x), len(self.data.x_test)

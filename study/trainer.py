@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from accel import Rule
+from study.alternatives import TRAINERS
 from study.memory import TooLarge, fitting
 from study.networks import why_not_stacked
 from study.pack import Outcome, Pack, Replicate, Task, failed
@@ -52,7 +53,9 @@ def train_pack(
             torch.cuda.set_per_process_memory_fraction(pack.gpu)
         for probed, places in _stacks(pack.replicates):
             replicates = [pack.replicates[place] for place in places]
-            if probed:
+            if replicates[0].alternative is not None:
+                trained = [_train_alternative(replicate, tasks, device) for replicate in replicates]
+            elif probed:
                 trained = _probe(replicates, tasks, rules, device)
             else:
                 trained = _train_fitting(replicates, tasks, rules, device, pack.gpu or 1.0, warn)
@@ -69,8 +72,17 @@ def _stacks(replicates: Sequence[Replicate]) -> list[tuple[bool, list[int]]]:
     """Places of the replicates that are trained together; and whether they are probes of one training."""
     stacks: dict[tuple[object, ...], list[int]] = {}
     for place, replicate in enumerate(replicates):
-        stacks.setdefault(replicate.probed_with or replicate.architecture, []).append(place)
+        key = replicate.probed_with or (replicate.alternative is not None, *replicate.architecture)
+        stacks.setdefault(key, []).append(place)
     return [(replicates[places[0]].probed_with is not None, places) for places in stacks.values()]
+
+
+def _train_alternative(replicate: Replicate, tasks: Mapping[str, Task], device: torch.device) -> Outcome:
+    assert replicate.alternative is not None
+    try:
+        return TRAINERS[replicate.alternative.name](replicate, tasks[replicate.task], device)
+    except Exception:
+        return failed(replicate, traceback.format_exc(limit=-8))
 
 
 def _probe(

@@ -16,6 +16,7 @@ from study.record._files import check_writable, listed, write_whole
 from study.record._mend import put_back, renew_database, set_aside_damaged
 from study.record._record import Record
 from study.record._storage import DATABASE, DamagedDatabase, chosen, masked, open_storage, reading, storage_url
+from study.record._trials import objective
 from study.spec import FORMAT_VERSION, NAME, Spec, content_hash
 
 SPEC_FILE = "spec.yaml"
@@ -168,7 +169,7 @@ def _make(folder: Path, spec: Spec, url: str, code_hash: str | None) -> Record:
             else:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                    study.set_metric_names(["mean_relative_error_train" if name == spec.name else "final_loss_train"])
+                    study.set_metric_names([objective(spec, is_baseline=name != spec.name)])
                 study.set_user_attr("format_version", FORMAT_VERSION)
                 study.set_user_attr("identity", spec.identity())
                 study.set_user_attr("spec_hash", spec.hash())

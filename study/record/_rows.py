@@ -86,7 +86,7 @@ def row_of(outcome: Outcome) -> dict[str, Any]:
     """What is kept of a replicate."""
     replicate, jumps = outcome.replicate, outcome.jumps
     row: dict[str, Any] = {
-        "kind": "baseline" if replicate.acceleration is None else "cell",
+        "kind": "baseline" if replicate.is_baseline else "cell",
         "parameters": json.dumps(dict(replicate.parameters)),
         "seed": replicate.seed,
         "jumps": len(jumps.epoch),

@@ -21,6 +21,11 @@ def ended(study: optuna.Study) -> list[FrozenTrial]:
     return [trial for trial in trials if _is_ours(trial)]
 
 
+def objective(spec: Spec, *, is_baseline: bool) -> str:
+    """Column whose value a trial has: the paper's metric, or the final loss where there are no jumps to have one."""
+    return "final_loss_train" if is_baseline or not spec.jumps else "mean_relative_error_train"
+
+
 def name_of(trial: FrozenTrial) -> str:
     """The replicate of a trial, as `study.cells.key` names it."""
     parameters = dict(trial.params)
@@ -79,7 +84,7 @@ class Trials:
             attributes["reason"] = row["reason"].strip().splitlines()[-1]
         return optuna.trial.create_trial(
             state=TrialState.COMPLETE if finished else TrialState.FAIL,
-            value=row["final_loss_train" if is_baseline else "mean_relative_error_train"] if finished else None,
+            value=row[objective(self._spec, is_baseline=is_baseline)] if finished else None,
             params=params,
             distributions=distributions,
             user_attrs={k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in attributes.items()},

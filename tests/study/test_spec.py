@@ -242,7 +242,7 @@ def test_the_valid_names_are_listed(raw):
     )
     found = only_mistake(raw({"training.learning_rate": 1}))
     assert found.startswith("training.learning_rate: unknown key; ")
-    assert found.endswith("valid keys are optimizer, lr, momentum, weight_decay, epochs, batch, dtype, precision")
+    assert found.endswith("valid keys are optimizer, lr, momentum, weight_decay, epochs, batch, dtype, order, precision")
     assert only_mistake(raw({"problem.name": "polutant"})) == (
         "problem.name: unknown problem 'polutant'; must be one of pollutant, quadratic, or module:Class of your own"
     )

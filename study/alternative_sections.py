@@ -1,0 +1,63 @@
+"""Methods that are no jump rules, as sections of a spec: their keys, and what must hold of the training around them."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from study.sections import Real, Section, Whole
+
+ValuesOf = Callable[[str, str], tuple[Any, ...]]
+"""(section, key) -> the values that the key takes in the study."""
+
+
+class MGRITSection(Section):
+    """Multigrid over training steps; the options of `accel.MGRIT`."""
+
+    name: Literal["mgrit"] = "mgrit"
+    coarsening: Annotated[Whole, Field(ge=2)] = 2
+    max_levels: Annotated[Whole, Field(ge=2)] | None = None
+    coarsest: Annotated[Whole, Field(ge=1)] = 10
+    cycle: Literal["V", "F"] = "V"
+    relaxation: Literal["F", "FCF"] = "FCF"
+    tolerance: Annotated[Real, Field(gt=0)] = 1e-9
+    max_iterations: Annotated[Whole, Field(ge=1)] = 50
+    growth: Annotated[Real, Field(ge=1)] = 2.0
+    max_lr: Annotated[Real, Field(gt=0)] | None = None
+
+
+ALTERNATIVES: Mapping[str, type[Section]] = {"mgrit": MGRITSection}
+"""Name in a spec -> its keys; what trains it is in `study.alternatives.TRAINERS` under that name."""
+
+
+def alternative_mistakes(name: str, values_of: ValuesOf, samples: Iterable[int]) -> list[str]:
+    """What of the training does not go with an alternative, in any cell; samples: training samples of the problems."""
+    return {"mgrit": _mgrit_mistakes}[name](values_of, list(samples))
+
+
+def _mgrit_mistakes(values_of: ValuesOf, samples: list[int]) -> list[str]:
+    mistakes = []
+    plain = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "precision": "full"}
+    for key, only in plain.items():
+        if others := [value for value in values_of("training", key) if value != only]:
+            mistakes.append(
+                f"training.{key}: must be {only} with the method mgrit, whose steps are those of plain gradient "
+                f"descent, got {others[0]}"
+            )
+    for batch in values_of("training", "batch"):
+        if isinstance(batch, int) and (ragged := [count for count in samples if count % batch]):
+            mistakes.append(
+                f"training.batch: must divide the {ragged[0]} training samples with the method mgrit, got {batch}"
+            )
+    tightest = min(values_of("method", "tolerance"))
+    if "float32" in values_of("training", "dtype") and tightest < 1e-6:
+        mistakes.append(
+            f"training.dtype: must be float64 with a method.tolerance below 1e-6, which float32 does not resolve, "
+            f"got float32 with {tightest:g}"
+        )
+    limits = [limit for limit in values_of("method", "max_lr") if limit is not None]
+    if limits and min(limits) < max(values_of("training", "lr")):
+        mistakes.append(
+            f"method.max_lr: must be at least training.lr ({max(values_of('training', 'lr')):g}), got {min(limits):g}"
+        )
+    return mistakes

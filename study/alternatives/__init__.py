@@ -1,0 +1,13 @@
+"""Methods that are no jump rules: each trains a replicate its own way. They need torch, numpy and `accel` only."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+
+from study.alternatives.mgrit import train_mgrit
+from study.pack import Outcome, Replicate, Task
+
+TRAINERS: Mapping[str, Callable[[Replicate, Task, torch.device], Outcome]] = {"mgrit": train_mgrit}
+"""Name in a spec -> what trains a replicate."""
+
+__all__ = ["TRAINERS"]
