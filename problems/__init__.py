@@ -11,6 +11,7 @@ BUILT_IN: dict[str, str] = {
     "quadratic": "problems.quadratic:Quadratic",
     "digits": "problems.digits:Digits",
     "digits_conv": "problems.digits:DigitsConv",
+    "hamiltonian": "problems.hamiltonian:Hamiltonian",
     "xor": "problems.xor:Xor",
     "adder": "problems.adder:Adder",
 }
