@@ -9,9 +9,12 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from problems import BUILT_IN
 from study import Spec, load_spec
+from study.alternative_sections import ALTERNATIVES
 from study.cells import baselines, cells, replicates
 from study.errors import SpecError
+from study.sections import METHODS
 from study.spec import SECTIONS, TOP_LEVEL, presets
 
 
@@ -45,8 +48,19 @@ def test_presets_load(name, cell_count, seeds, replicate_count):
     assert len(baselines(spec)) == seeds
 
 
+@pytest.mark.parametrize(
+    ("name", "cell_count", "baseline_count"),
+    [("mgrit", 6 * 3 * 2 * 2, 12), ("mgrit-serial", 6 * 2 * 2, 12), ("mgrit-two-level", 5 * 2, 5)],
+)
+def test_presets_of_other_methods_load(name, cell_count, baseline_count):
+    spec = load_spec(name)
+    assert spec.name == name
+    assert len(cells(spec)) == cell_count
+    assert len(baselines(spec)) == baseline_count * len(spec.seeds)
+
+
 def test_every_preset_is_one_of_those_tested_above():
-    assert presets() == ["figure3", "figure3-full", "quick"]
+    assert presets() == ["figure3", "figure3-full", "mgrit", "mgrit-serial", "mgrit-two-level", "quick"]
 
 
 def test_quick_trains_as_figure3_does():
@@ -227,7 +241,7 @@ def test_ten_mistakes_are_reported_at_once_each_with_its_path(tmp_path):
 
 def test_a_preset_that_is_not_there():
     assert only_mistake("figure4") == (
-        "there is no such file, nor a preset of that name; presets are figure3, figure3-full, quick"
+        f"there is no such file, nor a preset of that name; presets are {', '.join(presets())}"
     )
 
 
@@ -242,12 +256,14 @@ def test_the_valid_names_are_listed(raw):
     )
     found = only_mistake(raw({"training.learning_rate": 1}))
     assert found.startswith("training.learning_rate: unknown key; ")
-    assert found.endswith("valid keys are optimizer, lr, momentum, weight_decay, epochs, batch, dtype, order, precision")
+    keys = "optimizer, lr, momentum, weight_decay, epochs, batch, dtype, order, precision"
+    assert found.endswith(f"valid keys are {keys}")
     assert only_mistake(raw({"problem.name": "polutant"})) == (
-        "problem.name: unknown problem 'polutant'; must be one of pollutant, quadratic, or module:Class of your own"
+        f"problem.name: unknown problem 'polutant'; must be one of {', '.join(BUILT_IN)}, or module:Class of your own"
     )
+    methods = ", ".join((*METHODS, *ALTERNATIVES))
     assert only_mistake(raw({"method.name": "dmdd"})) == (
-        "method.name: unknown method 'dmdd'; must be one of dmd, or module:Class of your own"
+        f"method.name: unknown method 'dmdd'; must be one of {methods}, or module:Class of your own"
     )
     assert "must be 'softsign', 'tanh', 'relu', 'sigmoid' or 'gelu', got 'softmax'" in only_mistake(
         raw({"network.activation": "softmax"})
