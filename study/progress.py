@@ -100,7 +100,10 @@ class SweepProgress:
 
 @contextlib.contextmanager
 def counting(what: str, console: Console | None = None) -> Iterator[Callable[[int, int], None]]:
-    """A ``progress(done, total)`` for work that only counts: a bar in a terminal, else a line every ten seconds."""
+    """A ``progress(done, total)`` for work that only counts: a bar in a terminal, else a line every ten seconds.
+
+    A log is told nothing of work that is done in less.
+    """
     bar: _Counter | None = None
 
     def show(done: int, total: int) -> None:
@@ -124,3 +127,7 @@ def counting(what: str, console: Console | None = None) -> Iterator[Callable[[in
 class _Counter(SweepProgress):
     def notes(self) -> str:
         return ""
+
+    def _log(self) -> None:
+        if self.done < self.total or time.monotonic() - self._start_s > LOG_INTERVAL_S:
+            super()._log()
