@@ -4,6 +4,7 @@ Needs torch and numpy only.
 """
 
 from accel._accelerator import Accelerator
+from accel._class_pca import ClassPCA
 from accel._horizon import ByLoss, Constant, Decay, Horizon, Linear
 from accel._loss_gradient import loss_gradient
 from accel._mgrit import MGRIT, Trajectory
@@ -21,6 +22,7 @@ __all__ = [
     "Anderson",
     "Average",
     "ByLoss",
+    "ClassPCA",
     "Combination",
     "Constant",
     "Decay",
