@@ -73,7 +73,8 @@ class Method(Section):
     """With mode probe: how often, evenly spread in the logarithm of the epochs."""
     m: Annotated[Whole, Field(ge=2)]
     s: Annotated[Whole, Field(ge=1)]
-    group: Literal["model", "layer", "node", "weight"] = "layer"
+    group: Literal["model", "layer", "node", "weight"] | Annotated[Whole, Field(ge=1)] = "layer"
+    """Weights that share one operator; a number: nodes split into parts of at most so many."""
     snapshots: Literal["step", "epoch"] = "step"
     accept: Literal["always", "improve"] = "always"
     moments: Literal["keep", "reset"] = "keep"
@@ -119,6 +120,13 @@ class DMDMethod(Method):
         return tolerance
 
 
+class KoopmanMethod(Method):
+    """Koopman operators as of Dogra & Redman; the options of `accel.Koopman`."""
+
+    name: Literal["koopman"] = "koopman"
+    tolerance: Annotated[Real, Field(ge=0, lt=1)] = 0.0
+
+
 class LineMethod(Method):
     """A straight line through every weight's history; the options of `accel.Line`."""
 
@@ -147,6 +155,7 @@ class AverageMethod(Method):
 
 METHODS: Mapping[str, type[Method]] = {
     "dmd": DMDMethod,
+    "koopman": KoopmanMethod,
     "line": LineMethod,
     "anderson": AndersonMethod,
     "average": AverageMethod,

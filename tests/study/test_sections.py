@@ -184,7 +184,7 @@ def test_a_module_is_found_in_the_working_directory_and_beside_the_spec(raw, tmp
 
 
 POLICY_AXES = {
-    "group": ["layer", "node", "weight"],
+    "group": ["layer", "node", "weight", 3],
     "horizon": ["constant", "linear", "decay", "loss"],
     "horizon_jumps": [3, None],
     "candidates": [[1], [0.5, 1, 2]],
@@ -207,6 +207,7 @@ def test_every_policy_can_be_an_axis(small, key):
 
 
 METHODS = {
+    "koopman": ({"s": [2], "tolerance": [0.0, 1e-3]}, accel.Koopman),
     "line": ({"s": [2], "anchor": ["line", "newest"]}, accel.Line),
     "anderson": ({"tolerance": [0.0, 1e-3], "mixing": [0.0, 1.0]}, accel.Anderson),
     "average": ({"decay": [0.5, 1.0]}, accel.Average),
@@ -233,7 +234,7 @@ def test_methods_without_a_horizon_take_none(raw, name):
 
 
 def test_an_unknown_method_lists_the_known_ones(raw):
-    assert "method.name: unknown method 'newton'; must be one of dmd, line, anderson, average" in mistake(
+    assert "method.name: unknown method 'newton'; must be one of dmd, koopman, line, anderson, average" in mistake(
         raw({"method": {"name": "newton"}, "axes": {"m": [4], "s": [2]}})
     )
 
