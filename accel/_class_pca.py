@@ -35,8 +35,8 @@ class ClassPCA:
     """The first layers of a network from the principal components of their own inputs, one layer after another.
 
     The filters of a layer (rows of a linear one, channels of a convolution) are divided evenly among the classes; each
-    class has the leading eigenvectors of the second moments of its samples' inputs (of a convolution: of its patches,
-    at all positions), not centred. Filters beyond the size of an input are the negatives of those before, which ReLU
+    class has the leading principal components of its samples' inputs (of a convolution: of its patches, at all
+    positions). Filters beyond the size of an input are the negatives of those before, which ReLU
     tells from them. Of v and -v the one is taken on which the mean input has a positive part. All filters of a layer
     are scaled by one number, so that the mean square of what they give is 1; biases are 0.
 
@@ -44,6 +44,7 @@ class ClassPCA:
     basis: ``class`` as above; ``all`` divides nothing and takes the components of all samples together; ``random``
         takes random directions of equal size (the global generator of torch draws them): the controls.
     fraction: share of the samples of each class that is used, the first ones.
+    centred: components of the covariance; else of the second moments, where the first is about the mean.
 
     Raises:
         ValueError: an option that cannot be.
@@ -52,6 +53,7 @@ class ClassPCA:
     layers: int = 1
     basis: Literal["class", "all", "random"] = "class"
     fraction: float = 1.0
+    centred: bool = True
 
     def __post_init__(self) -> None:
         wrong = []
@@ -118,6 +120,8 @@ class ClassPCA:
             if count > 2 * size:
                 raise ValueError(f"a layer's inputs of size {size} give {2 * size} filters at most, {count} are wanted")
             moments, mean, inputs = _moments(layer, chosen)
+            if self.centred:
+                moments -= torch.outer(mean, mean)
             vectors = torch.linalg.eigh(moments).eigenvectors.flip(1).T  # the largest first
             vectors = torch.where((vectors @ mean < 0)[:, None], -vectors, vectors)
             rows.append(torch.cat([vectors, -vectors])[:count].to(x.dtype))

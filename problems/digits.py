@@ -66,7 +66,7 @@ class DigitsConv(Digits):
     filters: of each convolution.
     """
 
-    filters: tuple[int, ...] = (20, 40)
+    filters: tuple[int, ...] = (10, 20)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from problems import OwnAccuracy, OwnNetwork, Problem
 from study.sections import Real, Section, Whole
 
 ValuesOf = Callable[[str, str], tuple[Any, ...]]
@@ -26,17 +27,49 @@ class MGRITSection(Section):
     max_lr: Annotated[Real, Field(gt=0)] | None = None
 
 
-ALTERNATIVES: Mapping[str, type[Section]] = {"mgrit": MGRITSection}
+class ClassPCASection(Section):
+    """Class-based PCA; the options of `accel.ClassPCA`."""
+
+    name: Literal["class_pca"] = "class_pca"
+    layers: Annotated[Whole, Field(ge=1)] = 1
+    basis: Literal["class", "all", "random"] = "class"
+    fraction: Annotated[Real, Field(gt=0, le=1)] = 1.0
+    centred: bool = True
+
+
+ALTERNATIVES: Mapping[str, type[Section]] = {"class_pca": ClassPCASection, "mgrit": MGRITSection}
 """Name in a spec -> its keys; what trains it is in `study.alternatives.TRAINERS` under that name."""
 
 
-def alternative_mistakes(name: str, values_of: ValuesOf, samples: Iterable[int]) -> list[str]:
-    """What of the training does not go with an alternative, in any cell; samples: training samples of the problems."""
-    return {"mgrit": _mgrit_mistakes}[name](values_of, list(samples))
+def alternative_mistakes(name: str, values_of: ValuesOf, problems: Iterable[Problem]) -> list[str]:
+    """What of the training does not go with an alternative, in any cell."""
+    return {"class_pca": _class_pca_mistakes, "mgrit": _mgrit_mistakes}[name](values_of, list(problems))
 
 
-def _mgrit_mistakes(values_of: ValuesOf, samples: list[int]) -> list[str]:
+def _class_pca_mistakes(values_of: ValuesOf, problems: list[Problem]) -> list[str]:
     mistakes = []
+    for problem in problems:
+        if not isinstance(problem, OwnAccuracy):
+            kind = type(problem).__name__
+            mistakes.append(f"problem.name: must be a classification with the method class_pca; {kind} is none")
+        elif not isinstance(problem, OwnNetwork):
+            classes, layers = problem.sizes().outputs, max(values_of("method", "layers"))
+            for hidden in values_of("network", "hidden"):
+                if len(hidden) < layers:
+                    mistakes.append(
+                        f"method.layers: must be at most the hidden layers, since the last layer is trained; got "
+                        f"{layers} with network.hidden {list(hidden)}"
+                    )
+                if "class" in values_of("method", "basis") and min(hidden[:layers], default=classes) < classes:
+                    mistakes.append(
+                        f"network.hidden: must have a unit for each of the {classes} classes in every layer that is "
+                        f"computed, got {list(hidden)}"
+                    )
+    return mistakes
+
+
+def _mgrit_mistakes(values_of: ValuesOf, problems: list[Problem]) -> list[str]:
+    mistakes, samples = [], [problem.sizes().train_samples for problem in problems]
     plain = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "precision": "full"}
     for key, only in plain.items():
         if others := [value for value in values_of("training", key) if value != only]:

@@ -457,21 +457,24 @@ def _check_together(spec: Spec, given: dict[str, dict[str, Any]], label: str) ->
     """What no section can check alone: the problem's own rules, and that a jump can happen at all."""
     mistakes: list[str] = []
     problem_axes = {a: v for a, v in spec.axes.items() if split_axis(a)[0] == "problem"}
-    samples = []
+    problems: list[Problem] = []
     for values in itertools.product(*problem_axes.values()):
         cell = dict(zip(problem_axes, values, strict=True))
         try:
             problem = spec.problem(cell)
             if not isinstance(problem, Problem):
                 raise ValueError(f"{spec.problem_class.__name__} must have the methods sizes() and data()")
-            samples.append(problem.sizes().train_samples)
+            problem.sizes()
         except (ValueError, TypeError, ArithmeticError) as error:
             at = f" at {cell}" if cell else ""
             mistakes.append(f"problem: {error}{at}")
             continue
+        problems.append(problem)
         network_axes = [axis for axis in spec.axes if split_axis(axis)[0] == "network"]
         if isinstance(problem, OwnNetwork) and (given["network"] or network_axes):
             mistakes.append(f"network: must be left out, since {spec.problem_class.__name__} brings its own network")
+
+    samples = [problem.sizes().train_samples for problem in problems]
 
     def values_of(section: str, key: str) -> tuple[Any, ...]:
         axis = key if section == "method" else f"{section}.{key}"
@@ -483,7 +486,7 @@ def _check_together(spec: Spec, given: dict[str, dict[str, Any]], label: str) ->
     if spec.jumps:
         mistakes += _jump_mistakes(spec, values_of, samples)
     else:
-        mistakes += alternative_mistakes(str(spec.sections["method"]["name"]), values_of, samples)
+        mistakes += alternative_mistakes(str(spec.sections["method"]["name"]), values_of, problems)
     if mistakes:
         raise SpecError(label, list(dict.fromkeys(mistakes)))
 

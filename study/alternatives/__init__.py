@@ -4,10 +4,14 @@ from collections.abc import Callable, Mapping
 
 import torch
 
+from study.alternatives.class_pca import train_class_pca
 from study.alternatives.mgrit import train_mgrit
 from study.pack import Outcome, Replicate, Task
 
-TRAINERS: Mapping[str, Callable[[Replicate, Task, torch.device], Outcome]] = {"mgrit": train_mgrit}
+TRAINERS: Mapping[str, Callable[[Replicate, Task, torch.device], Outcome]] = {
+    "class_pca": train_class_pca,
+    "mgrit": train_mgrit,
+}
 """Name in a spec -> what trains a replicate."""
 
 __all__ = ["TRAINERS"]

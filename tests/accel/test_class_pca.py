@@ -42,10 +42,11 @@ def test_each_class_has_its_own_directions_the_strongest_first(clouds):
         assert strength[0] > 10 * strength[1]
 
 
-def test_components_are_those_of_a_singular_value_decomposition(clouds):
+@pytest.mark.parametrize("centred", [True, False])
+def test_components_are_those_of_a_singular_value_decomposition(clouds, centred):
     _, x, labels = clouds
-    parts = ClassPCA(basis="all").compute(dense(6, 4, 3), x, labels)
-    vectors = np.linalg.svd(x.numpy())[2][:4]
+    parts = ClassPCA(basis="all", centred=centred).compute(dense(6, 4, 3), x, labels)
+    vectors = np.linalg.svd((x - x.mean(dim=0) if centred else x).numpy())[2][:4]
     found = nn.functional.normalize(parts.lower[0].weight).detach().numpy()
     # orthonormal up to signs; the gaps between singular values are of their size
     np.testing.assert_allclose(np.abs(found @ vectors.T), np.eye(4), atol=1e-9)
@@ -81,7 +82,7 @@ def test_patches_of_a_convolution_are_those_that_its_filters_see():
     patches = torch.stack(
         [image[:, i : i + 3, j : j + 3].flatten() for image in padded for i in (0, 2, 4) for j in (0, 2, 4)]
     )
-    vectors = np.linalg.svd(patches.numpy())[2][:5]
+    vectors = np.linalg.svd((patches - patches.mean(dim=0)).numpy())[2][:5]
     found = nn.functional.normalize(parts.lower[0].weight.flatten(1)).detach().numpy()
     np.testing.assert_allclose(np.abs(found @ vectors.T), np.eye(5), atol=1e-9)
     assert [type(m) for m in parts.upper] == [nn.Linear]
@@ -105,7 +106,7 @@ def test_directions_of_one_class_are_found_behind_stronger_ones_that_all_share()
     x[torch.arange(4000), labels] += 8.0
     scores = {}
     for basis in ("class", "all"):
-        parts = ClassPCA(basis=basis).compute(dense(12, 2, 2), x, labels)
+        parts = ClassPCA(basis=basis, centred=False).compute(dense(12, 2, 2), x, labels)
         features = torch.cat([parts.lower(x).detach(), torch.ones(4000, 1, dtype=torch.float64)], dim=1)
         fitted = torch.linalg.lstsq(features, 2.0 * labels[:, None].double() - 1).solution
         scores[basis] = ((features @ fitted)[:, 0] > 0).eq(labels == 1).double().mean().item()

@@ -50,7 +50,12 @@ def test_presets_load(name, cell_count, seeds, replicate_count):
 
 @pytest.mark.parametrize(
     ("name", "cell_count", "baseline_count"),
-    [("mgrit", 6 * 3 * 2 * 2, 12), ("mgrit-serial", 6 * 2 * 2, 12), ("mgrit-two-level", 5 * 2, 5)],
+    [
+        ("class-pca", 4 * 4 * 3, 4),
+        ("mgrit", 6 * 3 * 2 * 2, 12),
+        ("mgrit-serial", 6 * 2 * 2, 12),
+        ("mgrit-two-level", 5 * 2, 5),
+    ],
 )
 def test_presets_of_other_methods_load(name, cell_count, baseline_count):
     spec = load_spec(name)
@@ -60,7 +65,9 @@ def test_presets_of_other_methods_load(name, cell_count, baseline_count):
 
 
 def test_every_preset_is_one_of_those_tested_above():
-    assert presets() == ["figure3", "figure3-full", "mgrit", "mgrit-serial", "mgrit-two-level", "quick"]
+    assert presets() == sorted(
+        ["class-pca", "figure3", "figure3-full", "mgrit", "mgrit-serial", "mgrit-two-level", "quick"]
+    )
 
 
 def test_quick_trains_as_figure3_does():
