@@ -25,15 +25,23 @@ def cells(spec: Spec) -> list[dict[str, Value]]:
     return [dict(zip(spec.axes, values, strict=True)) for values in itertools.product(*spec.axes.values())]
 
 
-def replicates(spec: Spec) -> list[Replicate]:
-    """Every cell with every seed."""
-    return [_replicate(spec, cell, seed) for cell in cells(spec) for seed in spec.seeds]
+def replicates(spec: Spec, chosen: Iterable[Mapping[str, Value]] | None = None) -> list[Replicate]:
+    """Every cell with every seed; or these cells alone."""
+    chosen = cells(spec) if chosen is None else chosen
+    return [_replicate(spec, cell, seed) for cell in chosen for seed in spec.seeds]
 
 
-def baselines(spec: Spec) -> list[Replicate]:
-    """The accelerator off: one for every seed and combination of the axes that are not the method's."""
+def baselines(spec: Spec, chosen: Iterable[Mapping[str, Value]] | None = None) -> list[Replicate]:
+    """The accelerator off: one for every seed and combination of the axes that are not the method's.
+
+    ``chosen``: the baselines of these cells alone, each once.
+    """
     axes = {axis: values for axis, values in spec.axes.items() if split_axis(axis)[0] != "method"}
-    plain = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+    if chosen is None:
+        plain = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+    else:
+        wanted = [{axis: cell[axis] for axis in axes} for cell in chosen]
+        plain = list({key(cell, 0): cell for cell in wanted}.values())
     any_cell = {axis: values[0] for axis, values in spec.axes.items()}
     return [_replicate(spec, cell, seed, any_cell) for cell in plain for seed in spec.seeds]
 

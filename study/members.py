@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from study.flops import combination_flops, evaluation_flops, jump_flops, step_flops
+from study.metrics import value_so_far
 from study.pack import Acceleration, Jumps, Outcome, Replicate
 
 
@@ -41,6 +42,16 @@ class Member:
         """Count an equal share of what so many replicates have cost."""
         for part, spent_s in seconds.items():
             self.seconds[part] = self.seconds.get(part, 0.0) + spent_s / among
+
+    def is_hopeless(self, epoch: int) -> bool:
+        """Whether one of its stops ends it after this epoch."""
+        own = {key: [jump[key] for jump in self.jumps] for key in ("epoch", "train_before", "train_after")}
+        curve_epoch, curve = zip(*self.train_curve, strict=True) if self.train_curve else ((), ())
+        return any(
+            value_so_far(stop.metric, epoch, curve_epoch, curve, *own.values()) > stop.bound
+            for stop in self.replicate.stops
+            if stop.epoch == epoch
+        )
 
     def outcome(self, weights: int, samples: int, test_samples: int, *, stacked: int, shared_by: int = 1) -> Outcome:
         """What it has become, of a network of so many weights; the training may be shared by several probed cells."""

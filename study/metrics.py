@@ -8,7 +8,7 @@ with, 1 for a rejected jump. Metrics with a split are given for training and tes
 import math
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from study.catalogue import METRICS
 from study.pack import Outcome
@@ -65,7 +65,7 @@ def outcome_metrics(outcome: Outcome) -> dict[str, float]:
     """The metrics that a replicate fills by itself, by column name; those against a baseline come with the table.
 
     Of a diverged replicate, all that should be low is +inf and the log gain -inf: it is never mistaken for a good one.
-    A failed one has no numbers: NaN.
+    One that failed, or was pruned on its way, has no numbers: NaN.
     """
     jumps = outcome.jumps
     row: dict[str, float] = {}
@@ -83,7 +83,7 @@ def outcome_metrics(outcome: Outcome) -> dict[str, float]:
     cost = outcome.flops_training
     row["overhead"] = (cost + outcome.flops_jumps) / cost if cost else math.nan
     own = {column: outcome.own_metrics.get(column, math.nan) for column in OWN_METRICS}
-    if outcome.status == "failed":
+    if outcome.status in ("failed", "pruned"):
         return dict.fromkeys(row, math.nan) | own
     if outcome.replicate.alternative is not None:  # what jumps would fill
         row |= {column: math.nan for column in row if not column.startswith(("final_loss", "overhead"))}
@@ -98,6 +98,29 @@ def outcome_metrics(outcome: Outcome) -> dict[str, float]:
             elif not METRICS[name].higher_is_better and name != "overhead":
                 row[column] = math.inf
     return row | own
+
+
+def value_so_far(
+    metric: str,
+    epoch: int,
+    curve_epoch: ArrayLike,
+    curve: ArrayLike,
+    jump_epoch: ArrayLike,
+    before: ArrayLike,
+    after: ArrayLike,
+) -> float:
+    """What a training metric looks like after so many epochs of a training; NaN where nothing tells yet.
+
+    Of a relative error, the same over the jumps so far. Of a final loss or its ratio, the latest known training loss.
+    """
+    if metric in ("final_loss", "final_loss_ratio"):
+        known = np.flatnonzero(np.asarray(curve_epoch, np.int64) <= epoch)
+        return float(np.asarray(curve, np.float64)[known[-1]]) if len(known) else math.nan
+    seen = np.asarray(jump_epoch, np.int64) <= epoch
+    losses = np.asarray(before, np.float64)[seen], np.asarray(after, np.float64)[seen]
+    evaluated = ~np.isnan(losses).all(axis=0)
+    ratio = proposed_ratios(losses[0][evaluated], losses[1][evaluated])
+    return ratio_metrics(ratio, np.ones(len(ratio), np.bool_), max(epoch, 1))[metric]
 
 
 def steps_to_loss(

@@ -68,6 +68,15 @@ class Alternative:
 
 
 @dataclass(frozen=True)
+class Stop:
+    """Beyond which value of a metric a replicate is hopeless, and ends after this epoch as ``pruned``."""
+
+    epoch: int
+    metric: str
+    bound: float
+
+
+@dataclass(frozen=True)
 class Replicate:
     """One cell with one seed: the unit that is trained, recorded and resumed.
 
@@ -87,6 +96,8 @@ class Replicate:
     def is_baseline(self) -> bool:
         """Whether it is trained plainly, for others to be compared with."""
         return self.acceleration is None and self.alternative is None
+
+    stops: tuple[Stop, ...] = ()
 
     @property
     def architecture(self) -> tuple[object, ...]:
@@ -177,7 +188,8 @@ class Jumps:
 class Outcome:
     """What training one replicate gave.
 
-    status: ``finished``, ``diverged`` (a loss or weight stopped being finite, at ``epoch``) or ``failed`` (``reason``).
+    status: ``finished``, ``diverged`` (a loss or weight stopped being finite, at ``epoch``), ``pruned`` (by one of its
+    stops, after ``epoch``) or ``failed`` (``reason``).
     curve_*: training loss (``curve_train``) and test loss (``curve_test``) after so many epochs.
     stacked: replicates that were trained side by side with it, itself included, sharing every product.
     seconds_*: wall time of training steps, of jumps (snapshots included) and of judging (evaluations); of replicates

@@ -149,6 +149,7 @@ class _Run:
         self.pending = _Pending()
         self.check_every, self.unchecked = check_every, 0
         self.steps = self.epoch = 0
+        self.rungs = {stop.epoch for replicate in replicates for stop in replicate.stops}
         self.orders = {seed: batch_orders(recipe, seed, samples) for seed in {r.seed for r in replicates}}
 
     def train(self) -> list[Outcome]:
@@ -165,6 +166,8 @@ class _Run:
                 if not self.alive:
                     return self._outcomes()
             self._record("epoch")
+            if self.epoch in self.rungs and self._check(True):
+                self._prune()
             if not self.alive:
                 return self._outcomes()
         self._finish()
@@ -249,15 +252,23 @@ class _Run:
             member.train_curve += [(epoch, float(row[place])) for epoch, row in curves["train"] if epoch <= last]
             member.evaluations["test"] += sum(epoch <= last for epoch, _ in curves["test"])
             member.evaluations["train"] += sum(epoch <= last for epoch, _ in curves["train"])
-        if any(member.status == "diverged" for member in self.alive):
-            self._finish_diverged()
-
-    def _finish_diverged(self) -> None:
-        places = [place for place, member in enumerate(self.alive) if member.status != "diverged"]
         for member in self.alive:
             if member.status == "diverged":
                 for curve in (member.train_curve, member.test_curve):
                     curve.append((member.epoch, math.nan))
+        self._go_on()
+
+    def _prune(self) -> None:
+        for member in self.alive:
+            if member.is_hopeless(self.epoch):
+                member.status = "pruned"
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """With those that still run."""
+        places = [place for place, member in enumerate(self.alive) if member.status == "running"]
+        if len(places) == len(self.alive):
+            return
         self.alive = [self.alive[place] for place in places]
         if not self.alive:
             return

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from study import cells
 from study.deadline import Deadline, OutOfTime
 from study.errors import UserError
+from study.executors import Execute
 from study.executors.inline import inline
 from study.executors.on_ray import on_ray
 from study.pack import Outcome, Pack, Replicate, Task
@@ -50,17 +51,13 @@ def run(
     Raises:
         SpecError: mistakes in the spec. UserError: the folder, storage or cluster cannot be used as asked.
     """
-    if executor not in ("ray", "inline"):
-        raise UserError(f"executor must be ray or inline, got {executor!r}")
-    if executor == "inline" and (address, nodes) != (None, None):
-        raise UserError("address and nodes are those of a Ray cluster: they do not go with the executor inline")
-    if time_limit_s is not None and not time_limit_s > 0:
-        raise UserError(f"time_limit_s must be above 0, got {time_limit_s:g}")
-    deadline = Deadline(time_limit_s)
     if not isinstance(spec, Spec):
         spec = load_spec(spec, overrides)
     elif overrides:
         raise UserError("overrides must be given to load_spec, got them beside a spec that is loaded already")
+    if spec.design != "grid":
+        raise UserError(f"{spec.name} has design: {spec.design}, no grid to run through: `dmd-study search` it")
+    deadline, place = where_to_train(spec, executor, address, nodes, time_limit_s)
     folder = Path(out or Path("results") / spec.name)
     everything = [*cells.baselines(spec), *cells.replicates(spec)]
     code = code_hash(spec.problem_class, spec.rule_class)
@@ -69,12 +66,11 @@ def run(
         if unchanged and not record.missing(everything, retry_failed=retry_failed):
             return record
     # a study that is complete starts nothing, and one that cannot be run writes nothing
-    place = inline(spec, deadline) if executor == "inline" else on_ray(spec, deadline, address, nodes)
     with place as execute, held(folder):
         record = create(folder, spec, storage, code)
         todo = record.missing(everything, retry_failed=retry_failed)
         with contextlib.suppress(OutOfTime), deadline.enforced():
-            tasks = _tasks(spec, todo)
+            tasks = tasks_of(spec, todo)
             with SweepProgress(len(todo)) as progress:
 
                 def finish(pack: Pack, outcomes: list[Outcome], provenance: Mapping[str, Any]) -> None:
@@ -87,7 +83,22 @@ def run(
     return record
 
 
-def _tasks(spec: Spec, todo: Iterable[Replicate]) -> dict[str, Task]:
+def where_to_train(
+    spec: Spec, executor: str, address: str | None, nodes: int | None, time_limit_s: float | None
+) -> tuple[Deadline, contextlib.AbstractContextManager[Execute]]:
+    """The executor that is asked for, not entered yet, and the time it has. Raises UserError for what does not fit."""
+    if executor not in ("ray", "inline"):
+        raise UserError(f"executor must be ray or inline, got {executor!r}")
+    if executor == "inline" and (address, nodes) != (None, None):
+        raise UserError("address and nodes are those of a Ray cluster: they do not go with the executor inline")
+    if time_limit_s is not None and not time_limit_s > 0:
+        raise UserError(f"time_limit_s must be above 0, got {time_limit_s:g}")
+    deadline = Deadline(time_limit_s)
+    return deadline, inline(spec, deadline) if executor == "inline" else on_ray(spec, deadline, address, nodes)
+
+
+def tasks_of(spec: Spec, todo: Iterable[Replicate]) -> dict[str, Task]:
+    """The data that these replicates train on. Raises UserError where they cannot be made."""
     with counting("samples") as count:
         try:
             return cells.make_tasks(spec, todo, count)

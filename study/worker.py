@@ -29,7 +29,8 @@ class PackTrainable(tune.Trainable):
         """Train the pack that the trial's config names."""
         node = get_runtime_context().get_node_id()
         notes: list[str] = []
-        outcomes = train_pack(self._packs[self.config["pack"]], self._tasks, self._rules, notes.append)
+        pack = self.config["asked"] if "asked" in self.config else self._packs[self.config["pack"]]
+        outcomes = train_pack(pack, self._tasks, self._rules, notes.append)
         return {"outcomes": outcomes, "provenance": provenance() | {"ray_node": node, "notes": notes}, "done": True}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

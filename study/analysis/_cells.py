@@ -72,7 +72,7 @@ class Replicates:
                 "Is it the table of another study?"
             )
         self._table, self._axes, self._seeds = table, axes, tuple(seeds)
-        self._rows: dict[Hashable, int] = {}
+        self._rows: dict[tuple[Hashable, ...], int] = {}
         self._status: list[str] = []
         if table.empty:
             return
@@ -86,12 +86,12 @@ class Replicates:
                 raise ValueError(f"the table must have one row per replicate; it has two for {where}")
             self._rows[key] = row
 
-    def summaries(self, column: str, *, higher_is_better: bool = False) -> Iterator[CellSummary]:
-        """One summary per cell of the grid, the last axis fastest."""
+    def summaries(self, column: str, *, higher_is_better: bool = False, present: bool = False) -> Iterator[CellSummary]:
+        """One summary per cell of the grid, the last axis fastest; with ``present``, only of those with a row."""
         present = column in self._table.columns
         metric = self._table[column].to_numpy(dtype=np.float64, na_value=np.nan) if present else None
         worst = -math.inf if higher_is_better else math.inf
-        for cell in product(*self._axes.values()):
+        for cell in self._present() if present else product(*self._axes.values()):
             values, statuses = [], []
             for seed in self._seeds:
                 row = self._rows.get((*map(value_key, cell), value_key(seed)))
@@ -105,6 +105,17 @@ class Replicates:
                 values.append(value)
                 statuses.append(status)
             yield _summary(dict(zip(self._axes, cell, strict=True)), tuple(values), statuses)
+
+    def _present(self) -> list[tuple[Any, ...]]:
+        """The grid's cells that have a row; of a search there are few, of a product of many values."""
+        places = [{value_key(value): place for place, value in enumerate(values)} for values in self._axes.values()]
+        found: set[tuple[int, ...]] = set()
+        for row in self._rows:
+            where = [known.get(value) for known, value in zip(places, row, strict=False)]  # its seed left out
+            if None not in where:
+                found.add(tuple(place for place in where if place is not None))
+        values = list(self._axes.values())
+        return [tuple(values[axis][place] for axis, place in enumerate(where)) for where in sorted(found)]
 
 
 def _summary(parameters: dict[str, Any], values: tuple[float, ...], statuses: list[str]) -> CellSummary:

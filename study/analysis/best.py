@@ -25,7 +25,7 @@ RULES = ("minimum", "one-standard-error")
 
 METRICS_IN_DOCUMENT = ("mean_relative_error", "final_loss_ratio")
 
-_RANKED = tuple(name for name, metric in METRICS.items() if metric.scale == "ratio")
+RANKED = tuple(name for name, metric in METRICS.items() if metric.scale == "ratio")
 
 _FEWEST_SEEDS = 3
 
@@ -100,15 +100,15 @@ def best(
     if table.empty:
         raise NoChoice("the table has no replicates yet")
     absent = [f"{metric}_{split}" for split in SPLITS if f"{metric}_{split}" not in table.columns]
-    if metric in _RANKED and absent:
+    if metric in RANKED and absent:
         raise NoChoice(f"the table has no column {', '.join(absent)}")
-    chosen = known_metric(metric, table.columns, _RANKED)
+    chosen = known_metric(metric, table.columns, RANKED)
     if chosen.per_jump:
         _one_training(metric, grid)
 
     replicates = Replicates(table, grid, seeds)
-    cells = list(replicates.summaries(chosen.column("train")))
-    overheads = [cell.centre for cell in replicates.summaries("overhead")]
+    cells = list(replicates.summaries(chosen.column("train"), present=True))
+    overheads = [cell.centre for cell in replicates.summaries("overhead", present=True)]
     complete = [k for k, cell in enumerate(cells) if cell.complete]
     if not complete:
         diverged = sum(cell.n_diverged > 0 for cell in cells)
@@ -129,7 +129,7 @@ def best(
         k, qualifying = min(near)[2], len(near)
 
     def centre(column: str) -> float | None:
-        value = list(replicates.summaries(column))[k].centre
+        value = list(replicates.summaries(column, present=True))[k].centre
         return value if math.isfinite(value) else None
 
     final = centre("final_loss_ratio_train")

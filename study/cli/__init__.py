@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from study.cli import clusters, drawing, offline, pages, parts, reading, running
+from study.cli import clusters, drawing, offline, pages, parts, reading, running, searching
 from study.cli.console import err_console
 from study.cli.signals import on_sigterm, stoppable
 from study.errors import UserError
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 _commands: tuple[Callable[..., None], ...] = (
     running.run,
+    searching.search,
     reading.status,
     reading.table,
     reading.heatmap,

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from study.deadline import Deadline
 from study.errors import UserError
@@ -30,7 +30,7 @@ def inline(spec: Spec, deadline: Deadline) -> Iterator[Execute]:
             f"--set resources.gpu=0 trains on the CPU"
         )
 
-    def execute(packs: list[Pack], tasks: Mapping[str, Task], finish: Finish, progress: SweepProgress) -> None:
+    def execute(packs: Iterable[Pack], tasks: Mapping[str, Task], finish: Finish, progress: SweepProgress) -> None:
         for pack in packs:
             if not deadline.allows_another:
                 return

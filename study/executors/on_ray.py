@@ -7,7 +7,7 @@ import os
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -40,26 +40,32 @@ def on_ray(spec: Spec, deadline: Deadline, address: str | None = None, nodes: in
 def _tune(
     spec: Spec,
     deadline: Deadline,
-    packs: list[Pack],
+    packs: Iterable[Pack],
     tasks: Mapping[str, Task],
     finish: Finish,
     progress: SweepProgress,
 ) -> None:
     from ray import tune
 
+    from study.executors.asked import AskedFor
     from study.executors.order import InOrder
     from study.worker import MAX_RETRIES, PackTrainable, Recorder
 
     with _by_value(spec), tempfile.TemporaryDirectory(prefix="dmd-study-") as scratch:
-        trainable = tune.with_parameters(PackTrainable, packs=packs, tasks=dict(tasks), rules=spec.rules)
+        # a worker finds a pack by its number in a list that it has; one that is asked for comes with the trial
+        known = packs if isinstance(packs, list) else []
+        asked = None if isinstance(packs, list) else AskedFor(iter(packs))
+        trainable = tune.with_parameters(PackTrainable, packs=known, tasks=dict(tasks), rules=spec.rules)
         tuner = tune.Tuner(
             tune.with_resources(trainable, {"CPU": spec.resources.cpu, "GPU": spec.resources.gpu}),
-            param_space={"pack": tune.grid_search(list(range(len(packs))))},
-            tune_config=tune.TuneConfig(reuse_actors=True, scheduler=InOrder()),
+            param_space={} if asked else {"pack": tune.grid_search(list(range(len(known))))},
+            tune_config=tune.TuneConfig(
+                reuse_actors=True, scheduler=InOrder(), search_alg=asked, num_samples=-1 if asked else 1
+            ),
             run_config=tune.RunConfig(
                 storage_path=scratch,
                 verbose=0,
-                callbacks=[Recorder(packs, finish, progress, deadline)],
+                callbacks=[Recorder(asked.packs if asked else known, finish, progress, deadline)],
                 failure_config=tune.FailureConfig(max_failures=MAX_RETRIES),
             ),
         )

@@ -11,6 +11,7 @@ from study.record._files import write_whole
 from study.record._lock import held
 from study.record._open import begun, create, open_study
 from study.record._record import Grid, Record
+from study.record._rows import row_of
 from study.record._storage import masked
 
-__all__ = ["Grid", "Record", "begun", "create", "held", "masked", "open_study", "write_whole"]
+__all__ = ["Grid", "Record", "begun", "create", "held", "masked", "open_study", "row_of", "write_whole"]
