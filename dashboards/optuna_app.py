@@ -1,18 +1,73 @@
-"""The Optuna dashboard on a storage."""
+"""The Optuna dashboard on a storage: the real one, with notes and heatmaps added, and without what it could change."""
 
+import json
+import logging
 import threading
-from collections.abc import Callable
-from wsgiref.simple_server import WSGIServer, make_server
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+REFRESH_S = 10.0
+"""How often what is shown is looked at again, while a study runs."""
+
+_logger = logging.getLogger(__name__)
 
 
-def serve_optuna(url: str, host: str, port: int, ready: Callable[[str], None]) -> None:
-    """Serve the dashboard on every study of an Optuna storage, until interrupted.
+@dataclass(frozen=True)
+class Heatmap:
+    """A picture on the dashboard. ``levels``: where in ``colours`` each value is, 0 to 1, None where it has none.
+
+    ``id``: letters, digits and hyphens. ``words``: what is said of each cell, (y, x) as the levels. ``scale``: what is
+    written beside the lowest, the middle and the highest colour.
+    """
+
+    id: str
+    title: str
+    x: str
+    y: str
+    x_values: Sequence[str]
+    y_values: Sequence[str]
+    levels: Sequence[Sequence[float | None]]
+    words: Sequence[Sequence[str]]
+    colours: Sequence[str]
+    scale: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What is shown beside a study: a note in Markdown, and heatmaps."""
+
+    note: str
+    heatmaps: Sequence[Heatmap] = ()
+
+
+def serve_optuna(
+    url: str,
+    host: str,
+    port: int,
+    ready: Callable[[str], None],
+    *,
+    shown: Mapping[str, Shown] | None = None,
+    refresh: Callable[[], Mapping[str, Shown] | None] = lambda: None,
+    pages: Mapping[str, Path] | None = None,
+    engine_kwargs: Mapping[str, Any] | None = None,
+) -> None:
+    """Serve the dashboard on every study of an Optuna storage, until interrupted. The storage is only read.
 
     Args:
         url: the storage, as Optuna takes it.
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
         ready: called with the page's address once it can be opened.
+        shown: what to show beside the studies, by their names.
+        refresh: called every ten seconds, in a thread of its own, for what to show from now on; None: the same.
+        pages: HTML files that are served as well, by their paths, such as ``/report``; they may come later.
+        engine_kwargs: as SQLAlchemy's ``create_engine`` takes them.
 
     Raises:
         OSError: the address cannot be listened on.
@@ -20,13 +75,71 @@ def serve_optuna(url: str, host: str, port: int, ready: Callable[[str], None]) -
     from optuna.storages import get_storage
     from optuna_dashboard import wsgi
 
-    server: WSGIServer = make_server(host, port, wsgi(get_storage(url)))
+    from dashboards._shown import ShownStorage
+
+    storage = ShownStorage(url, engine_kwargs or {})
+    storage.show(shown or {})
+    app = _only_read(wsgi(get_storage(storage)), pages or {})
+    server: WSGIServer = make_server(host, port, app, handler_class=_Quiet)
     # in a thread of its own, since a request would swallow the interrupt that comes while it is answered
     thread = threading.Thread(target=server.serve_forever, daemon=True)
+    stopped = threading.Event()
+    refresher = threading.Thread(target=_keep_fresh, args=(storage.show, refresh, stopped), daemon=True)
     with server:
         thread.start()
+        refresher.start()
         try:
             ready(f"http://{host}:{server.server_port}/")
             thread.join()
         finally:
+            stopped.set()
             server.shutdown()
+
+
+def _keep_fresh(
+    show: Callable[[Mapping[str, Shown]], None],
+    refresh: Callable[[], Mapping[str, Shown] | None],
+    stopped: threading.Event,
+) -> None:
+    told = ""
+    while not stopped.is_set():
+        try:
+            fresh = refresh()
+            if fresh is not None:
+                show(fresh)
+        except Exception as error:  # a study that is written to meanwhile is looked at again later
+            if str(error) != told:
+                told = str(error)
+                _logger.warning("The heatmaps on the dashboard are those of before: %s", error)
+        stopped.wait(REFRESH_S)
+
+
+def _only_read(app: "WSGIApplication", pages: Mapping[str, Path]) -> "WSGIApplication":
+    """The dashboard without what it can change: the process that runs a study is the one that writes to it."""
+
+    def wrapped(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            reason = "This dashboard shows a study and changes nothing in it."
+            return _answer(start_response, "403 Forbidden", "application/json", json.dumps({"reason": reason}).encode())
+        page = pages.get(environ["PATH_INFO"])
+        if page is None:
+            return app(environ, start_response)
+        try:
+            return _answer(start_response, "200 OK", "text/html; charset=utf-8", page.read_bytes())
+        except OSError:
+            reason = f"There is no {page.name} yet."
+            return _answer(start_response, "404 Not Found", "text/plain; charset=utf-8", reason.encode())
+
+    return wrapped
+
+
+def _answer(start_response: "StartResponse", status: str, kind: str, body: bytes) -> list[bytes]:
+    start_response(status, [("Content-Type", kind), ("Content-Length", str(len(body)))])
+    return [body]
+
+
+class _Quiet(WSGIRequestHandler):
+    """Does not tell the terminal of every request."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""

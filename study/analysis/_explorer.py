@@ -81,15 +81,14 @@ def explorer(
     points = points_per_curve(len(details))
     runs, baselines = runs_by_name(details, axes, points, done)
     found = [[runs.get(name_of(cell, axes, seed)) for seed in seeds] for cell in cells]
-    keys = sorted(axes, key=lambda key: -len(axes[key]))
-    x, y = ("s", "m") if {"s", "m"} <= set(axes) else (keys[0], keys[min(1, len(keys) - 1)])
+    x, y = axes_shown(axes)
     longest = max((len(row["curve_train"]) for row in details), default=0)
     return {
         "axes": [
-            {"key": k, "label": _plain_label(k), "values": [list_values([v]) for v in vs]} for k, vs in axes.items()
+            {"key": k, "label": plain_label(k), "values": [list_values([v]) for v in vs]} for k, vs in axes.items()
         ],
         "x": x,
-        "y": y,
+        "y": y or x,
         "seeds": [str(seed) for seed in seeds],
         "states": {letter: {"word": _WORDS[s], "look": _LOOKS.get(s, "")} for s, letter in _LETTERS.items()},
         "statuses": [
@@ -109,7 +108,13 @@ def explorer(
     }
 
 
-def _plain_label(key: str) -> str:
+def axes_shown(axes: Axes) -> tuple[str, str | None]:
+    """The axes to the right and upwards of a first look: s and m, or the longest; None where there is only one."""
+    longest = sorted(axes, key=lambda key: -len(axes[key]))
+    return ("s", "m") if {"s", "m"} <= set(axes) else (longest[0], longest[1] if len(longest) > 1 else None)
+
+
+def plain_label(key: str) -> str:
     """A figure's label of an axis, without its mathematical setting."""
     return axis_label(key).replace("$", "").replace(r"\sigma", "σ")
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pandas as pd
+from sqlalchemy.engine import make_url
 
 from study.axes import within
 from study.catalogue import TABLE_COLUMNS
@@ -21,7 +22,7 @@ from study.metrics import proposed_ratios, steps_to_loss
 from study.pack import Outcome, Pack, Replicate, Value
 from study.record import _rows
 from study.record._files import listed
-from study.record._storage import persist, reading
+from study.record._storage import engine_options, persist, reading
 from study.record._trials import Trials, ended, name_of
 from study.spec import FORMAT_VERSION, Spec, split_axis
 
@@ -91,6 +92,11 @@ class Record:
             if all(within(values, cell[axis]) for axis, values in axes.items()):
                 found[key(cell, 0)] = cell
         return list(found.values())
+
+    @property
+    def engine_options(self) -> dict[str, Any]:
+        """How SQLAlchemy opens its storage."""
+        return engine_options(make_url(self.url))
 
     def done(self) -> dict[str, tuple[str, str]]:
         """Every recorded replicate: its key (see `study.cells.replicate_key`) -> pack that holds its row, status.

@@ -68,7 +68,7 @@ def open_storage(url: str, *, make: bool) -> optuna.storages.RDBStorage | None:
     """
     try:
         where = make_url(url)
-        options = _options(where)
+        options = engine_options(where)
         if where.get_backend_name() == "sqlite" and not _check_sqlite(where) and not make:
             return None
         if not make and not _has_tables(where, options):
@@ -132,8 +132,8 @@ def _may_pass(url: str, error: Exception) -> bool:
     return lost and make_url(url).get_backend_name() != "sqlite"
 
 
-def _options(where: URL) -> dict[str, Any]:
-    """Options of the engine: a connection that was lost is made anew, and none is waited for without end."""
+def engine_options(where: URL) -> dict[str, Any]:
+    """Options of SQLAlchemy's engine: a connection that was lost is made anew, and none is waited for without end."""
     options: dict[str, Any] = {"pool_pre_ping": True}
     if where.get_backend_name() == "sqlite":
         options["connect_args"] = {"timeout": LOCKED_S}

@@ -1,16 +1,28 @@
-"""The Optuna dashboard is the real one, shows the study, listens on loopback and ends when asked."""
+"""The Optuna dashboard is the real one, explains the study, changes nothing, is on loopback and ends when asked."""
 
 import json
+import math
 import signal
 import socket
 import subprocess
 import sys
+import time
+import urllib.error
 import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import optuna
+import optuna_dashboard
 import pytest
 
+from dashboards import Heatmap, Shown
+from dashboards._shown import ShownStorage
 from study import run
+from study.analysis.shown import MOST_HEATMAPS, note_of, shown_of
+from tests.dashboards._made_up import MadeUp
 
 SPEC = {
     "name": "shown",
@@ -30,24 +42,83 @@ def command(folder: Path, *options: str) -> list[str]:
     return [sys.executable, "-u", "-m", "study.cli", "dashboard", str(folder), *options]
 
 
-def test_it_serves_the_study_on_loopback_until_interrupted(folder: Path) -> None:
+@contextmanager
+def served(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """The dashboard in a process of its own: its address, and what it has said when it was interrupted."""
     process = subprocess.Popen(
         command(folder, "--port", "0"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
+    said: list[str] = []
     try:
         assert process.stdout is not None
-        address = process.stdout.readline().split()[0]
-        assert address.startswith("http://127.0.0.1:")
-        with urllib.request.urlopen(f"{address}dashboard", timeout=30) as page:
-            assert "Optuna Dashboard" in page.read().decode()
-        with urllib.request.urlopen(f"{address}api/studies", timeout=30) as answer:
-            names = {study["study_name"] for study in json.load(answer)["study_summaries"]}
-        assert names == {"shown", "shown/baseline"}
+        yield process.stdout.readline().split()[0], said
     finally:
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert "Traceback" not in said
+        said += [*process.communicate(timeout=60), str(process.returncode)]
+
+
+def answer(address: str, method: str = "GET") -> tuple[int, str]:
+    asked = urllib.request.Request(address, data=b"{}" if method != "GET" else None, method=method)
+    try:
+        with urllib.request.urlopen(asked, timeout=30) as reply:
+            return reply.status, reply.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def wait_for(found: Callable[[], Any], limit_s: float = 60) -> Any:
+    end_s = time.monotonic() + limit_s
+    while not (value := found()):
+        assert time.monotonic() < end_s, "it has not come in time"
+        time.sleep(0.2)
+    return value
+
+
+def study_of(address: str, name: str) -> dict[str, Any]:
+    summaries = json.loads(answer(f"{address}api/studies")[1])["study_summaries"]
+    (number,) = (one["study_id"] for one in summaries if one["study_name"] == name)
+    detail: dict[str, Any] = json.loads(answer(f"{address}api/studies/{number}")[1])
+    return detail
+
+
+def test_it_shows_the_study_on_loopback_until_interrupted_and_changes_nothing(folder: Path) -> None:
+    database = folder / "study.db"
+    before, files = database.read_bytes(), sorted(folder.rglob("*"))
+    with served(folder) as (address, said):
+        assert address.startswith("http://127.0.0.1:")
+        assert "Optuna Dashboard" in answer(f"{address}dashboard")[1]
+        names = {one["study_name"] for one in json.loads(answer(f"{address}api/studies")[1])["study_summaries"]}
+        assert names == {"shown", "shown/baseline"}
+        shown = study_of(address, "shown")
+        assert "[The report](/report)" in shown["note"]["body"]
+        assert "snapshots per jump m" in shown["note"]["body"]
+        assert "`final_loss_train`" in study_of(address, "shown/baseline")["note"]["body"]
+        assert shown["directions"] == ["minimize"]
+        assert shown["objective_names"] == ["mean_relative_error_train"]
+        assert [one["name"] for one in shown["union_search_space"]] == ["m", "s", "seed", "tolerance"]
+        for trial in shown["trials"]:
+            assert {"status", "overhead", "final_loss_train"} <= {one["key"] for one in trial["user_attrs"]}
+        wait_for(lambda: study_of(address, "shown")["plotly_graph_objects"])
+        assert answer(f"{address}report") == (404, "There is no report.html yet.")
+        page = folder / "report.html"
+        page.write_text("<p>the report</p>")
+        assert answer(f"{address}report") == (200, "<p>the report</p>")
+        page.unlink()
+        number = shown["trials"][0]["study_id"]
+        for method, path in (
+            ("DELETE", f"api/studies/{number}"),
+            ("POST", "api/studies"),
+            ("PUT", f"api/studies/{number}/note"),
+            ("POST", f"api/trials/{shown['trials'][0]['trial_id']}/tell"),
+        ):
+            status, reason = answer(address + path, method)
+            assert status == 403
+            assert "changes nothing" in reason
+    assert said[-1] == "130"
+    assert "Traceback" not in said[1]
+    assert database.read_bytes() == before
+    assert sorted(folder.rglob("*")) == files
 
 
 def test_a_port_in_use_is_said_in_one_line(folder: Path) -> None:
@@ -58,3 +129,93 @@ def test_a_port_in_use_is_said_in_one_line(folder: Path) -> None:
     assert f"127.0.0.1:{port}" in done.stderr
     assert "--port" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def heatmap(**changes: Any) -> Heatmap:
+    given: dict[str, Any] = {
+        "id": "one",
+        "title": "<b>One</b>",
+        "x": "s",
+        "y": "m",
+        "x_values": ["5", "10"],
+        "y_values": ["2"],
+        "levels": [[0.25, None]],
+        "words": [["a", "b & c"]],
+        "colours": ["#000000", "#ffffff"],
+        "scale": ("low", "1", "high"),
+    }
+    return Heatmap(**(given | changes))
+
+
+def test_what_is_shown_is_beside_the_storage_and_not_in_it(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    study = optuna.create_study(study_name="here", storage=url)
+    before = (tmp_path / "study.db").read_bytes()
+    storage = ShownStorage(url, {})
+    storage.show({"here": Shown("x" * 5000, [heatmap()])})
+    (seen,) = storage.get_all_studies()
+    assert seen.system_attrs == storage.get_study_system_attrs(seen._study_id)
+    assert optuna_dashboard.get_note(optuna.load_study(study_name="here", storage=storage)) == "x" * 5000
+    # a note that someone wrote stays, as a whole
+    optuna_dashboard.save_note(study, "mine")
+    assert optuna_dashboard.get_note(optuna.load_study(study_name="here", storage=storage)) == "mine"
+    storage.show({})
+    assert not any("plot_data" in key for key in storage.get_study_system_attrs(seen._study_id))
+    storage.engine.dispose()
+    assert before != (tmp_path / "study.db").read_bytes()  # by save_note, so that it would have been seen
+
+
+def test_a_heatmap_is_a_picture_of_its_levels_and_words() -> None:
+    from dashboards._shown import _figure
+
+    figure = json.loads(_figure(heatmap()).to_json())
+    (picture,) = figure["data"]
+    assert picture["z"] == [[0.25, None]]
+    assert picture["customdata"] == [["a", "b &amp; c"]]
+    assert (picture["zmin"], picture["zmax"]) == (0, 1)
+    assert picture["colorscale"] == [[0.0, "#000000"], [1.0, "#ffffff"]]
+    assert figure["layout"]["title"]["text"] == "&lt;b>One&lt;/b>"
+
+
+def test_the_heatmaps_are_the_tables() -> None:
+    record = MadeUp(status=lambda cell, seed: "diverged" if cell["s"] == 40 else "finished")
+    shown = shown_of("made-up", record.spec, "mean_relative_error_train", record.table, record.spec["axes"])
+    assert [one.id for one in shown.heatmaps] == [
+        "mean-relative-error-1",
+        "mean-relative-error-2",
+        "final-loss-ratio-1",
+        "final-loss-ratio-2",
+    ]
+    one = shown.heatmaps[2]
+    assert one.title == "Final loss ratio (tolerance = 1e-06)"
+    assert (one.x_values, one.y_values) == (["5", "10", "20", "40"], ["2", "8", "14"])
+    assert one.words[1][1] == "m = 8, s = 10, tolerance = 1e-06: final loss ratio 0.6, spread 0.006, 3 of 3 seeds"
+    assert "diverged" in one.words[0][3]
+    assert one.levels[0][3] is None
+    # on a scale from 0.6 to 1 / 0.6, and m = 2, s = 5 is at 0.6 exp(0.4 (ln 4 + ln 2)) = 1.378
+    assert one.levels[1][1] == 0
+    assert one.levels[0][0] == pytest.approx(0.5 + math.log(1.378) / math.log(1 / 0.36), abs=1e-3)
+    assert one.scale[1] == "1"
+
+
+def test_a_study_with_too_many_cells_or_none_has_a_note_alone() -> None:
+    record = MadeUp({"m": [2, 8]})
+    many = {"m": range(200), "s": range(200)}
+    assert not shown_of("made-up", record.spec, "mean_relative_error_train", record.table, many).heatmaps
+    assert not shown_of("made-up", record.spec, "x", record.table.iloc[:0], record.spec["axes"]).heatmaps
+    assert len(shown_of("made-up", record.spec, "x", record.table, {"m": [2, 8]}).heatmaps) == 2
+    values = [1e-3 * k for k in range(MOST_HEATMAPS + 3)]
+    wide = MadeUp({"m": [2, 8], "s": [5, 10], "tolerance": values}, seeds=[0])
+    assert len(shown_of("made-up", wide.spec, "x", wide.table, wide.spec["axes"]).heatmaps) == 2 * MOST_HEATMAPS
+
+
+def test_the_note_takes_text_literally() -> None:
+    spec = MadeUp({"m": [2, 8]}).spec
+    spec["axes"]["form"] = ["a|b", "<script>", "[x](javascript:1)"]
+    note = note_of("made_up", spec, "final_loss_train")
+    assert "a\\|b" in note
+    assert "\\<script\\>" in note
+    assert "[x]" not in note
+    assert "lower is better." in note
+    spec["axes"]["m"] = {"from": 2, "to": 20, "log": False}
+    assert "| 2 to 20 |" in note_of("made_up", spec, "x")
