@@ -74,7 +74,15 @@ def measure_scale(main):
     assert found["long_percent"] > -1  # a sleep is not shorter than it says, but for the clock's steps
 
 
+def measure_mgrit(main):
+    found = main(steps=(64, 256), repeats=1)
+    assert len(found) == 2 * 2 * 7
+    assert all(value < 1e-6 for name, value in found.items() if name.endswith("error"))  # residuals of 1e-9 sqrt(N)
+    assert all(0 < value < 1000 for name, value in found.items() if not name.endswith("error"))
+
+
 MEASURES = {
+    "bench_mgrit": measure_mgrit,
     "bench_scale": measure_scale,
     "bench_packs": measure_packs,
     "bench_probe": measure_probe,
