@@ -1,20 +1,27 @@
 """From the table of replicates to numbers and pictures. Needs a pandas table; knows nothing of how it was made."""
 
+from study.analysis._data import Options, Picture, StudyData
 from study.analysis.best import Choice, NoChoice, best
 from study.analysis.draw_sensitivity import draw_sensitivity
 from study.analysis.figures import draw_heatmaps, save_figure
 from study.analysis.heatmap import HeatmapData, Panel, heatmap_data
 from study.analysis.importance import EVALUATORS, optuna_importances
 from study.analysis.sensitivity import Sensitivity, sensitivity
+from study.analysis.suite import FIGURES, draw_all
 
 __all__ = [
     "EVALUATORS",
+    "FIGURES",
     "Choice",
     "HeatmapData",
     "NoChoice",
+    "Options",
     "Panel",
+    "Picture",
     "Sensitivity",
+    "StudyData",
     "best",
+    "draw_all",
     "draw_heatmaps",
     "draw_sensitivity",
     "heatmap_data",

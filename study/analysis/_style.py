@@ -1,13 +1,16 @@
 """How the study's pictures look: fonts, colours, and the words on their axes."""
 
 import math
+import textwrap
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import seaborn
 from matplotlib.axis import Axis
 from matplotlib.colors import Colormap, LogNorm, Normalize
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from study.analysis._cells import State
@@ -40,6 +43,15 @@ LINES: tuple[dict[str, Any], ...] = (
     {"color": "#d55e00", "linestyle": (0, (3, 1, 1, 1, 1, 1))},
     {"color": "#7f7f7f", "linestyle": "-"},
 )
+
+STAR: dict[str, Any] = {
+    "marker": "*",
+    "linestyle": "none",
+    "markerfacecolor": "#ffd92f",
+    "markeredgecolor": "black",
+    "markeredgewidth": 0.6,
+}
+"""Mark of the best cell."""
 
 # Hatch and face of a cell that has no number.
 STATE_LOOK: dict[State, tuple[str, str, str]] = {
@@ -78,15 +90,39 @@ def setting_label(key: str, value: Any) -> str:
     return f"{axis_label(key)} {sign} {value_label(value)}"
 
 
+def cell_label(cell: Mapping[str, Any]) -> str:
+    """A cell in one line, the keys as in the spec."""
+    return ", ".join(f"{key} = {value_label(value)}" for key, value in cell.items())
+
+
+def caption(figure: Figure, text: str) -> str:
+    """Words under a figure, broken into lines that its width holds; a letter is some 0.075 inches wide."""
+    return textwrap.fill(text, int(figure.get_figwidth() / 0.075))
+
+
 def shown_ticks(n: int, most: int = 12) -> NDArray[np.intp]:
     """Indices of the values that get a label: evenly spaced, the last among them."""
     step = math.ceil(n / most)
     return np.arange((n - 1) % step, n, step)
 
 
-def label_powers(axis: Axis) -> None:
-    """Plain numbers on a logarithmic axis: 1, 2, 5 of each decade where it spans few."""
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=7))
+def round_ticks(low: float, high: float, logarithmic: bool) -> list[float]:
+    """Round numbers inside the limits; on a wide log scale 1, 2, 5 of each decade."""
+    if logarithmic and low > 0 and high / low > 4:
+        exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        digits = (1, 2, 5) if high / low < 1e3 else (1,)
+        ticks = [digit * 10.0**exponent for exponent in exponents for digit in digits]
+        ticks = ticks[:: math.ceil(len(ticks) / 12)] if digits == (1,) else ticks
+    else:
+        ticks = list(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high))
+    slack = 1e-9 * (high - low)
+    return [tick for tick in ticks if low - slack <= tick <= high + slack]
+
+
+def label_plainly(axis: Axis) -> None:
+    """Round numbers on a logarithmic axis whose data are all drawn, however few decades or parts of one they span."""
+    low, high = sorted(axis.get_view_interval())
+    axis.set_major_locator(FixedLocator(round_ticks(low, high, logarithmic=True)))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
 

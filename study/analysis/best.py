@@ -122,7 +122,7 @@ def best(
     if rule == "minimum":
         k = min(complete, key=lambda k: (cells[k].centre, costs[k], k))
     else:
-        means, standard_error = _means_and_standard_error([cells[k] for k in complete], metric)
+        means, standard_error = means_and_standard_error([cells[k] for k in complete], metric)
         near = [
             (costs[k], mean, k) for k, mean in zip(complete, means, strict=True) if mean <= min(means) + standard_error
         ]
@@ -164,7 +164,7 @@ def _one_training(metric: str, grid: Mapping[str, list[Any]]) -> None:
         )
 
 
-def _means_and_standard_error(cells: list[CellSummary], metric: str) -> tuple[list[float], float]:
+def means_and_standard_error(cells: list[CellSummary], metric: str) -> tuple[list[float], float]:
     """Mean log metric of each cell, and the standard error of the difference of two of them."""
     seeds = cells[0].n_expected
     if seeds < _FEWEST_SEEDS:

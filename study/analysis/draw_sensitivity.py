@@ -17,7 +17,8 @@ from study.analysis._style import (
     RC,
     SPLIT_LABEL,
     axis_label,
-    label_powers,
+    caption,
+    label_plainly,
     setting_label,
     shown_ticks,
     value_label,
@@ -97,7 +98,7 @@ def _draw_curve(axes: Axes, curve: Curve, found: Sensitivity) -> None:
     axes.plot(at, curve.mean, **LINES[1], marker="o", markersize=3.5)
     if found.metric.scale in ("ratio", "log"):
         axes.set_yscale("log")
-        label_powers(axes.yaxis)
+        label_plainly(axes.yaxis)
     if found.metric.scale in ("ratio", "signed"):
         axes.axhline(1.0 if found.metric.scale == "ratio" else 0.0, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
     shown = shown_ticks(len(at), 8)
@@ -124,20 +125,20 @@ def _draw_legend(figure: Figure, found: Sensitivity) -> None:
         handles.append(Patch(facecolor=LINES[1]["color"], alpha=0.25))
         interval = found.shares.terms[0].low is not None
         labels.append("mean over the other axes, " + ("95 % interval" if interval else "lowest to highest seed"))
-    caption = [f"{found.cells} cells, {'1 seed' if found.seeds == 1 else f'{found.seeds} seeds'}"]
+    said = [f"{found.cells} cells, {'1 seed' if found.seeds == 1 else f'{found.seeds} seeds'}"]
     if found.split:
-        caption.append(SPLIT_LABEL[found.split].lower())
-    caption += [setting_label(key, value) for key, value in found.at.items()]
+        said.append(SPLIT_LABEL[found.split].lower())
+    said += [setting_label(key, value) for key, value in found.at.items()]
     if found.n_capped or found.n_diverged:
-        caption.append(f"{found.n_cells_at_cap} cells with a replicate at the cap of {found.cap:.3g}")
+        said.append(f"{found.n_cells_at_cap} cells with a replicate at the cap of {found.cap:.3g}")
     if found.shares.noise is None:
-        caption.append("one seed: noise is in the shares")
+        said.append("one seed: noise is in the shares")
     figure.legend(
         handles,
         labels,
-        title="; ".join(caption),
+        title=caption(figure, "; ".join(said)),
         title_fontsize=RC["legend.fontsize"],
         loc="outside lower center",
-        ncols=2,
+        ncols=2 if figure.get_figwidth() > 7 else 1,
         frameon=False,
     )

@@ -1,6 +1,5 @@
 """Draws the heatmaps of a study and writes them beside the numbers they show."""
 
-import math
 import os
 import textwrap
 from collections.abc import Callable
@@ -18,18 +17,20 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Polygon, Rectangle
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
 from study.analysis._style import (
     INK,
     RC,
     SPLIT_LABEL,
+    STAR,
     STATE_LOOK,
     axis_label,
     colour_map,
     colour_norm,
     number_label,
+    round_ticks,
     setting_label,
     shown_ticks,
     value_label,
@@ -151,21 +152,41 @@ def _draw_panel(axes: Axes, panel: Panel, data: HeatmapData, annotate: bool) -> 
                 axes.add_patch(Polygon([(j + 1, i), (j + 1, i + 0.4), (j + 0.6, i)], facecolor=INK, linewidth=0))
     if data.metric.scale == "ratio":
         axes.add_collection(LineCollection(_border(values < 1, np.isfinite(values)), colors=INK, linewidths=1.1))
+    if not annotate and min(values.shape) >= 3:
+        _draw_levels(axes, values, data)
+    for i, j in panel.near:
+        if (i, j) != panel.best:
+            axes.plot(*((j + 0.14, i + 0.82) if annotate else (j + 0.5, i + 0.5)), **_NEAR)
     if panel.best is not None:
         i, j = panel.best
         axes.add_patch(Rectangle((j, i), 1, 1, fill=False, edgecolor="white", linewidth=3.6, clip_on=False, zorder=4))
         axes.add_patch(Rectangle((j, i), 1, 1, fill=False, edgecolor="black", linewidth=1.8, clip_on=False, zorder=5))
         at = (j + 0.16, i + 0.8) if annotate else (j + 0.5, i + 0.5)
-        axes.plot(*at, **_STAR, markersize=7.5, clip_on=False, zorder=6)
+        axes.plot(*at, **STAR, markersize=7.5, clip_on=False, zorder=6)
 
 
-_STAR: dict[str, Any] = {
-    "marker": "*",
+_NEAR: dict[str, Any] = {
+    "marker": "o",
     "linestyle": "none",
-    "markerfacecolor": "#ffd92f",
+    "markersize": 3.6,
+    "markerfacecolor": "white",
     "markeredgecolor": "black",
-    "markeredgewidth": 0.6,
+    "markeredgewidth": 0.7,
 }
+
+
+def _draw_levels(axes: Axes, values: NDArray[np.float64], data: HeatmapData) -> None:
+    """Level lines at the colour bar's ticks, through the cells' middles; cells without a number interrupt them."""
+    low, high = data.limits
+    ratio = data.metric.scale == "ratio"
+    levels = [t for t in round_ticks(low, high, data.metric.scale in ("ratio", "log")) if not (ratio and t == 1)]
+    held = np.clip(np.where(np.isfinite(values), values, np.nan), low, high)
+    known = held[np.isfinite(held)]
+    levels = [level for level in levels if known.size and known.min() < level < known.max()]
+    if levels:
+        x, y = np.arange(values.shape[1]) + 0.5, np.arange(values.shape[0]) + 0.5
+        lines = axes.contour(x, y, np.ma.masked_invalid(held), levels, colors="#4d4d4d", linewidths=0.6)
+        axes.clabel(lines, fontsize=6, fmt=lambda level: f"{level:.4g}")
 
 
 def _border(below: NDArray[np.bool_], known: NDArray[np.bool_]) -> list[list[tuple[int, int]]]:
@@ -185,7 +206,7 @@ def _draw_colour_bar(figure: Figure, grid: NDArray[Any], data: HeatmapData) -> N
     beyond = (bool(finite.min() < low - slack), bool(finite.max() > high + slack))
     extend = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[beyond]
     bar = figure.colorbar(grid[0, 0].collections[0], ax=grid, extend=extend, aspect=28, pad=0.02, fraction=0.06)
-    ticks = _bar_ticks(low, high, data.metric.scale in ("ratio", "log"))
+    ticks = round_ticks(low, high, data.metric.scale in ("ratio", "log"))
     bar.ax.yaxis.set_major_locator(FixedLocator(ticks))
     bar.ax.yaxis.set_minor_locator(NullLocator())
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
@@ -199,19 +220,6 @@ def _draw_colour_bar(figure: Figure, grid: NDArray[Any], data: HeatmapData) -> N
     bar.set_label("\n".join(textwrap.fill(line, letters) for line in label))
 
 
-def _bar_ticks(low: float, high: float, logarithmic: bool) -> list[float]:
-    """Round numbers inside the limits; on a wide log scale 1, 2, 5 of each decade."""
-    if logarithmic and low > 0 and high / low > 4:
-        exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-        digits = (1, 2, 5) if high / low < 1e3 else (1,)
-        ticks = [digit * 10.0**exponent for exponent in exponents for digit in digits]
-        ticks = ticks[:: math.ceil(len(ticks) / 12)] if digits == (1,) else ticks
-    else:
-        ticks = list(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high))
-    slack = 1e-9 * (high - low)
-    return [tick for tick in ticks if low - slack <= tick <= high + slack]
-
-
 def _draw_legend(figure: Figure, data: HeatmapData, annotate: bool) -> None:
     """What the marks mean that are in the picture, under a line that says what a cell is."""
     states = {state for panel in data.panels for row in panel.states for state in row}
@@ -219,8 +227,11 @@ def _draw_legend(figure: Figure, data: HeatmapData, annotate: bool) -> None:
     labels: list[str] = []
     if any(panel.best for panel in data.panels):
         box = Patch(facecolor="none", edgecolor="black", linewidth=1.8)
-        handles.append((box, Line2D([], [], **_STAR, markersize=7.5)))
+        handles.append((box, Line2D([], [], **STAR, markersize=7.5)))
         labels.append("best cell, by the training set" if data.metric.split else "best cell")
+    if any(panel.near for panel in data.panels):
+        handles.append(Line2D([], [], **_NEAR))
+        labels.append("within one standard error of it")
     if "partial" in states:
         n = data.n_expected
         mark: Any = f"${n - 1}/{n}$" if annotate else (3, 0, 45)  # a number as in the cells, or a triangle
@@ -232,7 +243,7 @@ def _draw_legend(figure: Figure, data: HeatmapData, annotate: bool) -> None:
             words = data.metric.infinite if state == "infinite" else words
             handles.append(Patch(facecolor=face, edgecolor="#8c8c8c", hatch=hatch, linewidth=0.8))
             labels.append(words if data.n_expected > 1 else words.partition(" (")[0])
-    seeds = "1 seed" if data.n_expected == 1 else f"median over {data.n_expected} seeds"
+    seeds = "1 seed" if data.n_expected == 1 else f"{data.statistic} over {data.n_expected} seeds"
     caption = [f"Each cell: {seeds}", *(f"{setting_label(key, value)}" for key, value in data.at.items())]
     figure.legend(
         handles,

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from study.analysis._cells import Axes, CellSummary, Replicates, State, list_values, restrict, rising, value_key
+from study.analysis.best import NoChoice, means_and_standard_error
 from study.catalogue import Metric, known_metric
 
 # Colours are spent on improvements: however bad the bad cells are, the largest improvement reaches half
@@ -34,6 +35,9 @@ class Panel:
     The test set's panel marks the same cell, since selection must not use it. None if no cell is complete, or if the
     panel compares a metric per jump across problems, networks or trainings.
     """
+
+    near: tuple[tuple[int, int], ...] = ()
+    """Cells within one standard error of the best by the training set, as the rule of `best`, in this panel alone."""
 
     @property
     def values(self) -> NDArray[np.float64]:
@@ -68,6 +72,8 @@ class HeatmapData:
     """Seeds per cell."""
     at: dict[str, Any] = field(default_factory=dict)
     """Other axes that vary in the study, and the value chosen here."""
+    statistic: str = "median"
+    """What a cell shows of its seeds."""
 
     def frame(self) -> pd.DataFrame:
         """The numbers behind the picture: one row per panel and cell."""
@@ -88,6 +94,7 @@ class HeatmapData:
                             "n_expected": cell.n_expected,
                             "state": cell.state,
                             "best": panel.best == (i, j),
+                            "within_one_standard_error": (i, j) in panel.near,
                         }
                     )
         return pd.DataFrame(rows)
@@ -154,12 +161,14 @@ def heatmap_data(
     across = [key for key in (x, y) if key.startswith(("problem.", "network.", "training.")) and len(grid[key]) > 1]
     panels: list[Panel] = []
     for facet_value in grid[facet] if facet else [None]:
-        marked = None
+        marked: tuple[int, int] | None = None
+        near: tuple[tuple[int, int], ...] = ()
         for split, cells in by_split.items():
             rows = _arrange(cells, facet_value, facet, grid[x], grid[y], x, y)
             if split != "test" and not (chosen.per_jump and across):
                 marked = _best(rows, chosen.higher_is_better)
-            panels.append(Panel(facet_value, split, rows, marked))
+                near = _near(rows, chosen)
+            panels.append(Panel(facet_value, split, rows, marked, near))
     everything = [cell for panel in panels for row in panel.cells for cell in row]
     finite = np.array([cell.centre for cell in everything if math.isfinite(cell.centre)])
     if finite.size == 0:
@@ -223,6 +232,49 @@ def _best(rows: Rows, higher_is_better: bool) -> tuple[int, int] | None:
     sign = -1.0 if higher_is_better else 1.0
     ranked = [(sign * c.centre, (i, j)) for i, row in enumerate(rows) for j, c in enumerate(row) if c.complete]
     return min(ranked)[1] if ranked else None
+
+
+def _near(rows: Rows, metric: Metric) -> tuple[tuple[int, int], ...]:
+    places = [(i, j) for i, row in enumerate(rows) for j, cell in enumerate(row) if cell.complete]
+    if metric.scale != "ratio" or not places:
+        return ()
+    try:
+        means, error = means_and_standard_error([rows[i][j] for i, j in places], metric.name)
+    except NoChoice:
+        return ()
+    return tuple(place for place, mean in zip(places, means, strict=True) if mean <= min(means) + error)
+
+
+def spread_data(data: HeatmapData) -> HeatmapData:
+    """The same panels with the spread over seeds in place of the centre: standard deviation / mean, in per cent.
+
+    Raises ValueError where no cell has one, as with one seed.
+    """
+    metric = Metric(
+        name=f"spread_of_{data.metric.name}",
+        title=f"Spread of the {data.metric.title.lower()}",
+        meaning="standard deviation over seeds / mean (%)",
+        scale="log",
+        split=data.metric.split,
+        infinite="some seeds without a finite value",
+    )
+    panels = [
+        replace(panel, cells=tuple(tuple(map(_spread, row)) for row in panel.cells), near=()) for panel in data.panels
+    ]
+    finite = np.array([cell.centre for panel in panels for row in panel.cells for cell in row])
+    finite = finite[np.isfinite(finite)]
+    if not finite.size:
+        raise ValueError(f"no cell has a spread of {data.metric.name}: that takes two seeds that both finished")
+    limits = colour_limits(finite, metric)
+    return replace(data, metric=metric, panels=panels, limits=limits, statistic="spread")
+
+
+def _spread(cell: CellSummary) -> CellSummary:
+    if cell.state == "ok":
+        if not math.isfinite(cell.spread) or cell.mean == 0:
+            return replace(cell, centre=math.nan, state="missing")
+        return replace(cell, centre=100 * cell.spread / abs(cell.mean))
+    return replace(cell, centre=math.nan, state="infinite" if cell.state in ("partial", "diverged") else cell.state)
 
 
 def _check_axes(axes: Axes, x: str, y: str, facet: str | None, at: Mapping[str, Any] | None) -> None:

@@ -7,13 +7,58 @@ import typer
 from rich.table import Table
 
 from study.cli.console import At, Folder, Storage, as_user_errors, chosen_values, opened, out_console, say
+from study.cli.outputs import write_figures
 from study.errors import UserError
 
 if TYPE_CHECKING:
     from study.analysis import Sensitivity
 
 Metric = Annotated[str, typer.Option(help="Which metric, without _train or _test.")]
+X = Annotated[str, typer.Option(help="Axis of the heatmap to the right.")]
+Y = Annotated[str, typer.Option(help="Axis of the heatmap upwards.")]
+Facet = Annotated[str, typer.Option(help="Axis with one row of heatmaps per value.")]
 To = Annotated[Path | None, typer.Option(help="Folder for the pictures; DIR/figures by default.")]
+
+
+def figures(
+    folder: Folder,
+    only: Annotated[list[str] | None, typer.Option(help="Only the figure of this name. May be repeated.")] = None,
+    metric: Metric = "mean_relative_error",
+    x: X = "s",
+    y: Y = "m",
+    facet: Facet = "tolerance",
+    at: At = None,
+    to: To = None,
+    storage: Storage = None,
+) -> None:
+    """Draw every figure that the record allows: PNG, SVG, PDF and the CSV behind each; say what is left out and why.
+
+    They are heatmap, spread (over seeds), slices (through the best cell), sensitivity, curves (loss with and without
+    jumps), jumps (ratio, rank, spectral radius), and plane (final loss ratio against overhead).
+    """
+    from study.analysis import FIGURES, Options
+
+    for name in only or []:
+        if name not in FIGURES:
+            raise UserError(f"--only must be one of {', '.join(FIGURES)}, got {name!r}")
+    record = opened(folder, storage)
+    options = Options(metric=metric, x=x, y=y, facet=facet, at=chosen_values(at))
+    with as_user_errors():
+        write_figures(record, to, options, only)
+
+
+def heatmap(
+    folder: Folder,
+    metric: Metric = "mean_relative_error",
+    x: X = "s",
+    y: Y = "m",
+    facet: Facet = "tolerance",
+    at: At = None,
+    to: To = None,
+    storage: Storage = None,
+) -> None:
+    """Draw the heatmaps of Figure 3, as figures --only heatmap: PNG, SVG, PDF and the CSV behind them."""
+    figures(folder, ["heatmap"], metric, x, y, facet, at, to, storage)
 
 
 def sensitivity(

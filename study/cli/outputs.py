@@ -14,6 +14,7 @@ from study.cli.console import err_console, out_console, say
 if TYPE_CHECKING:
     import pandas as pd
 
+    from study.analysis import Options, StudyData
     from study.best_file import BestFile
     from study.record import Record
 
@@ -21,17 +22,43 @@ _HOME = ("from accel import Accelerator", 'accelerator = Accelerator.from_best(m
 """How the best parameters are taken into a training loop, beside the file that holds them."""
 
 
-def write_heatmap(record: "Record", to: Path | None = None, **options: Any) -> None:
-    """Draw a record's heatmaps into a folder (DIR/figures by default); options as of `study.analysis.heatmap_data`."""
-    from study.analysis import draw_heatmaps, heatmap_data, save_figure
+def write_figures(
+    record: "Record", to: Path | None = None, options: "Options | None" = None, only: Iterable[str] | None = None
+) -> None:
+    """Draw a record's figures into a folder (DIR/figures by default): all that it allows, or only those named.
 
-    grid = record.grid
-    data = heatmap_data(record.table(), grid.axes, grid.seeds, **options)
-    stem = "heatmap" if data.metric.name == "mean_relative_error" else f"heatmap_{data.metric.name}"
-    probed = record.spec["method"].get("mode") == "probe"
-    figure = draw_heatmaps(data, title=f"{record.name}, probed: jumps judged, not taken" if probed else record.name)
-    for path in save_figure(figure, to or record.folder / "figures", stem, frame=data.frame()):
-        say(str(path))
+    Raises ValueError where one that is named cannot be drawn, or none can; then nothing is written.
+    """
+    from study.analysis import FIGURES, Options, draw_all, save_figure
+
+    pictures, left_out = [], {}
+    for name, drawn in draw_all(study_data(record), options or Options(), only or FIGURES):
+        if not isinstance(drawn, ValueError):
+            pictures.append(drawn)
+        elif only:
+            raise drawn
+        else:
+            left_out[name] = str(drawn)
+    if not pictures:
+        raise ValueError("\n".join(["no figure can be drawn", *(f"  {name}: {why}" for name, why in left_out.items())]))
+    for picture in pictures:
+        for path in save_figure(picture.figure, to or record.folder / "figures", picture.stem, frame=picture.frame):
+            say(str(path))
+    for name, why in left_out.items():
+        err_console.print(f"Left out: {name}: {why}", soft_wrap=True, markup=False, highlight=False)
+
+
+def study_data(record: "Record") -> "StudyData":
+    """A record as figures are drawn from it."""
+    from study.analysis import StudyData
+
+    grid, probed = record.grid, record.spec["method"].get("mode") == "probe"
+    return StudyData(record.name, record.table(), grid.axes, grid.seeds, record.details, probed)
+
+
+def write_heatmap(record: "Record") -> None:
+    """Draw the heatmaps of Figure 3."""
+    write_figures(record, only=["heatmap"])
 
 
 def _best_of(

@@ -406,7 +406,7 @@ def test_a_signal_while_pictures_are_drawn(dmd_study, recorded, here, monkeypatc
         os.kill(os.getpid(), number)
 
     shutil.copytree(recorded, here / "out")
-    monkeypatch.setattr("study.analysis.draw_heatmaps", interrupted)
+    monkeypatch.setattr("study.analysis.suite.draw_heatmaps", interrupted)
     monkeypatch.setattr("study.cli.signals._received", [])
     result = dmd_study(*arguments)
     assert result.status == status

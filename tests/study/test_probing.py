@@ -5,13 +5,16 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import mse_loss
 
+from accel import DMD, Accelerator
 from problems.quadratic import Quadratic
 from study import open_study
 from study.cells import baselines, plan, predict_cost, replicates
 from study.errors import SpecError
 from study.estimate import estimate
 from study.metrics import outcome_metrics
+from study.networks import build_network
 from study.pack import Pack, Task
 from study.probing import probed_snapshots
 from study.stack import train_probed, train_stack
@@ -99,6 +102,70 @@ def test_what_a_probe_cannot_know_is_not_told(small):
         assert all(math.isnan(metrics[name]) for name in unknown)
 
 
+@pytest.mark.parametrize("group", ["layer", "weight"])
+def test_predictions_are_compared_with_the_weights_training_has_s_steps_later(small, group):
+    """Against an accelerator in a loop of one's own that takes its jump back."""
+    changes = {
+        **CHANGES,
+        "method.probes": 3,
+        "method.group": group,
+        "axes": {"m": [4], "s": [3, 11], "tolerance": [1e-4]},
+    }
+    spec = small(changes)
+    chosen, task = replicates(spec), task_of(spec)
+    found = probed(spec, chosen)
+    due = probed_snapshots(3, 4, 40)
+    x, y = (torch.tensor(a) for a in (task.train_inputs, task.train_targets))
+    for outcome in found:
+        s = outcome.replicate.parameters["s"]
+        model = build_network(task, outcome.replicate.recipe, 0)
+        optimizer = torch.optim.Adam(model.parameters(), 0.01)
+        weights, predicted = {}, {}
+        accelerators = {place: Accelerator(model, DMD(1e-4), m=4, s=s, group=group, start=place - 4) for place in due}
+        for step in range(1, 41):
+            optimizer.zero_grad()
+            mse_loss(model(x), y).backward()
+            optimizer.step()
+            weights[step] = torch.nn.utils.parameters_to_vector(model.parameters()).detach().clone()
+            if step <= max(due):
+                for place, own in accelerators.items():
+                    if step <= place and own.record():
+                        own.apply(own.propose())
+                        predicted[step] = torch.nn.utils.parameters_to_vector(model.parameters()).detach().clone()
+                        own.restore()
+        ratios = [
+            float((predicted[p] - weights[p + s]).abs().median() / (weights[p + s] - weights[p]).abs().median())
+            for p in due
+            if p + s <= 40
+        ]
+        assert len(ratios) == 2  # the last probe is at the end of the training
+        assert outcome_metrics(outcome)["prediction_error"] == pytest.approx(np.median(ratios), rel=1e-6)
+
+
+def test_windows_may_start_late_and_each_start_has_its_own_probes(small):
+    axes = {"m": [4, 6], "s": [3], "tolerance": [1e-4], "start": [0, 20]}
+    found = probed(small({**CHANGES, "method.probes": 1, "axes": axes}))
+    for outcome in found:
+        start = outcome.replicate.parameters["start"]
+        assert outcome.jumps.epoch.tolist() == [start + 6]  # windows of one start end together
+        assert math.isfinite(outcome.own_metrics["prediction_error"])
+
+
+def test_a_prediction_whose_steps_are_not_trained_is_not_compared(small):
+    spec = small({**CHANGES, "axes.s": [40]})
+    assert all(math.isnan(outcome_metrics(o)["prediction_error"]) for o in probed(spec))
+
+
+def test_of_many_weights_some_are_compared(small, monkeypatch):
+    monkeypatch.setattr("study.probing.COMPARED", 10)
+    spec = small({**CHANGES, "axes": {"m": [4], "s": [3], "tolerance": [1e-4]}})
+    (some,) = probed(spec)
+    monkeypatch.undo()
+    (whole,) = probed(spec)
+    assert some.own_metrics["prediction_error"] != whole.own_metrics["prediction_error"]
+    assert some.own_metrics["prediction_error"] == pytest.approx(whole.own_metrics["prediction_error"], rel=3)
+
+
 def test_a_training_that_diverges_is_probed_until_then(small):
     spec = small({**CHANGES, "training": {"optimizer": "sgd", "lr": 1e9, "epochs": 40}, "network.hidden": []})
     found = probed(spec)
@@ -132,7 +199,7 @@ def test_networks_that_cannot_be_batched_are_probed_one_cell_at_a_time(small):
         ({"method.candidates": [1, 2]}, r"method.candidates: must be \[1.0\] with mode probe"),
         ({"method.moments": "reset"}, "method.moments: must be keep with mode probe"),
         ({"method.noise": 0.1}, "method.noise: must be 0.0 with mode probe"),
-        ({"method.start": 3}, "method.start: must be 0 with mode probe"),
+        ({"method.stop": 30}, "method.stop: must be None with mode probe"),
         ({"method.probes": 0}, "method.probes: must be greater than or equal to 1"),
         ({"axes.probes": [3, 4], "method.probes": None}, "axes.probes: unknown key"),
     ],
@@ -152,11 +219,11 @@ def test_a_probed_study_says_so(raw, tmp_path, monkeypatch):
     small = {**CHANGES, "axes": {"m": [4, 9], "s": [3, 30], "tolerance": [1e-3]}, "seeds": 2}
     path.write_text(yaml.safe_dump(raw(small)))
     titles = []
-    import study.analysis
+    import study.analysis.suite
 
-    real = study.analysis.draw_heatmaps
+    real = study.analysis.suite.draw_heatmaps
     monkeypatch.setattr(
-        study.analysis,
+        study.analysis.suite,
         "draw_heatmaps",
         lambda data, **options: titles.append(options["title"]) or real(data, **options),
     )

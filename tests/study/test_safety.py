@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from study import open_study, run
-from study.cli import reading
+from study.cli import drawing, pages, reading
 from study.errors import SpecError, UserError
 
 WATCH = """
@@ -121,7 +121,10 @@ COMMANDS = {
     "status": ["status", "."],
     "table": ["table", ".", "--to", "out.csv"],
     "heatmap": ["heatmap", "."],
+    "figures": ["figures", "."],
+    "sensitivity": ["sensitivity", "."],
     "best": ["best", "."],
+    "report": ["report", "."],
     "dashboard": ["dashboard", ".", "--port", "0"],
 }
 
@@ -129,8 +132,9 @@ COMMANDS = {
 def test_the_commands_below_are_all_that_read():
     found = {
         name
-        for name, function in inspect.getmembers(reading, inspect.isfunction)
-        if function.__module__ == reading.__name__ and not name.startswith("_")
+        for module in (reading, drawing, pages)
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__ and not name.startswith("_")
     }
     assert found == set(COMMANDS)
 
@@ -150,7 +154,8 @@ def test_reading_a_booby_trapped_folder_runs_nothing(trapped, watched, tmp_path,
     finally:
         process.kill()
         process.wait()
-    assert process.returncode == (130 if command[0] == "dashboard" else 0), err
+    expected = {"dashboard": 130, "sensitivity": 2}.get(command[0], 0)  # a grid with a hole has no sensitivities
+    assert process.returncode == expected, err
     assert "Traceback" not in err
     assert not (tmp_path / "made").exists()
     assert watched.notes.read_text() == ""
@@ -236,7 +241,8 @@ def test_trials_that_others_add_are_left_alone(harmless, tmp_path):
 
 def test_text_of_a_spec_is_text_in_pictures_and_tables(raw, tmp_path, monkeypatch):
     """The strings that a rule of one's own takes may hold anything; so may its axes, and their pictures."""
-    from study.cli.outputs import print_status, write_best, write_heatmap
+    from study.analysis import Options
+    from study.cli.outputs import print_status, write_best, write_figures
 
     (tmp_path / "wordy.py").write_text(
         "from dataclasses import dataclass\nfrom accel import DMD\n\n@dataclass(frozen=True)\nclass Wordy:\n"
@@ -250,9 +256,10 @@ def test_text_of_a_spec_is_text_in_pictures_and_tables(raw, tmp_path, monkeypatc
     assert list(dict.fromkeys(record.table()["word"])) == MARKUP
     print_status(record)
     write_best(record)
-    write_heatmap(record, facet="word")
-    svg = (tmp_path / "out" / "figures" / "heatmap.svg").read_text()
-    assert "<script" not in svg
+    write_figures(record, options=Options(facet="word"))
+    drawn = {path.stem: path.read_text() for path in (tmp_path / "out" / "figures").glob("*.svg")}
+    assert {"heatmap", "slices", "sensitivity", "curves", "jumps", "plane"} <= set(drawn)
+    assert not [name for name, svg in drawn.items() if "<script" in svg]
     assert yaml.safe_load((tmp_path / "out" / "best.yaml").read_text())["study"] == "small"
 
 

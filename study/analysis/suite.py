@@ -1,0 +1,64 @@
+"""All figures of a study by name. Each is drawn from the data alone; what they do not allow is left out, with why."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from study.analysis._data import Options, Picture, StudyData
+from study.analysis.curves import draw_curves
+from study.analysis.draw_sensitivity import draw_sensitivity
+from study.analysis.figures import draw_heatmaps
+from study.analysis.heatmap import HeatmapData, heatmap_data, spread_data
+from study.analysis.jumps import draw_jumps
+from study.analysis.plane import draw_plane
+from study.analysis.sensitivity import sensitivity
+from study.analysis.slices import draw_slices
+
+
+def _heatmap_data(data: StudyData, options: Options) -> HeatmapData:
+    return heatmap_data(
+        data.table,
+        data.axes,
+        data.seeds,
+        metric=options.metric,
+        x=options.x,
+        y=options.y,
+        facet=options.facet,
+        at=options.at,
+    )
+
+
+def _heatmap(data: StudyData, options: Options) -> Picture:
+    drawn = _heatmap_data(data, options)
+    return Picture(options.stem("heatmap"), draw_heatmaps(drawn, title=data.title), drawn.frame())
+
+
+def _spread(data: StudyData, options: Options) -> Picture:
+    drawn = spread_data(_heatmap_data(data, options))
+    return Picture(options.stem("spread"), draw_heatmaps(drawn, title=data.title), drawn.frame())
+
+
+def _sensitivity(data: StudyData, options: Options) -> Picture:
+    found = sensitivity(data.table, data.axes, data.seeds, metric=options.metric, at=options.at)
+    return Picture(options.stem("sensitivity"), draw_sensitivity(found, title=data.title), found.frame())
+
+
+FIGURES: dict[str, Callable[[StudyData, Options], Picture]] = {
+    "heatmap": _heatmap,
+    "spread": _spread,
+    "slices": draw_slices,
+    "sensitivity": _sensitivity,
+    "curves": draw_curves,
+    "jumps": draw_jumps,
+    "plane": draw_plane,
+}
+"""Every figure that a study's record alone can give. All raise ValueError where it does not, and say why."""
+
+
+def draw_all(
+    data: StudyData, options: Options, names: Iterable[str] = FIGURES
+) -> Iterator[tuple[str, Picture | ValueError]]:
+    """Each of these figures in turn, or why it cannot be drawn."""
+    for name in names:
+        try:
+            yield name, FIGURES[name](data, options)
+        except ValueError as reason:
+            yield name, reason
