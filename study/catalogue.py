@@ -86,6 +86,13 @@ METRICS = {
             infinite="finished, loss not reached",
         ),
         Metric("overhead", "Overhead", "cost of training with jumps / cost of training", "linear", split=False),
+        Metric(
+            "prediction_error",
+            "Prediction error",
+            "error of predicted weights / growth of the true ones, medians over weights, s steps after a probe",
+            "ratio",
+            split=False,
+        ),
         Metric("accuracy", "Accuracy", "share of samples classified right", "linear", higher_is_better=True),
         Metric(
             "iterations",

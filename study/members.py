@@ -29,6 +29,8 @@ class Member:
     combinations: int = 0
     """Of snapshots, beside the first of every jump."""
     own_metrics: dict[str, float] = field(default_factory=dict)
+    prediction_errors: list[float] = field(default_factory=list)
+    """Of each probe whose s steps were trained."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Its share of the stack's."""
 

@@ -22,7 +22,14 @@ UNKNOWN_TO_PROBES = tuple(
 
 OWN_METRICS = tuple(
     column
-    for name in ("iterations", "convergence_factor", "model_speedup", "sequential_speedup", "accuracy")
+    for name in (
+        "iterations",
+        "convergence_factor",
+        "model_speedup",
+        "sequential_speedup",
+        "accuracy",
+        "prediction_error",
+    )
     for column in METRICS[name].columns
 )
 """Columns of what only some methods or problems fill; NaN elsewhere."""

@@ -39,7 +39,7 @@ class Acceleration:
     options: Mapping[str, Value]
     m: int
     s: int
-    group: str
+    group: str | int
     snapshots: str
     accept: str
     moments: str

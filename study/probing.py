@@ -2,12 +2,19 @@
 
 One plain training answers for a whole grid, for probes x cells x one evaluation. It is a neighbouring question to the
 study's own, in which each replicate goes on from its jumps.
+
+Since the training goes on without the jump, it also tells how true a prediction was: ``prediction_error`` compares it
+with the weights that training itself has s steps later, in parts of how far they have moved by then (the median over
+weights of either, as Dogra & Redman 2020 do): below 1, predicting was better than staying.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from accel import Proposal, Rule, StackedAccelerator
@@ -18,6 +25,8 @@ from study.networks import Networks
 
 PROBED_BYTES = 1 << 29
 """Of windows that are filled at a time."""
+COMPARED = 10_000
+"""Weights, evenly spread over the network, whose predictions are kept to be compared."""
 
 JudgeAt = Callable[[str, Mapping[str, Tensor]], Tensor]
 """(split, stacked weights) -> losses of the networks with these weights."""
@@ -26,6 +35,15 @@ JudgeAt = Callable[[str, Mapping[str, Tensor]], Tensor]
 def probed_snapshots(probes: int, first: int, last: int) -> list[int]:
     """So many snapshots from ``first`` to ``last``, evenly spread in the logarithm; fewer where some coincide."""
     return sorted(set(np.geomspace(first, last, probes).round().astype(int).tolist()))
+
+
+@dataclass(frozen=True)
+class _Prediction:
+    """What is to be compared with the training's own weights, of at most `COMPARED` weights."""
+
+    cell: Member
+    predicted: Tensor
+    newest: Tensor
 
 
 class ProbeSet:
@@ -54,9 +72,16 @@ class ProbeSet:
         self.snapshots = first.snapshots
         self._networks = networks
         self._options = [build_options(member.replicate, rules, samples) for member in cells]
-        self._longest = max(options.m for options in self._options)
         whole = cells[0].replicate.snapshots(samples)
-        self._due = set(probed_snapshots(first.probes, self._longest, whole))
+        self._due: dict[int, set[int]] = {}
+        """Per start of windows: at which snapshots those cells are asked."""
+        for start in {options.start for options in self._options}:
+            longest = max(options.m for options in self._options if options.start == start)
+            self._due[start] = set(probed_snapshots(first.probes, start + longest, whole))
+        self._longest = max(options.m for options in self._options)
+        self._all_due = set().union(*self._due.values())
+        self._awaited: dict[int, list[_Prediction]] = {}
+        """Predictions by the snapshot that they are of."""
         self._taken = 0
         self._weights: deque[dict[str, Tensor]] = deque(maxlen=self._longest)
         """Of the latest snapshots; kept only where a probe will look at them."""
@@ -73,7 +98,10 @@ class ProbeSet:
     def record(self, clock: Clock) -> bool:
         """Take a snapshot; True when a probe is due."""
         self._taken += 1
-        if any(self._taken <= due < self._taken + self._longest for due in self._due):
+        if self._taken in self._awaited:
+            with clock("judging"):
+                self._compare(self._awaited.pop(self._taken))
+        if any(self._taken <= due < self._taken + self._longest for due in self._all_due):
             with clock("jumps"):
                 self._weights.append(
                     {
@@ -82,7 +110,7 @@ class ProbeSet:
                         if values.requires_grad
                     }
                 )
-        return self._taken in self._due
+        return self._taken in self._all_due
 
     def jump(self, epoch: int, judge: Callable[[str, slice], Tensor], judge_at: JudgeAt, clock: Clock) -> list[Member]:
         """Ask every cell what its jump would do; none is taken."""
@@ -90,7 +118,8 @@ class ProbeSet:
             before = {split: float(judge(split, self.part)) for split in ("train", "test")}
         by_window: dict[tuple[object, ...], list[int]] = {}
         for place, options in enumerate(self._options):
-            by_window.setdefault(options.window, []).append(place)
+            if self._taken in self._due[options.start]:
+                by_window.setdefault(options.window, []).append(place)
         for places in by_window.values():
             size = sum(values.nbytes for values in self._weights[-1].values()) * (self._options[places[0]].m + 1)
             width = max(1, min(len(places), PROBED_BYTES // size)) if self._networks.batchable else 1
@@ -113,8 +142,29 @@ class ProbeSet:
             accelerator.apply(proposals)
         with clock("judging"):
             after = {split: judge_at(split, target).tolist() for split in ("train", "test")}
+        newest, predicted = self._some(latest), self._some(target)
         for k, place in enumerate(places):
+            if fit[k]:
+                due = self._awaited.setdefault(self._taken + proposals[k].s, [])
+                due.append(_Prediction(self.cells[place], predicted[k], newest[0]))
             self._note(self.cells[place], epoch, proposals[k], before, {s: v[k] for s, v in after.items()}, fit[k])
+
+    def _some(self, weights: Mapping[str, Tensor]) -> Tensor:
+        """(replicates, at most COMPARED) float64 weights of these, (*shape) or (replicates, *shape) each."""
+        shapes = self._networks.parameters
+        rows = torch.cat([v.detach().reshape(-1, shapes[name].numel()) for name, v in weights.items()], dim=1)
+        count = rows.shape[1]
+        if count > COMPARED:
+            rows = rows[:, (torch.arange(COMPARED) * count // COMPARED).to(rows.device)]
+        return rows.double()
+
+    def _compare(self, predictions: Sequence[_Prediction]) -> None:
+        latest = {name: values for name, values in self._networks.parameters.items() if values.requires_grad}
+        now = self._some(latest)[0]
+        for each in predictions:
+            error, growth = (now - each.predicted).abs().median(), (now - each.newest).abs().median()
+            ratio = float(error / growth)
+            each.cell.prediction_errors.append(ratio if math.isfinite(ratio) else math.inf)
 
     def _note(
         self,
@@ -147,3 +197,6 @@ def answer(runner: Member, cells: Sequence[Member]) -> None:
         member.status, member.epoch, member.steps = runner.status, runner.epoch, runner.steps
         member.train_curve, member.test_curve = runner.train_curve, runner.test_curve
         member.charge(runner.seconds, len(cells))
+        member.own_metrics |= runner.own_metrics
+        if member.prediction_errors:
+            member.own_metrics["prediction_error"] = float(np.median(member.prediction_errors))

@@ -538,7 +538,7 @@ def _probe_mistakes(spec: Spec, values_of: Callable[[str, str], tuple[Any, ...]]
         return []
     neutral = {
         "accept": "always", "moments": "keep", "horizon": "constant", "candidates": (1.0,), "noise": 0.0,
-        "start": 0, "stop": None,
+        "stop": None,
     }  # fmt: skip
     mistakes = []
     for key, only in neutral.items():

@@ -74,6 +74,14 @@ def measure_scale(main):
     assert found["long_percent"] > -1  # a sleep is not shorter than it says, but for the clock's steps
 
 
+def measure_koopman(main):
+    found = main(nodes=200, m=300, s=20, repeats=2)
+    assert found["loop_times"] > 5  # measured 30 with 1000 nodes
+    assert found["authors_times"] > 0.5
+    assert found["difference"] < 1e-6  # measured 4e-13
+    assert found["ahead_times"] > found["ahead_times with recording"] > 0
+
+
 def measure_mgrit(main):
     found = main(steps=(64, 256), repeats=1)
     assert len(found) == 2 * 2 * 7
@@ -83,6 +91,7 @@ def measure_mgrit(main):
 
 MEASURES = {
     "bench_mgrit": measure_mgrit,
+    "bench_koopman": measure_koopman,
     "bench_scale": measure_scale,
     "bench_packs": measure_packs,
     "bench_probe": measure_probe,
