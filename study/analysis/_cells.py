@@ -86,12 +86,14 @@ class Replicates:
                 raise ValueError(f"the table must have one row per replicate; it has two for {where}")
             self._rows[key] = row
 
-    def summaries(self, column: str, *, higher_is_better: bool = False, present: bool = False) -> Iterator[CellSummary]:
-        """One summary per cell of the grid, the last axis fastest; with ``present``, only of those with a row."""
+    def summaries(
+        self, column: str, *, higher_is_better: bool = False, recorded: bool = False
+    ) -> Iterator[CellSummary]:
+        """One summary per cell of the grid, the last axis fastest; with ``recorded``, only of those with a row."""
         present = column in self._table.columns
         metric = self._table[column].to_numpy(dtype=np.float64, na_value=np.nan) if present else None
         worst = -math.inf if higher_is_better else math.inf
-        for cell in self._present() if present else product(*self._axes.values()):
+        for cell in self._recorded() if recorded else product(*self._axes.values()):
             values, statuses = [], []
             for seed in self._seeds:
                 row = self._rows.get((*map(value_key, cell), value_key(seed)))
@@ -106,7 +108,7 @@ class Replicates:
                 statuses.append(status)
             yield _summary(dict(zip(self._axes, cell, strict=True)), tuple(values), statuses)
 
-    def _present(self) -> list[tuple[Any, ...]]:
+    def _recorded(self) -> list[tuple[Any, ...]]:
         """The grid's cells that have a row; of a search there are few, of a product of many values."""
         places = [{value_key(value): place for place, value in enumerate(values)} for values in self._axes.values()]
         found: set[tuple[int, ...]] = set()

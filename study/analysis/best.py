@@ -107,8 +107,8 @@ def best(
         _one_training(metric, grid)
 
     replicates = Replicates(table, grid, seeds)
-    cells = list(replicates.summaries(chosen.column("train"), present=True))
-    overheads = [cell.centre for cell in replicates.summaries("overhead", present=True)]
+    cells = list(replicates.summaries(chosen.column("train"), recorded=True))
+    overheads = [cell.centre for cell in replicates.summaries("overhead", recorded=True)]
     complete = [k for k, cell in enumerate(cells) if cell.complete]
     if not complete:
         diverged = sum(cell.n_diverged > 0 for cell in cells)
@@ -129,7 +129,7 @@ def best(
         k, qualifying = min(near)[2], len(near)
 
     def centre(column: str) -> float | None:
-        value = list(replicates.summaries(column, present=True))[k].centre
+        value = list(replicates.summaries(column, recorded=True))[k].centre
         return value if math.isfinite(value) else None
 
     final = centre("final_loss_ratio_train")
