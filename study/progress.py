@@ -13,13 +13,19 @@ from study.metrics import outcome_metrics
 from study.pack import Outcome
 
 LOG_INTERVAL_S = 10.0
+_LOG_SHARE = 0.01
+"""A line after so much of the time that has passed, where that is longer: a log of a day has some 550 lines."""
 
 
 class SweepProgress:
-    """A live line in a terminal; elsewhere (a log file, a pipe) a plain line every ten seconds and at the end."""
+    """A live line in a terminal; elsewhere (a log, a pipe, a notebook) a plain line now and then, and at the end.
+
+    That is every ten seconds at first, and less often as hours pass.
+    """
 
     def __init__(self, total: int, what: str = "replicates", console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True)
+        # in a notebook rich's own bar needs widgets, which may not be there; a stream of lines needs nothing
+        self.console = console or Console(stderr=True, force_jupyter=False)
         self.total, self.what = total, what
         self.done = self.failed = self.diverged = self.jumps = self.running = 0
         self.best: tuple[float, str] | None = None
@@ -87,7 +93,7 @@ class SweepProgress:
     def _show(self) -> None:
         if self._bar is not None:
             self._bar.update(self._task, completed=self.done, notes=self.notes())
-        elif time.monotonic() - self._logged_s > LOG_INTERVAL_S:
+        elif (now_s := time.monotonic()) - self._logged_s > max(LOG_INTERVAL_S, _LOG_SHARE * (now_s - self._start_s)):
             self._log()
 
     def _log(self) -> None:
@@ -100,9 +106,9 @@ class SweepProgress:
 
 @contextlib.contextmanager
 def counting(what: str, console: Console | None = None) -> Iterator[Callable[[int, int], None]]:
-    """A ``progress(done, total)`` for work that only counts: a bar in a terminal, else a line every ten seconds.
+    """A ``progress(done, total)`` for work that only counts: shown as `SweepProgress` is.
 
-    A log is told nothing of work that is done in less.
+    A log is told nothing of work that is done in ten seconds.
     """
     bar: _Counter | None = None
 

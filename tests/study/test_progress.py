@@ -2,6 +2,7 @@ import contextlib
 import io
 import re
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -134,3 +135,32 @@ def test_counting_that_is_interrupted_ends_its_bar(log, clock):
         show(8, 32)
         raise KeyboardInterrupt
     assert lines(log) == ["samples 8/32; 0 s, about 0 s left"]
+
+
+def test_a_log_of_a_day_is_read_in_a_minute(small, log, clock):
+    with SweepProgress(10**6, console=log) as progress:
+        for _ in range(24 * 3600):
+            clock.now_s += 1
+            progress.started(1)
+    said = [int(re.search(r"; (\d+) s", line)[1]) for line in lines(log)]
+    assert len(said) < 600
+    assert said[:3] == [11, 22, 33]
+    assert max(after - before for before, after in pairwise(said)) <= 0.011 * 24 * 3600
+
+
+def test_a_log_has_no_control_characters(small, tmp_path):
+    with (tmp_path / "log").open("w") as file, SweepProgress(2, console=Console(file=file)) as progress:
+        progress.started(1)
+        progress.warn("[red]careful[/red]")
+        progress.ended([ended(replicates(small())[0])])
+    said = (tmp_path / "log").read_text()
+    assert "Warning: [red]careful[/red]" in said
+    assert "replicates 1/2" in said
+    assert all(character.isprintable() or character == "\n" for character in said)
+
+
+def test_a_notebook_gets_lines_that_need_no_widgets(small, capsys, monkeypatch):
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)  # as where IPython's kernel runs
+    with SweepProgress(2) as progress:
+        progress.ended([ended(replicates(small())[0])])
+    assert capsys.readouterr().err.startswith("replicates 1/2: 2 jumps, best error ratio 0.5")
