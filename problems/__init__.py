@@ -11,6 +11,8 @@ BUILT_IN: dict[str, str] = {
     "quadratic": "problems.quadratic:Quadratic",
     "digits": "problems.digits:Digits",
     "digits_conv": "problems.digits:DigitsConv",
+    "mnist": "problems.images:Mnist",
+    "cifar10": "problems.images:Cifar10",
     "hamiltonian": "problems.hamiltonian:Hamiltonian",
     "xor": "problems.xor:Xor",
     "adder": "problems.adder:Adder",

@@ -6,6 +6,7 @@ from typing import Any
 
 from problems import BUILT_IN
 from study import cells
+from study.alternative_sections import ALTERNATIVES
 from study.errors import UserError
 from study.packs_file import BadFile, OutcomesFile, PacksFile
 from study.progress import counting
@@ -91,4 +92,4 @@ def import_outcomes(path: str | Path, out: str | Path | None = None, storage: st
 def _portable(spec: Mapping[str, Any]) -> bool:
     """Whether a spec, as plain data, names nothing but what comes with the package."""
     problem, method = (spec.get(section, {}).get("name") for section in ("problem", "method"))
-    return problem in BUILT_IN and method in (None, *METHODS)
+    return problem in BUILT_IN and method in (None, *METHODS, *ALTERNATIVES)

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,25 @@ import pytest
 
 from problems import BUILT_IN, Problem, Progress
 
-QUICK: dict[str, dict[str, Any]] = {"pollutant": {"samples": 10, "nodes_x": 6, "nodes_y": 4}}
+QUICK: dict[str, dict[str, Any]] = {
+    "pollutant": {"samples": 10, "nodes_x": 6, "nodes_y": 4},
+    "mnist": {"samples": 40, "test_samples": 20},
+    "cifar10": {"samples": 40, "test_samples": 20},
+}
 
 
 @pytest.fixture(params=sorted(BUILT_IN))
 def made(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, dict[str, Any]]:
     monkeypatch.setenv("DMD_STUDY_CACHE", str(tmp_path))
     module, name = BUILT_IN[request.param].split(":")
-    return getattr(importlib.import_module(module), name), QUICK.get(request.param, {})
+    kind = getattr(importlib.import_module(module), name)
+    if request.param in ("mnist", "cifar10"):  # in place of a download, a few images of noise
+        monkeypatch.setattr(kind, "source", dataclasses.replace(kind.source, train=40, test=20))
+        draw = np.random.default_rng(0).integers
+        data, target = draw(0, 256, (60, kind.source.pixels)), np.arange(60) % 10
+        answer = SimpleNamespace(data=data, target=target.astype(str))
+        monkeypatch.setattr("sklearn.datasets.fetch_openml", lambda **asked: answer)
+    return kind, QUICK.get(request.param, {})
 
 
 def test_meets_the_protocol(made: tuple[Any, dict[str, Any]]) -> None:

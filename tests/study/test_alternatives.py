@@ -9,8 +9,10 @@ from study import load_spec, open_study, run
 from study.cells import baselines, make_tasks, replicates
 from study.errors import SpecError
 from study.metrics import outcome_metrics
+from study.offline import export_packs, import_outcomes
 from study.pack import Pack
 from study.packs_file import OutcomesFile, PacksFile
+from study.provenance import provenance
 from study.trainer import train_pack
 
 MGRIT = {
@@ -103,17 +105,14 @@ def test_a_network_that_cannot_be_batched_fails_with_the_reason():
 
 def test_packs_and_outcomes_travel_as_files(tmp_path):
     spec = load_spec({**MGRIT, "axes": {"cycle": ["F"]}, "seeds": 1})
-    chosen = (*baselines(spec), *replicates(spec))
-    packs = PacksFile({"hash": spec.hash()}, (Pack("p", chosen, 1, "cpu"),), make_tasks(spec, chosen))
-    packs.write(tmp_path / "packs.npz")
+    packs = export_packs(spec, tmp_path / "packs.npz").packs
     read = PacksFile.read(tmp_path / "packs.npz")
-    assert read.packs == packs.packs
-    outcomes = train_pack(read.packs[0], read.tasks, {})
-    OutcomesFile(read.study, {"p": (read.packs[0], outcomes, {})}).write(tmp_path / "out.npz")
-    back = OutcomesFile.read(tmp_path / "out.npz").ended["p"][1]
-    assert [o.own_metrics for o in back] == [o.own_metrics for o in outcomes]
-    assert back[0].replicate.is_baseline
-    assert not back[1].replicate.is_baseline
+    assert read.packs == packs
+    ended = {pack.id: (pack, train_pack(pack, read.tasks, {}), provenance()) for pack in read.packs}
+    OutcomesFile(read.study, ended).write(tmp_path / "out.npz")
+    table = import_outcomes(tmp_path / "out.npz", tmp_path / "study")[0].table()
+    assert list(table["iterations"]) == [outcome.own_metrics["iterations"] for outcome in ended[packs[1].id][1]]
+    assert table["final_loss_ratio_train"].tolist() == pytest.approx([1.0], rel=1e-9)
 
 
 def test_what_multigrid_cannot_train_is_refused_all_at_once():

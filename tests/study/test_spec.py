@@ -53,7 +53,7 @@ def test_presets_load(name, cell_count, seeds, replicate_count):
     [
         ("class-pca", 4 * 4 * 3, 4),
         ("koopman", 4 * 2 * 2 * 2, 1),
-        ("mgrit", 6 * 3 * 2 * 2, 12),
+        ("mgrit", 3 * 3 * 2 * 2, 6),
         ("mgrit-serial", 6 * 2 * 2, 12),
         ("mgrit-two-level", 5 * 2, 5),
     ],
