@@ -2,6 +2,7 @@
 
 from study.analysis._data import Options, Picture, StudyData
 from study.analysis.best import Choice, NoChoice, best
+from study.analysis.comparison import Comparison, compare_studies, draw_comparison
 from study.analysis.draw_sensitivity import draw_sensitivity
 from study.analysis.figures import draw_heatmaps, save_figure
 from study.analysis.heatmap import HeatmapData, Panel, heatmap_data
@@ -13,6 +14,7 @@ __all__ = [
     "EVALUATORS",
     "FIGURES",
     "Choice",
+    "Comparison",
     "HeatmapData",
     "NoChoice",
     "Options",
@@ -21,7 +23,9 @@ __all__ = [
     "Sensitivity",
     "StudyData",
     "best",
+    "compare_studies",
     "draw_all",
+    "draw_comparison",
     "draw_heatmaps",
     "draw_sensitivity",
     "heatmap_data",

@@ -25,6 +25,7 @@ _commands: tuple[Callable[..., None], ...] = (
     drawing.figures,
     drawing.heatmap,
     drawing.sensitivity,
+    drawing.compare,
     reading.best,
     pages.report,
     pages.dashboard,

@@ -1,5 +1,7 @@
 """Commands that turn what is recorded into figures and tables. They import nothing that a record names."""
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -7,7 +9,7 @@ import typer
 from rich.table import Table
 
 from study.cli.console import At, Folder, Storage, as_user_errors, chosen_values, opened, out_console, say
-from study.cli.outputs import write_figures
+from study.cli.outputs import study_data, write_figures
 from study.errors import UserError
 
 if TYPE_CHECKING:
@@ -88,6 +90,37 @@ def sensitivity(
         paths = save_figure(figure, to or record.folder / "figures", stem, frame=found.frame())
     _print_shares(found)
     _print_importances(importances)
+    for path in paths:
+        say(str(path))
+
+
+def compare(
+    first: Folder,
+    second: Annotated[Path, typer.Argument(help="Another study's folder.", metavar="DIR")],
+    metric: Metric = "mean_relative_error",
+    at: At = None,
+    to: Annotated[Path | None, typer.Option(help="Folder for the pictures; the second DIR/figures by default.")] = None,
+) -> None:
+    """Put two studies side by side: the cells and seeds they share, and how much they differ, with intervals."""
+    from study.analysis import compare_studies, draw_comparison, save_figure
+
+    studies = [study_data(opened(folder, None)) for folder in (first, second)]
+    if studies[0].name == studies[1].name:
+        studies = [replace(data, name=str(folder)) for data, folder in zip(studies, (first, second), strict=True)]
+    with as_user_errors():
+        found = compare_studies(*studies, metric=metric, at=chosen_values(at))
+        paths = save_figure(draw_comparison(found), to or second / "figures", f"compared_{metric}", frame=found.frame)
+    say(f"{found.names[1]} against {found.names[0]} by {metric}, training set:")
+    say(f"{len(found.frame)} cells and {len(found.seeds)} seeds are in both")
+    how = "by 95 % intervals" if len(found.seeds) >= 5 else "on every seed"
+    for words, count in found.counted().items():
+        say(f"  {count:5} cells {words}" + ("" if words == "not told apart" else f" {how}"))
+    centre, low, high = found.overall
+    interval = "" if math.isnan(low) else f" ({low:.4g} to {high:.4g} over seeds)"
+    what = f"{'ratio' if found.relative else 'difference'}, mean over the cells that all seeds finished in both"
+    say(f"  {what}: {centre:.4g}{interval}")
+    for note in found.notes:
+        say(note)
     for path in paths:
         say(str(path))
 

@@ -52,6 +52,14 @@ BAD = {
         ["sensitivity", "--at", "m=4", "--at", "s=2", "--at", "tolerance=1e-3"],
         ["needs an axis with two values or more", "m, s, tolerance"],
     ),
+    "figure": (["figures", "--only", "map"], ["--only must be one of heatmap, spread, slices", "got 'map'"]),
+    "no figure": (
+        ["figures", "--at", "lr=1"],
+        ["no figure can be drawn", "heatmap: at must name", "plane: at"],
+    ),
+    "one named": (["figures", "--only", "spread", "--metric", "speed"], ["metric must be one of", "'speed'"]),
+    "compared metric": (["compare", "SAME", "--metric", "speed"], ["metric must be one of", "'speed'"]),
+    "compared with nothing": (["compare", "nowhere"], ["nowhere holds no study"]),
     "constant": (["sensitivity", "--metric", "acceptance"], ["acceptance is the same in every cell"]),
 }
 
@@ -59,9 +67,33 @@ BAD = {
 @pytest.mark.parametrize(("arguments", "expected"), BAD.values(), ids=BAD)
 def test_bad_questions(dmd_study, recorded, contents, arguments, expected):
     before = contents(recorded)
+    arguments = [recorded if argument == "SAME" else argument for argument in arguments]
     result = dmd_study(arguments[0], recorded, *arguments[1:])
     assert (result.status, result.out) == (2, "")
     for text in expected:
         assert text in result.err
     assert "Traceback" not in result.err
     assert contents(recorded) == before
+
+
+def test_figures_draw_what_the_record_allows_and_say_what_is_left_out(dmd_study, recorded, tmp_path):
+    result = dmd_study("figures", recorded, "--x", "width", "--to", tmp_path / "pictures")
+    assert result.status == 0
+    drawn = {path.name for path in (tmp_path / "pictures").iterdir()}
+    assert drawn == set().union(*map(kinds, ("slices", "sensitivity", "curves", "jumps", "plane")))
+    for name in ("heatmap", "spread"):
+        assert (
+            f"Left out: {name}: x, y and facet must be axes of the study (m, s, tolerance); got 'width'" in result.err
+        )
+    curves = pd.read_csv(tmp_path / "pictures" / "curves.csv")
+    assert curves.loc[curves["line"] == "baseline", "seed"].unique().tolist() == [0, 1, 2]
+    assert (curves.groupby(["line", "seed", "split"])["loss"].count() > 20).all()  # an epoch each, or nearly
+
+
+def test_a_study_against_itself_is_equal(dmd_study, recorded, tmp_path):
+    result = dmd_study("compare", recorded, recorded, "--metric", "final_loss_ratio", "--to", tmp_path)
+    assert (result.status, result.err) == (0, "")
+    assert {path.name for path in tmp_path.iterdir() if path.is_file()} == kinds("compared_final_loss_ratio")
+    assert "12 cells and 3 seeds are in both" in result.out
+    assert "12 cells not told apart" in result.out
+    assert pd.read_csv(tmp_path / "compared_final_loss_ratio.csv")["difference"].tolist() == pytest.approx([1] * 12)

@@ -123,6 +123,7 @@ COMMANDS = {
     "heatmap": ["heatmap", "."],
     "figures": ["figures", "."],
     "sensitivity": ["sensitivity", "."],
+    "compare": ["compare", ".", "."],
     "best": ["best", "."],
     "report": ["report", "."],
     "dashboard": ["dashboard", ".", "--port", "0"],
