@@ -48,7 +48,7 @@ def spec_from_best(
     whole = {
         **raw,
         "name": f"{str(raw.get('name'))[:59]}-best",
-        "method": {**{key: value for key, value in found.method.items() if key not in cell}, "mode": "train"},
+        "method": {key: value for key, value in found.method.items() if key not in (*cell, "mode")},
         "axes": {**cell, **kept},
         "design": "grid",
     }

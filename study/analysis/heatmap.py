@@ -21,6 +21,8 @@ _SMALLEST_LIMIT = math.log(1.01)  # ratios within a per cent of 1 look like 1
 _SMALLEST_CAP = math.log(1.1)
 _CAP_WITHOUT_IMPROVEMENT = math.log(10.0)
 
+_MOST_FACETS = 16
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -148,6 +150,11 @@ def heatmap_data(
         )
     if len(grid[x]) < 2 and len(grid[y]) < 2:
         raise ValueError(f"a heatmap needs an axis with two values or more; {x} and {y} have one each")
+    if facet and len(grid[facet]) > _MOST_FACETS:
+        raise ValueError(
+            f"a heatmap shows up to {_MOST_FACETS} values of its facet, and {facet} has {len(grid[facet])}; choose one "
+            f"with at, or another facet"
+        )
     if table.empty:
         raise ValueError("the table has no replicates yet: there is nothing to draw")
     chosen = known_metric(metric, table.columns)

@@ -89,7 +89,15 @@ def measure_mgrit(main):
     assert all(0 < value < 1000 for name, value in found.items() if not name.endswith("error"))
 
 
+def measure_search(main):
+    found = main({"random": 4, "tpe": 2}, metrics=("mean_relative_error",))
+    assert found["mean_relative_error grid"] == 210  # the 70th cell of the recorded grid, in its own order
+    assert 3 <= found["mean_relative_error random"] <= 336
+    assert 3 <= found["mean_relative_error tpe"] <= 336
+
+
 MEASURES = {
+    "bench_search": measure_search,
     "bench_mgrit": measure_mgrit,
     "bench_koopman": measure_koopman,
     "bench_scale": measure_scale,

@@ -160,6 +160,7 @@ OTHERS = {
     "horizon": "linear",
     "horizon_jumps": 3,
     "snapshots": "epoch",
+    "shape": "masked",
 }
 """A value of every key of the method that is not its default."""
 
@@ -197,7 +198,7 @@ def test_every_option_of_the_method_goes_home(key, where, tmp_path):
     model = nn.Linear(8, 8)
     home = Accelerator.from_best(model, path, optimizer=torch.optim.SGD(model.parameters())).options
     studied = build_options(replicate, {}, 100)
-    for name in ("rule", "m", "s", "group", "start", "stop", "relaxation", "noise", "candidates"):
+    for name in ("rule", "m", "s", "group", "start", "stop", "relaxation", "noise", "candidates", "shape"):
         assert getattr(home, name) == getattr(studied, name), name
     assert (home.max_residual, home.max_inconsistency) == (studied.max_residual, studied.max_inconsistency)
     for name in ("accept", "margin", "moments"):  # which the study's trainer sees to itself

@@ -223,3 +223,16 @@ def test_frame_holds_every_cell_of_every_panel(kinds):
     row = frame.set_index(["split", "m", "s"]).loc[("train", 2, 5)]
     assert (row["centre"], row["n_ok"], row["n_diverged"], row["n_expected"]) == (0.6, 2, 1, 3)
     assert frame[frame.best][["split", "m", "s"]].values.tolist() == [["train", 2, 10], ["test", 2, 10]]
+
+
+def test_a_facet_of_too_many_values_is_refused(make_table):
+    axes = {"m": [2, 4], "s": [5], "tolerance": [10.0**-k for k in range(1, 18)]}
+    with pytest.raises(ValueError, match="up to 16 values of its facet, and tolerance has 17;"):
+        heatmap_data(*make_table(axes, lambda **_: [0.9] * 3))
+    assert len(heatmap_data(*make_table(axes, lambda **_: [0.9] * 3), at={"tolerance": 1e-3}).panels) == 2
+
+
+def test_a_cell_without_a_row_stays_a_cell_of_the_grid(make_table):
+    axes = {"m": [2, 4], "s": [5, 10], "tolerance": [1e-6]}
+    data = heatmap_data(*make_table(axes, lambda m, s, **_: [None] * 3 if (m, s) == (4, 5) else [0.9] * 3))
+    assert [[cell.state for cell in row] for row in data.panels[0].cells] == [["ok", "ok"], ["missing", "ok"]]

@@ -1,0 +1,92 @@
+"""How many replicates a search needs: ``python -m tests.benchmarks.bench_search``.
+
+The recorded grid of ``results/quick`` (112 cells, 3 seeds each) stands in for training: a sampler asks for a cell and
+is told what the table says of it, all three seeds at once and unpruned. Counted are the replicates until one within 1 %
+of the grid's optimum has been asked for, by several seeds of each sampler. ``grid`` is the whole grid in its own order.
+"""
+
+import itertools
+import math
+import statistics
+import time
+from collections.abc import Mapping, Sequence, Set
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from study import load_spec
+from study.search._ask import Asker
+from study.search._history import CAP
+from study.search._space import Space
+from tests.benchmarks._setting import describe_machine, quartiles
+
+TABLE = Path(__file__).parents[2] / "results" / "quick" / "table.csv"
+METRICS = ("mean_relative_error", "final_loss_ratio")
+WITHIN = 1.01
+
+
+def main(samplers: Mapping[str, int] | None = None, metrics: Sequence[str] = METRICS) -> dict[str, float]:
+    """Print a table for each metric.
+
+    Args:
+        samplers: name -> how many of its seeds; a model by Gaussian processes takes half a second for each cell.
+        metrics: to be low.
+
+    Returns:
+        Median replicates by metric and sampler.
+    """
+    print(describe_machine())
+    spec = load_spec("quick", {"design": "search"})
+    table = pd.read_csv(TABLE)
+    found = {}
+    for metric in metrics:
+        known = _known(table, metric)
+        lowest = min(value for value, _ in known.values())
+        good = {cell for cell, (value, _) in known.items() if value <= lowest + math.log(WITHIN)}
+        print(
+            f"{metric}: lowest {math.exp(lowest):.4g}, {len(good)} of {len(known)} cells within 1 %; chance needs "
+            f"{len(spec.seeds) * (len(known) + 1) / (len(good) + 1):.0f} replicates in the mean"
+        )
+        print("sampler   seeds  quartile   median  quartile   most   seconds a cell")
+        order = [next(place for place, cell in enumerate(known, 1) if cell in good) * len(spec.seeds)]
+        _print("grid", order, 0.0)
+        found[f"{metric} grid"] = float(order[0])
+        for sampler, seeds in (samplers or {"random": 50, "qmc": 50, "tpe": 50, "gp": 10}).items():
+            start_s = time.perf_counter()
+            cells = [_asked(Asker(Space(spec), sampler, seed), known, good) for seed in range(seeds)]
+            counts = [count * len(spec.seeds) for count in cells]
+            _print(sampler, counts, (time.perf_counter() - start_s) / sum(cells))
+            found[f"{metric} {sampler}"] = statistics.median(counts)
+    return found
+
+
+def _known(table: pd.DataFrame, metric: str) -> dict[tuple[Any, ...], tuple[float, float]]:
+    """Cell -> what a search is told of it (logarithm of the metric and overhead, medians), in the grid's order."""
+    assert set(table["status"]) == {"finished"}
+    medians = table.groupby(["m", "s", "tolerance"], sort=False)[[f"{metric}_train", "overhead"]].median()
+    return {
+        (int(m), int(s), float(tolerance)): (math.log(min(value, CAP)), overhead)
+        for (m, s, tolerance), (value, overhead) in zip(medians.index, medians.to_numpy().tolist(), strict=True)
+    }
+
+
+def _asked(asker: Asker, known: Mapping[tuple[Any, ...], tuple[float, float]], good: Set[tuple[Any, ...]]) -> int:
+    """How many cells are asked for until one is good."""
+    for count in itertools.count(1):
+        cell = asker.ask()
+        assert cell is not None
+        place = (cell["m"], cell["s"], cell["tolerance"])
+        if place in good:
+            return count
+        asker.tell(cell, known[place])
+    raise AssertionError
+
+
+def _print(name: str, counts: Sequence[int], seconds: float) -> None:
+    low, middle, high = quartiles(counts)
+    print(f"{name:9} {len(counts):5} {low:9.0f} {middle:8.0f} {high:9.0f} {max(counts):6} {seconds:8.2f}")
+
+
+if __name__ == "__main__":
+    main()
