@@ -17,6 +17,7 @@ from study.analysis._anova import FEWEST_SEEDS_FOR_INTERVALS, student_interval
 from study.analysis._cells import CellSummary, Replicates, list_values, restrict, rising, value_key
 from study.analysis._data import StudyData
 from study.analysis._style import INK, LINES, RC, caption, label_plainly
+from study.analysis.sensitivity import CAP
 from study.catalogue import Metric, known_metric
 
 
@@ -27,8 +28,9 @@ class Comparison:
     ``frame``: one row per common cell: its axes; ``first``, ``second``: medians over the common seeds; ``difference``,
     ``low``, ``high``: second / first for a ratio or a loss (geometric mean over the seeds that finished in
     both), second - first for others; ``n``: those seeds. Intervals are 95 % by Student's t from five seeds on, below
-    the lowest and the highest seed; NaN with one. ``overall``: the same of the mean over the cells where all common
-    seeds finished in both.
+    the lowest and the highest seed; NaN with one. Ratios are held at 10, and so is a seed that diverged, as in
+    `sensitivity`: else a few jumps that blow up decide. ``overall``: the same of the mean over the cells where every
+    common seed has both values.
     """
 
     metric: Metric
@@ -131,8 +133,10 @@ def _by_common(replicates: Replicates, metric: Metric, common: list[str]) -> dic
 
 
 def _differences(one: CellSummary, other: CellSummary, metric: Metric) -> NDArray[np.float64]:
-    """Per seed: log(second / first), or second - first; NaN where either did not finish with a finite value."""
+    """Per seed: log(second / first), or second - first; NaN where either has no value that can be compared."""
     a, b = np.array(one.values, dtype=np.float64), np.array(other.values, dtype=np.float64)
+    if metric.scale == "ratio":
+        a, b = np.minimum(a, CAP), np.minimum(b, CAP)
     if metric.scale in ("ratio", "log"):
         with np.errstate(divide="ignore", invalid="ignore"):
             a, b = np.log(a), np.log(b)
@@ -172,14 +176,15 @@ def draw_comparison(found: Comparison) -> Figure:
     Raises ValueError where no cell has a finite value in both.
     """
     frame = found.frame[np.isfinite(found.frame["difference"])].sort_values("difference", ignore_index=True)
-    if frame.empty:
+    both = frame[np.isfinite(frame["first"]) & np.isfinite(frame["second"])]
+    if both.empty:
         raise ValueError(f"no common cell has a finite {found.metric.name} in both studies: there is nothing to draw")
     first, second = found.names
     with matplotlib.rc_context(RC):
         figure = Figure(figsize=(8.6, 4.6), layout=ConstrainedLayoutEngine(wspace=0.06))
         left, right = figure.subplots(1, 2)
-        both = frame[np.isfinite(frame["first"]) & np.isfinite(frame["second"])]
-        left.plot(both["first"], both["second"], "o", color=LINES[1]["color"], markersize=4, alpha=0.8)
+        held = both[["first", "second"]].clip(upper=CAP if found.metric.scale == "ratio" else None)
+        left.plot(held["first"], held["second"], "o", color=LINES[1]["color"], markersize=4, alpha=0.8)
         left.axline((1, 1) if found.relative else (0, 0), slope=1, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
         left.set_xlabel(f"{first}: {found.metric.title.lower()}")
         left.set_ylabel(f"{second}: {found.metric.title.lower()}")
@@ -202,7 +207,9 @@ def draw_comparison(found: Comparison) -> Figure:
         bars = "95 % intervals" if len(found.seeds) >= FEWEST_SEEDS_FOR_INTERVALS else "lowest to highest seed"
         said = f"{len(found.frame)} common cells, {len(found.seeds)} common seeds, training set"
         if missing := len(found.frame) - len(frame):
-            said += f"; {missing} without a finite value in both are not shown"
+            said += f"; {missing} without a value in both are not shown"
+        if found.metric.scale == "ratio":
+            said += f"; ratios above {CAP:g}, and what diverged, count as {CAP:g}"
         figure.legend(
             [Line2D([], [], color=LINES[1]["color"], linewidth=1.2), Line2D([], [], color=INK, linestyle=(0, (2, 2)))],
             [bars, "equal"],

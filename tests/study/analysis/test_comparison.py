@@ -56,15 +56,16 @@ def test_better_is_the_metrics_own_direction(study):
     assert gain.neutral == 0
 
 
-def test_a_seed_that_did_not_finish_in_both_is_left_out_and_counted(study):
+def test_a_seed_that_diverged_counts_as_the_cap_and_one_that_failed_not_at_all(study):
     first = study("a", lambda m, s: [1.0, 1.0, "diverged" if (m, s) == (2, 5) else 1.0])
-    second = study("b", lambda m, s: ["failed" if m == 4 else 0.5, 0.8, 0.8])
+    second = study("b", lambda m, s: ["failed" if m == 4 else 0.5, 0.8, 1e9 if (m, s) == (2, 5) else 0.8])
     frame = compare_studies(first, second).frame.set_index(["m", "s"])
-    assert frame["n"].to_dict() == {(2, 5): 2, (2, 10): 3, (4, 5): 2, (4, 10): 2}
-    assert frame.loc[(2, 5), "difference"] == pytest.approx(math.sqrt(0.4), rel=1e-12)
+    assert frame["n"].to_dict() == {(2, 5): 3, (2, 10): 3, (4, 5): 2, (4, 10): 2}
+    # of three pairs the last is the cap against the cap
+    assert frame.loc[(2, 5), ["difference", "low", "high"]].tolist() == pytest.approx([np.cbrt(0.4), 0.5, 1], rel=1e-12)
     assert frame.loc[(4, 5), "state_second"] == "partial"
-    overall = compare_studies(first, second).overall  # over (2, 10) alone
-    assert overall[0] == pytest.approx(np.cbrt(0.5 * 0.8 * 0.8), rel=1e-12)
+    overall = compare_studies(first, second).overall  # over the two cells of m = 2
+    assert overall[0] == pytest.approx((0.4 * 0.5 * 0.8 * 0.8) ** (1 / 6), rel=1e-12)
 
 
 def test_an_axis_of_one_study_alone_is_held_at_a_value(study):
