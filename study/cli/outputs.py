@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from study.catalogue import HEADLINES
 from study.cli.console import err_console, out_console, say
 
 if TYPE_CHECKING:
@@ -57,8 +58,24 @@ def study_data(record: "Record") -> "StudyData":
 
 
 def write_heatmap(record: "Record") -> None:
-    """Draw the heatmaps of Figure 3."""
-    write_figures(record, only=["heatmap"])
+    """Draw the heatmaps of Figure 3; of a method without jumps, those of its headline over its first axes."""
+    from study.analysis import Options
+
+    headline = HEADLINES.get(record.spec["method"]["name"])
+    if headline is None:
+        write_figures(record, only=["heatmap"])
+        return
+    axes = list(record.grid.axes)
+    if len(axes) < 2:
+        raise ValueError(f"a heatmap needs two axes, and the study has one ({axes[0]}): `dmd-study table` lists it")
+    facet = axes[2] if len(axes) > 2 else None
+    write_figures(record, options=Options(metric=headline, x=axes[0], y=axes[1], facet=facet), only=["heatmap"])
+
+
+def _is_rule(record: "Record") -> bool:
+    """Whether the method is a rule of the package, which a training loop can take home."""
+    name = record.spec["method"]["name"]
+    return ":" not in name and name not in HEADLINES
 
 
 def _best_of(
@@ -107,7 +124,7 @@ def write_best(
     if chosen is None:
         return
     say("* is what these take:")
-    if ":" not in record.spec["method"]["name"]:  # a rule of one's own is not the package's to build
+    if _is_rule(record):
         say(f'  from accel import Accelerator\n  accelerator = Accelerator.from_best(model, "{path}")')
     say(f"  dmd-study run SPEC --from-best {shlex.quote(str(path))}")
 
@@ -135,7 +152,7 @@ def write_report(record: "Record", to: Path | None = None) -> None:
         raise ValueError(f"{record.name} has no replicates yet: there is nothing to report")
     document = _best_of(record, table)
     snippets = [("best.yaml", best_text(document))]
-    if document["chosen"] is not None and ":" not in record.spec["method"]["name"]:
+    if document["chosen"] is not None and _is_rule(record):
         snippets.insert(0, ("Take the best parameters home", "\n".join(_HOME)))
     with counting("replicates in the report") as count:
         report = report_of(

@@ -24,7 +24,7 @@ SETTINGS = {
 COLUMNS = ("iterations", "serial s", "solve s", "serial/solve", "iteration/serial", "steps/calls", "error")
 
 
-def main(steps: Sequence[int] = (1024, 16_384), repeats: int = 3) -> dict[str, float]:
+def main(steps: Sequence[int] = (1024, 16_384), repeats: int = 2) -> dict[str, float]:
     """Print the table; returns its numbers by setting, steps and column."""
     print(describe_machine())
     print(f"{'setting':30}{'steps':>7}" + "".join(f"{name:>17}" for name in COLUMNS))

@@ -3,11 +3,12 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from study import load_spec, open_study, run
 from study.cells import baselines, make_tasks, replicates
-from study.errors import SpecError
+from study.errors import SpecError, UserError
 from study.metrics import outcome_metrics
 from study.offline import export_packs, import_outcomes
 from study.pack import Pack
@@ -249,3 +250,33 @@ def test_accuracies_of_replicates_side_by_side_are_those_of_each(train):
             assert one.own_metrics[f"accuracy_{split}"] == pytest.approx(
                 other.own_metrics[f"accuracy_{split}"], abs=0.02
             )
+
+
+@pytest.mark.parametrize(("which", "metric"), [("record", "iterations"), ("classes", "accuracy")])
+def test_the_picture_of_a_run_shows_the_methods_own_metric_and_others_can_be_asked_for(
+    which, metric, request, tmp_path
+):
+    from study.cli.drawing import heatmap
+    from study.cli.outputs import write_heatmap
+
+    record = request.getfixturevalue(which)
+    write_heatmap(record)
+    drawn = pd.read_csv(record.folder / "figures" / f"heatmap_{metric}.csv")
+    table = record.table()
+    column = metric if metric in table else f"{metric}_train"
+    part = drawn[drawn["split"] != "test"]
+    assert sorted(part["centre"]) == pytest.approx(sorted(table[column]))
+    x, y = record.grid.axes
+    heatmap(record.folder, metric="overhead", x=x, y=y, to=tmp_path)
+    assert (tmp_path / "heatmap_overhead.png").stat().st_size > 0
+    with pytest.raises(UserError, match="no cell has a finite acceptance"):
+        heatmap(record.folder, metric="acceptance", x=x, y=y, to=tmp_path)
+
+
+def test_a_method_that_is_no_rule_is_not_offered_to_a_training_loop(classes, capsys):
+    from study.cli.outputs import write_best
+
+    write_best(classes)
+    said = capsys.readouterr().out
+    assert "* is what these take" in said
+    assert "import Accelerator" not in said
