@@ -27,7 +27,7 @@ study: $(INSTALLED)
 	@echo "The pictures: $(CURDIR)/results/quick/figures"
 
 test: $(INSTALLED)
-	$(BIN)/pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 test-slow: $(INSTALLED)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,integrations,postgres]"
