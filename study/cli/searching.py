@@ -86,7 +86,8 @@ def search(
     outputs.print_status(record)
     _print_lowest(record, metric, front=sampler == "nsga2")
     found = len(record.grid.cells or ())
-    if found < trials and time_limit is not None:
+    whole = len(record.table()) == len(record.grid.names())
+    if (found < trials or not whole) and time_limit is not None:
         err_console.print(f"{found} of {trials} cells; {resume}", soft_wrap=True, markup=False)
         raise typer.Exit(TIME_LIMIT_STATUS)
     if found < trials:
@@ -106,6 +107,8 @@ def _print_lowest(record: "Record", metric: str, *, front: bool) -> None:
     found = by_cell.median()[by_cell.size() == seeds].sort_values([f"{metric}_train", "overhead"])
     if front:
         found = found[found["overhead"] < found["overhead"].cummin().shift(fill_value=float("inf"))]
+    if found.empty:
+        return
     title = f"None is lower in both {metric} and overhead" if front else f"Lowest {metric}"
     lines = Table(title=title)
     for heading in (*axes, metric, "overhead"):
