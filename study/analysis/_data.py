@@ -18,7 +18,8 @@ class StudyData:
 
     ``table``: as in `heatmap_data`. ``rows``: gives every replicate, baselines too, with its jumps and loss curves (as
     `study.record.Record.details`); called once, and only by figures that need it. ``probed``: its jumps were judged,
-    not taken.
+    not taken. ``spectrum``: gives the eigenvalues of the jumps of one cell and seed, which the record does not hold, as
+    a frame of ``epoch``, ``real``, ``imag``; None where they must not be made.
     """
 
     name: str
@@ -27,6 +28,7 @@ class StudyData:
     seeds: Sequence[int]
     rows: Callable[[], Iterable[Mapping[str, Any]]] = field(repr=False)
     probed: bool = False
+    spectrum: Callable[[Mapping[str, Any], int], pd.DataFrame] | None = field(default=None, repr=False)
 
     @cached_property
     def details(self) -> list[Mapping[str, Any]]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from study.analysis._data import Options, Picture, StudyData
 from study.analysis.curves import draw_curves
 from study.analysis.draw_sensitivity import draw_sensitivity
+from study.analysis.eigenvalues import draw_eigenvalues
 from study.analysis.figures import draw_heatmaps
 from study.analysis.heatmap import HeatmapData, heatmap_data, spread_data
 from study.analysis.jumps import draw_jumps
@@ -49,8 +50,9 @@ FIGURES: dict[str, Callable[[StudyData, Options], Picture]] = {
     "curves": draw_curves,
     "jumps": draw_jumps,
     "plane": draw_plane,
+    "eigenvalues": draw_eigenvalues,
 }
-"""Every figure that a study's record alone can give. All raise ValueError where it does not, and say why."""
+"""Every figure of a study. All raise ValueError where the data do not allow it, and say why."""
 
 
 def draw_all(

@@ -3,7 +3,8 @@
 import os
 import shlex
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ _HOME = ("from accel import Accelerator", 'accelerator = Accelerator.from_best(m
 
 
 def write_figures(
-    record: "Record", to: Path | None = None, options: "Options | None" = None, only: Iterable[str] | None = None
+    record: "Record", to: Path | None = None, options: "Options | None" = None, only: Sequence[str] | None = None
 ) -> None:
     """Draw a record's figures into a folder (DIR/figures by default): all that it allows, or only those named.
 
@@ -33,7 +34,12 @@ def write_figures(
     from study.analysis import FIGURES, Options, draw_all, save_figure
 
     pictures, left_out = [], {}
-    for name, drawn in draw_all(study_data(record), options or Options(), only or FIGURES):
+    data = study_data(record)
+    if only and "eigenvalues" in only:
+        from study.eigenvalues import watch_eigenvalues
+
+        data = replace(data, spectrum=lambda cell, seed: watch_eigenvalues(record.spec, cell, seed))
+    for name, drawn in draw_all(data, options or Options(), only or FIGURES):
         if not isinstance(drawn, ValueError):
             pictures.append(drawn)
         elif only:
@@ -160,7 +166,9 @@ def write_report(record: "Record", to: Path | None = None) -> None:
             record.spec,
             record.attributes["spec_hash"],
             table,
+            record.grid.axes,
             details,
+            replicates=len(record.grid.names()),
             provenance=record.provenance(),
             choices=document["choices"],
             snippets=snippets,

@@ -63,13 +63,21 @@ def study(make_table):
         cells = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
         rows = [row("baseline", {}, seed) for seed in seeds]
         rows += [row("cell", cell, seed, **row_options) for cell in cells for seed in seeds]
-        return StudyData("small", table, axes, seeds, lambda: rows)
+        spectrum = pd.DataFrame({"epoch": [2, 2, 4], "real": [0.9, 0.9, 3.0], "imag": [0.1, -0.1, 0.0]})
+        return StudyData("small", table, axes, seeds, lambda: rows, spectrum=lambda cell, seed: spectrum)
 
     return make
 
 
 def draw(name, data, **options):
     return FIGURES[name](data, Options(**options))
+
+
+def test_eigenvalues_are_drawn_only_where_they_may_be_made(study):
+    data = study()
+    assert "1 of 3 eigenvalues lie beyond the page" in draw("eigenvalues", data).figure.get_supxlabel()
+    with pytest.raises(ValueError, match=r"not recorded; asked for by name .--only."):
+        draw("eigenvalues", StudyData("small", data.table, data.axes, data.seeds, data.rows))
 
 
 def words(figure):
@@ -79,7 +87,7 @@ def words(figure):
 
 def test_every_figure_is_drawn_from_a_full_study(study):
     drawn = dict(draw_all(study(), Options()))
-    assert list(drawn) == ["heatmap", "spread", "slices", "sensitivity", "curves", "jumps", "plane"]
+    assert list(drawn) == ["heatmap", "spread", "slices", "sensitivity", "curves", "jumps", "plane", "eigenvalues"]
     for name, picture in drawn.items():
         assert not isinstance(picture, ValueError), (name, picture)
         assert picture.stem == name
