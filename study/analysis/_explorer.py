@@ -72,7 +72,9 @@ def explorer(
     replicates = Replicates(table, axes, seeds)
     metrics, ramps = [], {}
     for metric in METRICS.values():
-        if any(column in table.columns for column in metric.columns):
+        known = [column for column in metric.columns if column in table.columns]
+        # a method without jumps has no ratios of jumps
+        if metric.name == preferred or (known and table[known].notna().any(axis=None)):
             ramps["down" if metric.higher_is_better else metric.scale] = [
                 to_hex(colour_map(metric)(level)) for level in np.linspace(0, 1, _COLOURS)
             ]
@@ -112,6 +114,11 @@ def axes_shown(axes: Axes) -> tuple[str, str | None]:
     """The axes to the right and upwards of a first look: s and m, or the longest; None where there is only one."""
     longest = sorted(axes, key=lambda key: -len(axes[key]))
     return ("s", "m") if {"s", "m"} <= set(axes) else (longest[0], longest[1] if len(longest) > 1 else None)
+
+
+def written_values(written: Any) -> str:
+    """The values of an axis as the spec has them; a search may have a range."""
+    return f"{written['from']} to {written['to']}" if isinstance(written, Mapping) else list_values(written)
 
 
 def plain_label(key: str) -> str:

@@ -85,7 +85,7 @@ def answer(
         return Answer("unsure", _of_probe(table, axes, seeds, drives), None, {}, None)
     at = _training_to_beat(table, axes)
     grid = restrict(axes, at)
-    cells = list(Replicates(table, grid, seeds).summaries(_METRIC))
+    cells = [cell for cell in Replicates(table, grid, seeds).summaries(_METRIC) if cell.state != "missing"]
     complete = [k for k, cell in enumerate(cells) if cell.complete and min(cell.values) > 0]
     if not complete:
         return Answer("no" if _all_diverged(cells) else "unsure", (_no_cell(cells),), None, at, None)
@@ -93,8 +93,11 @@ def answer(
     luck = luck_of_the_best(np.log([cells[k].values for k in complete]), len(cells))
     verdict, first = _verdict(cells[k], luck, len(cells))
     where = f" (at {_named(at)}, where plain training ends lowest)" if at else ""
-    index = list(product(*axes.values())).index(tuple(cells[k].parameters[axis] for axis in axes))
-    sentences = (f"{first}{where}.", _cost(table, grid, seeds, k), _how_many(cells, drives))
+    at_best = {axis: [value] for axis, value in cells[k].parameters.items()}
+    sentences = (f"{first}{where}.", _cost(table, at_best, seeds), _how_many(cells, drives))
+    index = 0
+    for axis, values in axes.items():
+        index = index * len(values) + list(values).index(cells[k].parameters[axis])
     return Answer(verdict, sentences, index, at, luck)
 
 
@@ -149,32 +152,25 @@ def _verdict(best: CellSummary, luck: Luck | None, tried: int) -> tuple[Verdict,
     )
 
 
-def _cost(table: pd.DataFrame, grid: Axes, seeds: Sequence[int], k: int) -> str:
-    """What the best cell costs, and what of plain training's cost it takes to end where plain training ends."""
-    replicates = Replicates(table, grid, seeds)
-    overhead = list(replicates.summaries("overhead"))[k].centre
-    test = list(replicates.summaries("final_loss_ratio_test"))[k].centre
+def _cost(table: pd.DataFrame, cell: Axes, seeds: Sequence[int]) -> str:
+    """What a cell costs, and what of plain training's cost it takes to end where plain training ends."""
+    replicates = Replicates(table, cell, seeds)
+
+    def centre(column: str) -> float:
+        return next(replicates.summaries(column)).centre
+
+    overhead, test = centre("overhead"), centre("final_loss_ratio_test")
     said = []
     if math.isfinite(overhead):
         said.append(f"that costs {100 * (overhead - 1):.3g} % more operations than plain training, judging apart")
-    if (share := _share_of_cost(table, grid, seeds, k, overhead)) is not None:
-        said.append(
-            f"plain training's final loss is reached at {100 * share:.3g} % of its cost"
-            if math.isfinite(share)
-            else "plain training's final loss is not reached on half of the seeds or more"
-        )
+        share = overhead * centre("steps_to_baseline_loss") / centre("steps")
+        if math.isfinite(share):
+            said.append(f"plain training's final loss is reached at {100 * share:.3g} % of its cost")
+        elif math.isinf(share):
+            said.append("plain training's final loss is not reached on half of the seeds or more")
     said.append(f"on test data it ends at {test:.3g}" if math.isfinite(test) else "on test data it has no finite value")
     text = "; ".join(said)
     return f"{text[0].upper()}{text[1:]}."
-
-
-def _share_of_cost(table: pd.DataFrame, grid: Axes, seeds: Sequence[int], k: int, overhead: float) -> float | None:
-    if "steps_to_baseline_loss" not in table or "steps" not in table or not math.isfinite(overhead):
-        return None
-    replicates = Replicates(table, grid, seeds)
-    reached = list(replicates.summaries("steps_to_baseline_loss"))[k].centre
-    steps = list(replicates.summaries("steps"))[k].centre
-    return None if math.isnan(reached) or not steps > 0 else overhead * reached / steps
 
 
 def _how_many(cells: Sequence[CellSummary], drives: Sensitivity | None) -> str:
@@ -183,7 +179,7 @@ def _how_many(cells: Sequence[CellSummary], drives: Sensitivity | None) -> str:
     if diverged := sum(cell.n_diverged > 0 for cell in cells):
         said += f", in {diverged} a seed diverged"
     if holes := sum(any(math.isnan(value) for value in cell.values) for cell in cells):
-        said += f", {holes} are not known on every seed"
+        said += f", {holes} are not known on every seed yet"
     return f"{said}{_what_matters(drives)}."
 
 
@@ -198,7 +194,8 @@ def _what_matters(drives: Sensitivity | None) -> str:
 
 
 def _of_probe(table: pd.DataFrame, axes: Axes, seeds: Sequence[int], drives: Sensitivity | None) -> tuple[str, ...]:
-    cells = list(Replicates(table, axes, seeds).summaries("geometric_mean_relative_error_train"))
+    found = Replicates(table, axes, seeds).summaries("geometric_mean_relative_error_train")
+    cells = [cell for cell in found if cell.state != "missing"]
     complete = [cell for cell in cells if cell.complete]
     first = "Not known: this study probed, so jumps were judged along plain training, but none was taken."
     if not complete:

@@ -10,13 +10,17 @@ import yaml
 
 from dashboards import Bar, Bars, Grid, Report, Snippet
 from study.analysis._cells import Axes, list_values, rising
-from study.analysis._explorer import explorer
+from study.analysis._explorer import explorer, written_values
 from study.analysis.answer import answer
 from study.analysis.sensitivity import Sensitivity, sensitivity
 
 MOST_FAILURES = 200
 """Failures that a report lists one by one."""
 
+MOST_CELLS = 20_000
+"""Combinations of axis values that a heatmap is made of; a search over ranges has more, most of them not run."""
+
+_SEARCHED = "a search runs the cells that it expects to be good, and shares of the variance need all of a grid"
 _TAKEN_METRICS = ("final_loss_ratio", "mean_relative_error")
 _PROBED_METRICS = ("geometric_mean_relative_error", "mean_relative_error")
 
@@ -26,8 +30,10 @@ def report_of(
     spec: Mapping[str, Any],
     spec_hash: str,
     table: pd.DataFrame,
+    axes: Axes,
     details: Sequence[Mapping[str, Any]],
     *,
+    replicates: int,
     provenance: Sequence[Mapping[str, Any]],
     choices: Mapping[str, Mapping[str, Mapping[str, Any]]],
     snippets: Sequence[tuple[str, str]],
@@ -40,11 +46,13 @@ def report_of(
     ----------
     name, spec, spec_hash
         The study, its spec as plain data, the hash of its identity.
-    table
+    table, axes
         As in `heatmap_data`.
     details
         A row per replicate, cells and baselines alike: ``kind``, ``cell``, ``seed``, ``status``, ``reason``, ``epoch``,
         ``steps``, ``flops_*``, ``seconds_*``, its curves and its jumps (as of `study.record.Record.details`).
+    replicates
+        How many the study asks for, baselines left out.
     provenance
         Versions and machines, each with its number of ``replicates``.
     choices
@@ -61,11 +69,13 @@ def report_of(
     ValueError
         The table is empty.
     """
-    axes = {key: rising(values) for key, values in spec["axes"].items()}
+    axes = {key: rising(values) for key, values in axes.items()}
+    if math.prod(map(len, axes.values())) > MOST_CELLS:
+        axes, table, details = _one_by_one(axes, table, details)
     seeds = list(spec["seeds"])
     probed = spec["method"].get("mode") == "probe"
     metrics = _PROBED_METRICS if probed else _TAKEN_METRICS
-    drives, why_not = _sensitivities(table, axes, seeds, metrics)
+    drives, why_not = _sensitivities(table, axes, seeds, metrics) if list(axes) != ["cell"] else ({}, _SEARCHED)
     said = answer(table, axes, seeds, probed=probed, drives=drives.get(metrics[0]))
     failures = [row for row in details if row["status"] != "finished"]
     return Report(
@@ -88,7 +98,7 @@ def report_of(
         failures=Grid(
             [_failure(row) for row in failures[:MOST_FAILURES]], ("replicate", "seed", "status", "epoch", "reason")
         ),
-        failures_note=_failures_note(table, axes, seeds, failures),
+        failures_note=_failures_note(replicates - len(table), failures),
         warnings=tuple(warnings),
     )
 
@@ -158,7 +168,7 @@ def _best(choices: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Grid:
             if "unavailable" in choice:
                 rows.append((metric, rule, f"none: {choice['unavailable']}", *[""] * 5))
                 continue
-            cell = ", ".join(f"{axis} = {list_values([value])}" for axis, value in choice["parameters"].items())
+            cell = _cell_named(choice["parameters"])
             numbers = [choice[key] for key in ("value", "spread", "value_test", "final_loss_ratio", "overhead")]
             rows.append((metric, rule, cell, *("-" if number is None else f"{number:.4g}" for number in numbers)))
     head = (
@@ -193,7 +203,7 @@ def _provenance(
     name: str, spec: Mapping[str, Any], spec_hash: str, seeds: Sequence[int], provenance: Sequence[Mapping[str, Any]]
 ) -> Grid:
     rows = [("study", name), ("identity (hash of the spec)", spec_hash), ("seeds", list_values(seeds))]
-    rows += [(f"axis {axis}", list_values(values)) for axis, values in spec["axes"].items()]
+    rows += [(f"axis {axis}", written_values(values)) for axis, values in spec["axes"].items()]
     for number, one in enumerate(provenance, 1):
         trained = f"trained by, {number} of {len(provenance)}" if len(provenance) > 1 else "trained by"
         what = ", ".join(f"{key} {value}" for key, value in one.items() if key != "replicates" and value is not None)
@@ -202,15 +212,35 @@ def _provenance(
 
 
 def _failure(row: Mapping[str, Any]) -> tuple[str, ...]:
-    cell = ", ".join(f"{axis} = {list_values([value])}" for axis, value in row["cell"].items())
+    cell = _cell_named(row["cell"])
     reason = str(row["reason"] or "").strip() or "a loss or weight stopped being finite" * (row["status"] == "diverged")
     named = f"baseline {cell}".strip() if row["kind"] == "baseline" else cell
     return named, str(row["seed"]), row["status"], str(row["epoch"]), reason
 
 
-def _failures_note(table: pd.DataFrame, axes: Axes, seeds: Sequence[int], failures: Sequence[Mapping[str, Any]]) -> str:
-    missing = math.prod(map(len, axes.values())) * len(seeds) - len(table)
+def _failures_note(missing: int, failures: Sequence[Mapping[str, Any]]) -> str:
     counts = Counter(row["status"] for row in failures)
     said = ", ".join(f"{n} {status}" for status, n in counts.items()) or "none"
     listed = f" (the first {MOST_FAILURES} are listed)" if len(failures) > MOST_FAILURES else ""
     return f"Replicates that did not finish: {said}{listed}. Not run yet: {missing}."
+
+
+def _one_by_one(
+    axes: Axes, table: pd.DataFrame, details: Sequence[Mapping[str, Any]]
+) -> tuple[dict[str, list[Any]], pd.DataFrame, list[dict[str, Any]]]:
+    """The cells that were run as the values of one axis, where a search over ranges has far too many combinations.
+
+    Baselines are left out where they differ between cells.
+    """
+    names = [_cell_named({axis: row[axis] for axis in axes}) for _, row in table.iterrows()]
+    shared = not any("." in axis and not axis.startswith("method.") for axis in axes)
+    made = [
+        {**row, "cell": {"cell": _cell_named(row["cell"])} if row["kind"] == "cell" else {}}
+        for row in details
+        if row["kind"] == "cell" or shared
+    ]
+    return {"cell": list(dict.fromkeys(names))}, table.assign(cell=names), made
+
+
+def _cell_named(cell: Mapping[str, Any]) -> str:
+    return ", ".join(f"{axis} = {list_values([value])}" for axis, value in cell.items())

@@ -12,9 +12,10 @@ from matplotlib.colors import to_hex
 
 from dashboards import Heatmap, Shown
 from study.analysis._cells import Axes, CellSummary, Replicates, list_values, rising, value_key
-from study.analysis._explorer import axes_shown, plain_label
+from study.analysis._explorer import axes_shown, plain_label, written_values
 from study.analysis._style import STATE_LOOK, colour_map, colour_norm
 from study.analysis.heatmap import colour_limits
+from study.analysis.report import MOST_CELLS
 from study.catalogue import METRICS, Metric
 
 MOST_HEATMAPS = 12
@@ -22,7 +23,6 @@ MOST_HEATMAPS = 12
 
 _SHOWN = ("mean_relative_error", "final_loss_ratio")
 _COLOURS = 17
-MOST_CELLS = 20_000
 
 
 def note_of(name: str, spec: Mapping[str, Any], objective: str) -> str:
@@ -32,7 +32,7 @@ def note_of(name: str, spec: Mapping[str, Any], objective: str) -> str:
     """
     method, problem, training = spec["method"], spec["problem"], spec["training"]
     axes = [("parameter", "meaning", "values")]
-    axes += [(axis, plain_label(axis), _values(values)) for axis, values in spec["axes"].items()]
+    axes += [(axis, plain_label(axis), written_values(values)) for axis, values in spec["axes"].items()]
     axes += [("seed", "initial weights, order of mini-batches and noise", list_values(spec["seeds"]))]
     metric = METRICS.get(re.sub(r"_(train|test)$", "", objective))
     attributes = [("attribute", "meaning")]
@@ -131,11 +131,6 @@ def _words(cell: CellSummary, metric: Metric) -> str:
         return f"{named}: {STATE_LOOK[cell.state][2]}"
     spread = f", spread {cell.spread:.3g}" if math.isfinite(cell.spread) else ""
     return f"{named}: {metric.title.lower()} {cell.centre:.4g}{spread}, {cell.n_ok} of {cell.n_expected} seeds"
-
-
-def _values(written: Any) -> str:
-    """The values of an axis as the spec has them; a search may have a range."""
-    return f"{written['from']} to {written['to']}" if isinstance(written, Mapping) else list_values(written)
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

@@ -66,11 +66,14 @@ class MadeUp:
         """What `report_of` makes of it."""
         choices: Mapping[str, Any] = {"final_loss_ratio": {"minimum": {"unavailable": "not asked for"}}}
         given: dict[str, Any] = {
+            "replicates": math.prod(map(len, self.spec["axes"].values())) * len(self.spec["seeds"]),
             "provenance": [{"commit": "abc", "torch": "2.13.0", "replicates": len(self.details)}],
             "choices": choices,
             "snippets": [("Two lines", "from accel import Accelerator\naccelerator = Accelerator.from_best(model)")],
         }
-        return report_of("made-up", self.spec, "0123456789abcdef", self.table, self.details, **(given | options))
+        return report_of(
+            "made-up", self.spec, "0123456789abcdef", self.table, self.spec["axes"], self.details, **(given | options)
+        )
 
     def _add(
         self, kind: str, cell: dict[str, Any], seed: int, status: str, reason: str, ratio: float

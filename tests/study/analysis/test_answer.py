@@ -95,9 +95,13 @@ def test_all_diverged_is_a_no_and_some_is_not():
     assert "in 6 a seed diverged" in said.sentences[2]
 
 
-def test_a_study_in_progress_says_how_much_is_not_known():
-    said = asked(MadeUp(status=lambda cell, seed: "missing" if cell["m"] == 14 else "finished"))
-    assert "8 are not known on every seed" in said.sentences[2]
+def test_a_study_in_progress_is_judged_by_what_has_run():
+    def status(cell, seed):
+        return "missing" if cell["m"] == 14 or (cell["m"] == 2 and seed == 2) else "finished"
+
+    said = asked(MadeUp(status=status))
+    assert "the best of 16 cells, m = 8, s = 10" in said.sentences[0]
+    assert said.sentences[2].startswith("6 of 16 cells end below plain training, 8 are not known on every seed yet")
 
 
 def test_the_training_to_beat_is_the_one_that_ends_lowest():

@@ -7,7 +7,7 @@ import pytest
 
 from study.analysis._cells import Replicates
 from study.analysis._thinned import CURVE_BYTES, points_per_curve, shown, thin
-from study.analysis.report import MOST_FAILURES
+from study.analysis.report import MOST_FAILURES, report_of
 from tests.dashboards._made_up import AXES, SEEDS, MadeUp
 
 
@@ -138,3 +138,27 @@ def test_curves_of_many_replicates_are_thinned_to_what_a_page_holds():
 
 def test_numbers_are_shown_as_json_can_hold_them():
     assert [shown(v) for v in (math.nan, math.inf, -math.inf, 1.23456789, 0.0)] == [None, "inf", "-inf", 1.2346, 0.0]
+
+
+def test_a_search_over_ranges_is_shown_cell_by_cell():
+    drawn = {(8, 10, 1.5e-6), (2, 5, 3.25e-4), (14, 40, 1e-6)}
+    axes = {"m": [2, 8, 14], "s": [5, 10, 40], "tolerance": [1e-6, 1.5e-6, 3.25e-4]}
+    record = MadeUp(
+        axes, status=lambda cell, seed: "finished" if tuple(cell.values()) in drawn else "missing", reason=""
+    )
+    # as many values as a search over ranges has, of which these were run
+    many = {**axes, "tolerance": [*axes["tolerance"], *(1e-7 * k for k in range(11, 2500))]}
+    record.spec["axes"] = {**many, "tolerance": {"from": 1e-6, "to": 1e-3, "log": True}}
+    report = report_of(
+        "searched", record.spec, "0", record.table, many, record.details,
+        replicates=9, provenance=[], choices={}, snippets=[],
+    )  # fmt: skip
+    (axis,) = report.explorer["axes"]
+    assert axis["values"][1] == "m = 8, s = 10, tolerance = 1.5e-06"
+    assert report.explorer["first"] == 1
+    np.testing.assert_allclose(metric(report, "final_loss_ratio_train")["centre"][1], 0.6, rtol=1e-4)
+    assert "the best of 3 cells, cell = m = 8, s = 10" in report.answer[0]
+    assert ("axis tolerance", "1e-06 to 0.001") in report.provenance.rows
+    assert report.sensitivity_note.startswith("No shares: a search")
+    assert report.failures_note.endswith("Not run yet: 0.")
+    assert [run["baseline"] for run in report.explorer["cells"][1]] == [0, 1, 2]
