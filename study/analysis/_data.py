@@ -106,7 +106,7 @@ def best_cell(data: StudyData, metric: str, at: Mapping[str, Any]) -> tuple[Metr
         )
     column = chosen.column("train" if chosen.split else None)
     replicates = Replicates(data.table, grid, data.seeds)
-    cells = list(replicates.summaries(column, higher_is_better=chosen.higher_is_better))
+    cells = list(replicates.summaries(column, higher_is_better=chosen.higher_is_better, recorded=True))
     complete = [cell for cell in cells if cell.complete]
     if not complete:
         diverged = sum(cell.n_diverged > 0 for cell in cells)

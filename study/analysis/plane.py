@@ -34,7 +34,8 @@ def draw_plane(data: StudyData, options: Options) -> Picture:
         known_metric(name, data.table.columns)
     grid = {key: rising(values) for key, values in restrict(data.axes, options.at).items()}
     replicates = Replicates(data.table, grid, data.seeds)
-    both = zip(replicates.summaries("final_loss_ratio_train"), replicates.summaries("overhead"), strict=True)
+    columns = ("final_loss_ratio_train", "overhead")
+    both = zip(*(replicates.summaries(column, recorded=True) for column in columns), strict=True)
     frame = pd.DataFrame(
         [
             {

@@ -174,18 +174,21 @@ class GridValues:
 
 def grid_values(table: pd.DataFrame, axes: Axes, seeds: Sequence[int], metric: Metric, split: str | None) -> GridValues:
     """Every replicate's number, on the scale that `sensitivity` decomposes. Raises NoIndices where one is missing."""
-    cells = list(
-        Replicates(table, axes, seeds).summaries(metric.column(split), higher_is_better=metric.higher_is_better)
+    summaries = Replicates(table, axes, seeds).summaries(
+        metric.column(split), higher_is_better=metric.higher_is_better, recorded=True
     )
-    values = np.array([cell.values for cell in cells], dtype=np.float64)
-    statuses = np.array([cell.statuses for cell in cells])
+    cells = list(summaries)
+    values = np.array([cell.values for cell in cells], dtype=np.float64).reshape(len(cells), len(seeds))
+    statuses = np.array([cell.statuses for cell in cells], dtype=str).reshape(values.shape)
     diverged = statuses == "diverged"
-    if (hole := np.isnan(values)).any():
-        counts = Counter("without a value" if s == "finished" else s for s in statuses[hole].tolist())
+    counts = Counter("without a value" if s == "finished" else s for s in statuses[np.isnan(values)].tolist())
+    expected = math.prod(map(len, axes.values()))
+    counts["missing"] += (expected - len(cells)) * len(seeds)
+    if holes := counts.total():
         raise NoIndices(
-            f"{hole.sum()} of {hole.size} replicates have no {metric.name} "
-            f"({', '.join(f'{n} {status}' for status, n in counts.items())}), and on a grid with holes the shares of "
-            "the axes are not separate"
+            f"{holes} of {expected * len(seeds)} replicates have no {metric.name} "
+            f"({', '.join(f'{n} {status}' for status, n in counts.items() if n)}), and on a grid with holes the shares "
+            "of the axes are not separate"
         )
     finite = values[np.isfinite(values)]
     if not finite.size:

@@ -60,6 +60,14 @@ def test_a_grid_with_a_hole_has_no_indices_and_says_so(make_table, hole, message
     assert sensitivity(*table, at={"s": 10}).unavailable is None  # the hole is elsewhere
 
 
+def test_the_cells_of_a_search_are_no_grid_and_are_found_to_be_none_at_once(make_table):
+    """Every cell of a search may have values of its own: their combinations are too many to look through."""
+    table, axes, seeds = make_table({"m": [2, 4]}, lambda m: [0.9, 0.8, 0.7])
+    many = {**{f"other{k}": list(range(1000)) for k in range(6)}, **axes}
+    found = sensitivity(table.assign(**{f"other{k}": 7 for k in range(6)}), many, seeds)
+    assert f"{6 * 10**18 - 6} of {6 * 10**18} replicates have no mean_relative_error" in found.unavailable
+
+
 def test_studies_without_anything_to_share_out_say_so(make_table):
     assert "12 of 12 diverged" in sensitivity(*make_table({"m": [2, 4, 8, 9]}, lambda m: ["diverged"] * 3)).unavailable
     assert "same in every cell" in sensitivity(*make_table({"m": [2, 4]}, lambda m: [0.9] * 3)).unavailable
