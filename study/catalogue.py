@@ -89,7 +89,7 @@ METRICS = {
         Metric(
             "prediction_error",
             "Prediction error",
-            "error of predicted weights / growth of the true ones, medians over weights, s steps after a probe",
+            "error of predicted weights / growth of the true ones",
             "ratio",
             split=False,
         ),
