@@ -111,11 +111,9 @@ def _frame(words: str, cell: Mapping[str, Any], rows: Sequence[Mapping[str, Any]
     """One row per seed, jump and group."""
     frames = []
     for row in rows:
-        ratios = proposed_ratios(
-            np.asarray(row["jump_train_before"], dtype=np.float64),
-            np.asarray(row["jump_train_after"], dtype=np.float64),
-        )
-        unseen = np.isnan(np.asarray(row["jump_train_after"], dtype=np.float64)) & ~np.asarray(row["jump_accepted"])
+        before, after = (np.asarray(row[f"jump_train_{when}"], dtype=np.float64) for when in ("before", "after"))
+        ratios = proposed_ratios(before, after)
+        unseen = np.isnan(before) & np.isnan(after)  # rejected before it was evaluated
         for k, group in enumerate(row["groups"]):
             frames.append(
                 pd.DataFrame(

@@ -33,8 +33,8 @@ def row(kind, cell, seed, *, status="finished", stacked=1, per_jump=50.0):
         "stacked": stacked,
         "groups": ["a", "b"] if at else [],
         "jump_epoch": at,
-        "jump_train_before": [1.0] * len(at),
-        "jump_train_after": [math.nan if k == 1 else 0.5 + k for k in range(len(at))],
+        "jump_train_before": [1.0, math.nan, 1.0, 1.0][: len(at)],
+        "jump_train_after": [0.5, math.nan, 2.5, math.nan][: len(at)],
         "jump_accepted": [k == 0 for k in range(len(at))],
         "jump_rank": [[1 + k, 2] for k in range(len(at))],
         "jump_spectral_radius": [[0.9, 1.1 + k] for k in range(len(at))],
@@ -212,12 +212,12 @@ def test_jumps_are_shown_as_proposed_accepted_or_not(study):
     frame = picture.frame
     one = frame[(frame["seed"] == 0) & (frame["group"] == "b")]
     assert one["epoch"].tolist() == [2, 4, 6, 8]
-    # one that was judged, one rejected unseen, two judged and rejected
+    # taken; rejected unseen; judged and rejected, the last with a loss that is not a number
     assert one["accepted"].tolist() == [True, False, False, False]
-    assert one["proposed_ratio"].tolist()[0] == 0.5
+    assert one["proposed_ratio"].tolist() == pytest.approx([0.5, math.nan, 2.5, math.inf], nan_ok=True)
     assert one["spectral_radius"].tolist() == [1.1, 2.1, 3.1, 4.1]
     assert frame[frame["group"] == "a"]["rank"].tolist() == [1, 2, 3, 4] * 3
-    assert {"accepted", "rejected", "group a", "group b"} <= set(words(picture.figure))
+    assert {"accepted", "rejected", "loss not finite", "group a", "group b"} <= set(words(picture.figure))
 
 
 def test_a_cell_that_never_jumped_has_no_anatomy(study):
