@@ -79,7 +79,7 @@ def draw_heatmaps(data: HeatmapData, *, title: str | None = None) -> Figure:
         _draw_colour_bar(figure, grid, data)
         _draw_legend(figure, data, annotate)
         heading = data.metric.title if title is None else f"{title}: {data.metric.title.lower()}"
-        figure.suptitle(heading, fontweight="bold")
+        figure.suptitle(textwrap.fill(heading, int(9 * width)), fontweight="bold")  # some 9 bold letters an inch
     return figure
 
 
