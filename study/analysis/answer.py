@@ -30,6 +30,7 @@ Verdict = Literal["yes", "no", "unsure"]
 
 _METRIC = "final_loss_ratio_train"
 _RISK = 0.05
+_FEWEST_SEEDS_FOR_NO = 3  # of two, luck reaches so far that hardly any gain could be seen
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,9 @@ def _verdict(best: CellSummary, luck: Luck | None, tried: int) -> tuple[Verdict,
             "yes",
             f"Yes, with the right numbers: {ends}, where the luck of the best of so many ends at {luck.bound:.3g}",
         )
+    if seeds < _FEWEST_SEEDS_FOR_NO:
+        few = f"{seeds} seeds are too few to tell that from the luck of the best of so many, which reaches"
+        return "unsure", f"Not known: {ends}, but {few} {luck.bound:.3g}"
     return "no", (
         f"No, nothing beats plain training by more than its noise: {ends}, and the luck of the best of so many reaches "
         f"{luck.bound:.3g}"

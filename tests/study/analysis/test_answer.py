@@ -16,8 +16,8 @@ def asked(record, **options):
     return answer(record.table, record.spec["axes"], record.spec["seeds"], **options)
 
 
-def noisy(sigma, gain=0.0, seeds=(0, 1, 2)):
-    random = np.random.default_rng(1)
+def noisy(sigma, gain=0.0, seeds=(0, 1, 2), draw=1):
+    random = np.random.default_rng(draw)
     return MadeUp(FLAT, seeds, ratio=lambda cell, seed: math.exp(random.normal(-gain, sigma)))
 
 
@@ -54,9 +54,17 @@ def test_one_seed_cannot_tell():
     assert "one seed cannot tell" in said.sentences[0]
 
 
+def test_two_seeds_that_show_nothing_are_no_evidence_against_it():
+    said = asked(noisy(0.1, seeds=(0, 1), draw=2))  # of 20 draws or more, one is taken for a gain
+    assert said.luck.ratio > said.luck.bound
+    assert said.verdict == "unsure"
+    assert "2 seeds are too few to tell" in said.sentences[0]
+    assert asked(noisy(0.001, gain=0.5, seeds=(0, 1))).verdict == "yes"
+
+
 def test_noise_alone_is_taken_for_a_gain_in_one_study_of_twenty():
     random = np.random.default_rng(0)
-    for cells, seeds, shared in ((100, 3, 0.0), (100, 3, 0.1), (20, 5, 0.3), (10, 2, 0.0)):
+    for cells, seeds, shared in ((100, 3, 0.0), (100, 3, 0.1), (20, 5, 0.3), (20, 2, 0.0)):
         gains = []
         for _ in range(1000):
             y = (
