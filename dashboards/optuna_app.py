@@ -134,7 +134,10 @@ def _only_read(app: "WSGIApplication", pages: Mapping[str, Path]) -> "WSGIApplic
 
 
 def _answer(start_response: "StartResponse", status: str, kind: str, body: bytes) -> list[bytes]:
-    start_response(status, [("Content-Type", kind), ("Content-Length", str(len(body)))])
+    # a folder may come from anybody: what its page does, it does alone, without the dashboard's data or the network
+    fence = "sandbox allow-scripts; default-src 'unsafe-inline' data:"
+    headers = [("Content-Type", kind), ("Content-Length", str(len(body))), ("Content-Security-Policy", fence)]
+    start_response(status, headers)
     return [body]
 
 

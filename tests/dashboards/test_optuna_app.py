@@ -104,6 +104,9 @@ def test_it_shows_the_study_on_loopback_until_interrupted_and_changes_nothing(fo
         page = folder / "report.html"
         page.write_text("<p>the report</p>")
         assert answer(f"{address}report") == (200, "<p>the report</p>")
+        with urllib.request.urlopen(f"{address}report", timeout=30) as reply:
+            fence = reply.headers["Content-Security-Policy"]  # its file may have come from anybody
+            assert fence == "sandbox allow-scripts; default-src 'unsafe-inline' data:"
         page.unlink()
         number = shown["trials"][0]["study_id"]
         for method, path in (

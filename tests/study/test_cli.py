@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from study import cli, open_study, run
+from study.spec import presets
 
 SPEC = """\
 name: small
@@ -56,7 +57,7 @@ def test_the_console_script_is_this():
 
 NO_STUDY = "holds no study: `dmd-study run SPEC --out "
 BAD = {
-    "unknown preset": (["run", "figure9"], ["figure9: a mistake", "presets are figure3, figure3-full, quick"]),
+    "unknown preset": (["run", "figure9"], ["figure9: a mistake", f"presets are {', '.join(presets())}"]),
     "unknown command": (["walk"], ["No such command 'walk'"]),
     "unknown option": (["run", "quick", "--fast"], ["No such option", "--fast"]),
     "unknown executor": (["run", "spec.yaml", "--executor", "slurm"], ["executor must be ray or inline, got 'slurm'"]),

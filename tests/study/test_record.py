@@ -65,7 +65,7 @@ def test_the_table_is_what_was_trained(small, train, swept):
         assert (row["seed"], row["status"], row["reason"]) == (outcome.replicate.seed, "finished", "")
         assert (row["epoch"], row["steps"], row["jumps"]) == (24, 24, len(outcome.jumps.epoch))
         for column, value in outcome_metrics(outcome).items():
-            assert row[column] == value, column
+            assert row[column] == value or (math.isnan(row[column]) and math.isnan(value)), column
         for part in ("training", "jumps", "judging"):
             assert row[f"flops_{part}"] == getattr(outcome, f"flops_{part}")
         other = baseline[outcome.replicate.seed]
@@ -594,8 +594,10 @@ def test_a_record_can_be_read_from_another_place(swept, tmp_path):
 
 def test_every_metric_has_its_columns_in_the_table(swept):
     table = swept({"axes.m": [4], "axes.s": [2], "seeds": 1}).table()
+    of_others = {"prediction_error", "accuracy"} | {name for name in METRICS if "speedup" in name}
+    of_others |= {"iterations", "convergence_factor"}  # of probes, classifiers and multigrid
     for name, metric in METRICS.items():
-        assert table[metric.columns].notna().all(axis=None), name
+        assert table[metric.columns].notna().all(axis=None) == (name not in of_others), name
 
 
 def test_unrecorded_is_in_the_order_asked_for(small, train, tmp_path):

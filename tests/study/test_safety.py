@@ -278,7 +278,7 @@ def test_a_dashboard_says_when_it_is_open_to_the_network(harmless, monkeypatch, 
     import dashboards
     from study import cli
 
-    monkeypatch.setattr(dashboards, "serve_optuna", lambda url, host, port, ready: ready(f"http://{host}:{port}/"))
+    monkeypatch.setattr(dashboards, "serve_optuna", lambda url, host, port, ready, **_: ready(f"http://{host}:{port}/"))
     for host, open_ in (("127.0.0.1", False), ("localhost", False), ("0.0.0.0", True)):
         monkeypatch.setattr(sys, "argv", ["dmd-study", "dashboard", str(harmless), "--host", host])
         with pytest.raises(SystemExit, match="0"):
