@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 MAX_AXIS_VALUES = 10_000
+DIGITS = 6
+"""Of a real number that is drawn from a range: enough to tell any two that differ in what they do."""
 FORMS = "must be a list of values, {from: A, to: B, step: C}, or a range {from: A, to: B, log: true or false}"
 
 
@@ -22,6 +24,18 @@ class Range:
     def written(self) -> dict[str, Any]:
         """As a spec has it."""
         return {"from": self.low, "to": self.high, "log": self.log}
+
+    def at(self, place: float) -> float:
+        """The number at a place between 0 and 1; of a range between whole numbers each of them has an equal part.
+
+        Equal on the range's scale: with ``log`` a whole number has the part from half below it to half above.
+        """
+        whole = isinstance(self.low, int) and isinstance(self.high, int)
+        half = 0.5 if whole else 0.0
+        scale, back = (math.log, math.exp) if self.log else (float, float)
+        first, last = scale(self.low - half), scale(self.high + half)
+        value = back(first + place * (last - first))
+        return min(max(round(value) if whole else float(f"{value:.{DIGITS}g}"), self.low), self.high)
 
 
 def parse_axis(value: Any, short: Any = repr) -> list[Any] | Range:

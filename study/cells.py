@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from problems import OwnAccuracy, OwnLoss, OwnNetwork, Problem
+from study.designs import saltelli
 from study.flops import combination_flops, dense_weights, evaluation_flops, jump_flops, step_flops
 from study.pack import Acceleration, Alternative, Pack, Recipe, Replicate, Task, Value
 from study.sections import POLICY_KEYS
@@ -21,8 +22,18 @@ CPU_PACK_BELOW = 1e9
 
 
 def cells(spec: Spec) -> list[dict[str, Value]]:
-    """All combinations of axis values, the first axis varying slowest."""
+    """All combinations of axis values, the first axis varying slowest; or those that the design has sampled, each once.
+
+    Of a search, which has not asked yet, combinations of the ends of its ranges.
+    """
+    if spec.samples is not None:
+        return distinct(saltelli({**spec.axes, **spec.ranges}, spec.samples))
     return [dict(zip(spec.axes, values, strict=True)) for values in itertools.product(*spec.axes.values())]
+
+
+def distinct(found: Iterable[Mapping[str, Value]]) -> list[dict[str, Value]]:
+    """These cells in order, each once."""
+    return [dict(cell) for cell in {key(cell, 0): cell for cell in found}.values()]
 
 
 def replicates(spec: Spec, chosen: Iterable[Mapping[str, Value]] | None = None) -> list[Replicate]:
@@ -37,11 +48,12 @@ def baselines(spec: Spec, chosen: Iterable[Mapping[str, Value]] | None = None) -
     ``chosen``: the baselines of these cells alone, each once.
     """
     axes = {axis: values for axis, values in spec.axes.items() if split_axis(axis)[0] != "method"}
+    if chosen is None and spec.samples is not None:
+        chosen = cells(spec)
     if chosen is None:
         plain = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
     else:
-        wanted = [{axis: cell[axis] for axis in axes} for cell in chosen]
-        plain = list({key(cell, 0): cell for cell in wanted}.values())
+        plain = distinct({axis: cell[axis] for axis in axes} for cell in chosen)
     any_cell = {axis: values[0] for axis, values in spec.axes.items()}
     return [_replicate(spec, cell, seed, any_cell) for cell in plain for seed in spec.seeds]
 

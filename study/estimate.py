@@ -16,6 +16,8 @@ def estimate(spec: Spec) -> list[tuple[str, str]]:
     """Cells, replicates, jumps and floating point operations, as (what, how much). Imports no torch, makes no data."""
     trained, plain = replicates(spec), baselines(spec)
     axes = " x ".join(f"{len(values)} {axis}" for axis, values in spec.axes.items())
+    if spec.samples is not None:
+        axes = f"saltelli, {spec.samples:,} samples of {', '.join(spec.axes)}"
     lines = [
         ("cells", f"{len(trained) // len(spec.seeds):,} ({axes})"),
         ("replicates", f"{len(trained):,} ({len(spec.seeds)} seed{'s' * (len(spec.seeds) > 1)})"),

@@ -51,6 +51,7 @@ def spec_from_best(
         "method": {key: value for key, value in found.method.items() if key not in (*cell, "mode")},
         "axes": {**cell, **kept},
         "design": "grid",
+        "samples": None,
     }
     return load_spec(whole, given)
 

@@ -22,15 +22,16 @@ from pydantic import ValidationError
 from problems import OwnNetwork, Problem
 from study.alternative_sections import alternative_mistakes
 from study.axes import MAX_AXIS_VALUES, Range, parse_axis
+from study.designs import MOST_SAMPLES, is_sample_count
 from study.errors import SpecError
 from study.pack import Value
 from study.sections import Method, Network, Resources, Section, Training, method_section, problem_section
 
 FORMAT_VERSION = 1
 SECTIONS = ("problem", "network", "training", "method")
-TOP_LEVEL = ("name", *SECTIONS, "axes", "seeds", "design", "resources")
+TOP_LEVEL = ("name", *SECTIONS, "axes", "seeds", "design", "samples", "resources")
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-DESIGNS = ("grid", "search")
+DESIGNS = ("grid", "saltelli", "search")
 _SHORT = reprlib.Repr()  # bounded, where repr() of aliases within aliases fills the memory
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
 _SHORT.maxlevel = 4
@@ -43,8 +44,10 @@ class Spec:
     Attributes:
         axes: axis key -> its values in the order given; a method's key stands bare (``m``), others dotted
             (``training.lr``). Of a range, its two ends.
-        ranges: the axes that are ranges, which a search draws from; a grid has none.
-        design: ``grid``, all combinations of the axis values; or ``search``, the cells that a search has asked for.
+        ranges: the axes that are ranges, which samples and searches draw from; a grid has none.
+        design: ``grid``, all combinations of the axis values; ``saltelli``, samples for Sobol' indices; or ``search``,
+            the cells that a search has asked for.
+        samples: of the design saltelli, a power of two; None of another design.
         models: the pydantic model of each section, from which a cell's sections are built.
         problem_class: the problem's class; rule_class: the rule's, where it is the user's own.
     """
@@ -55,6 +58,7 @@ class Spec:
     ranges: Mapping[str, Range]
     seeds: tuple[int, ...]
     design: str
+    samples: int | None
     resources: Resources
     models: Mapping[str, type[Section]]
     problem_class: type
@@ -102,7 +106,7 @@ class Spec:
         return self.kind(axis) in ("int", "float") and not any(value is None for value in self.axes[axis])
 
     def identity(self) -> dict[str, Any]:
-        """What makes two specs the same study: everything but axis values, seeds, name and resources."""
+        """What makes two specs the same study: everything but what chooses cells, seeds, name and resources."""
         return {
             "format_version": FORMAT_VERSION,
             **{name: _plain(self.sections[name]) for name in SECTIONS},
@@ -121,6 +125,7 @@ class Spec:
             "axes": _plain(self.axes) | {axis: values.written() for axis, values in self.ranges.items()},
             "seeds": list(self.seeds),
             "design": self.design,
+            **({} if self.samples is None else {"samples": self.samples}),
             "resources": self.resources.model_dump(),
         }
 
@@ -285,11 +290,12 @@ def _validate(raw: dict[str, Any], label: str) -> Spec:
     seeds = _seeds(raw.get("seeds", 1), mistakes)
     if (design := raw.get("design", "grid")) not in DESIGNS:
         mistakes.append(f"design: must be one of {', '.join(DESIGNS)}, got {_short(design)}")
+    samples = _samples(raw.get("samples"), design, axes, mistakes)
     for axis in ranges:
         if design == "grid":
             mistakes.append(
-                f"axes.{axis}: a range has no values to run through; give a list or a step, or let "
-                f"`dmd-study search` draw from it"
+                f"axes.{axis}: a range has no values to run through; give a list or a step, sample it "
+                f"with design: saltelli, or let `dmd-study search` draw from it"
             )
         if split_axis(axis)[0] == "problem":
             mistakes.append(f"axes.{axis}: must be a list, since the data of every value are made before any training")
@@ -337,6 +343,7 @@ def _validate(raw: dict[str, Any], label: str) -> Spec:
         ranges={axis: Range(axes[axis][0], axes[axis][1], drawn.log) for axis, drawn in ranges.items()},
         seeds=seeds,
         design=str(design),
+        samples=samples,
         resources=allotted,
         models=models,
         problem_class=problem_class,
@@ -387,6 +394,22 @@ def _seeds(value: Any, mistakes: list[str]) -> tuple[int, ...]:
             f"seeds: must be a number of seeds from 1, or a list of whole numbers from 0, got {_short(value)}"
         )
     return (0,)
+
+
+def _samples(value: Any, design: Any, axes: Mapping[str, list[Any]], mistakes: list[str]) -> int | None:
+    if design != "saltelli":
+        if value is not None and design in DESIGNS:
+            mistakes.append(f"samples: must be left out with design: {design}, got {_short(value)}")
+        return None
+    if axes and all(len(values) == 1 for values in axes.values()):
+        mistakes.append("axes: design: saltelli needs an axis with two values or more, or a range")
+    if is_sample_count(value):
+        return int(value)
+    mistakes.append(
+        f"samples: must be a power of two from 2 to {MOST_SAMPLES} with design: saltelli, since a Sobol' sequence is "
+        f"even only then, got {_short(value)}"
+    )
+    return None
 
 
 def _resources(given: dict[str, Any], mistakes: list[str]) -> Resources:
@@ -483,6 +506,9 @@ def _check_together(spec: Spec, given: dict[str, dict[str, Any]], label: str) ->
     for batch in values_of("training", "batch"):
         if isinstance(batch, int) and samples and batch > min(samples):
             mistakes.append(f"training.batch: must be at most the {min(samples)} training samples, got {batch}")
+    mistakes += [f"axes.{a}: must be a list, since {a} is no number" for a in spec.ranges if not spec.is_number(a)]
+    if spec.design == "saltelli" and spec.sections["method"].get("mode") == "probe":
+        mistakes.append("method.mode: must be train with design: saltelli; probes answer for a whole grid")
     if spec.jumps:
         mistakes += _jump_mistakes(spec, values_of, samples)
     else:
@@ -505,7 +531,6 @@ def _jump_mistakes(spec: Spec, values_of: Callable[[str, str], tuple[Any, ...]],
     snapshots -= start
     passed = f", of which method.start passes {start}," if start else ""
     mistakes += _method_mistakes(spec, values_of) + _probe_mistakes(spec, values_of)
-    mistakes += [f"axes.{a}: must be a list, since {a} is no number" for a in spec.ranges if not spec.is_number(a)]
     if snapshots < longest_m:
         mistakes.append(
             f"training.epochs: {fewest_epochs} epochs{passed} give {max(snapshots, 0)} snapshots, fewer than the "

@@ -55,8 +55,8 @@ def run(
         spec = load_spec(spec, overrides)
     elif overrides:
         raise UserError("overrides must be given to load_spec, got them beside a spec that is loaded already")
-    if spec.design != "grid":
-        raise UserError(f"{spec.name} has design: {spec.design}, no grid to run through: `dmd-study search` it")
+    if spec.design == "search":
+        raise UserError(f"{spec.name} has design: search, no grid to run through: `dmd-study search` it")
     deadline, place = where_to_train(spec, executor, address, nodes, time_limit_s)
     folder = Path(out or Path("results") / spec.name)
     everything = [*cells.baselines(spec), *cells.replicates(spec)]

@@ -4,10 +4,12 @@ from study.analysis._data import Options, Picture, StudyData
 from study.analysis.best import Choice, NoChoice, best
 from study.analysis.comparison import Comparison, compare_studies, draw_comparison
 from study.analysis.draw_sensitivity import draw_sensitivity
+from study.analysis.draw_sobol import draw_sobol
 from study.analysis.figures import draw_heatmaps, save_figure
 from study.analysis.heatmap import HeatmapData, Panel, heatmap_data
 from study.analysis.importance import EVALUATORS, optuna_importances
-from study.analysis.sensitivity import Sensitivity, sensitivity
+from study.analysis.sensitivity import NoIndices, Sensitivity, sensitivity
+from study.analysis.sobol import SobolIndices, sobol_indices
 from study.analysis.suite import FIGURES, draw_all
 
 __all__ = [
@@ -17,10 +19,12 @@ __all__ = [
     "Comparison",
     "HeatmapData",
     "NoChoice",
+    "NoIndices",
     "Options",
     "Panel",
     "Picture",
     "Sensitivity",
+    "SobolIndices",
     "StudyData",
     "best",
     "compare_studies",
@@ -28,8 +32,10 @@ __all__ = [
     "draw_comparison",
     "draw_heatmaps",
     "draw_sensitivity",
+    "draw_sobol",
     "heatmap_data",
     "optuna_importances",
     "save_figure",
     "sensitivity",
+    "sobol_indices",
 ]

@@ -19,7 +19,8 @@ class StudyData:
     ``table``: as in `heatmap_data`. ``rows``: gives every replicate, baselines too, with its jumps and loss curves (as
     `study.record.Record.details`); called once, and only by figures that need it. ``probed``: its jumps were judged,
     not taken. ``spectrum``: gives the eigenvalues of the jumps of one cell and seed, which the record does not hold, as
-    a frame of ``epoch``, ``real``, ``imag``; None where they must not be made.
+    a frame of ``epoch``, ``real``, ``imag``; None where they must not be made. ``sampled``: of a study whose cells are
+    samples, as of `sobol_indices`; None of a grid or a search.
     """
 
     name: str
@@ -29,6 +30,7 @@ class StudyData:
     rows: Callable[[], Iterable[Mapping[str, Any]]] = field(repr=False)
     probed: bool = False
     spectrum: Callable[[Mapping[str, Any], int], pd.DataFrame] | None = field(default=None, repr=False)
+    sampled: Sequence[Mapping[str, Any]] | None = field(default=None, repr=False)
 
     @cached_property
     def details(self) -> list[Mapping[str, Any]]:

@@ -21,6 +21,7 @@ MOST_CELLS = 20_000
 """Combinations of axis values that a heatmap is made of; a search over ranges has more, most of them not run."""
 
 _SEARCHED = "a search runs the cells that it expects to be good, and shares of the variance need all of a grid"
+_SAMPLED = "the cells are samples, of which `dmd-study sensitivity` computes Sobol' indices"
 _TAKEN_METRICS = ("final_loss_ratio", "mean_relative_error")
 _PROBED_METRICS = ("geometric_mean_relative_error", "mean_relative_error")
 
@@ -75,7 +76,10 @@ def report_of(
     seeds = list(spec["seeds"])
     probed = spec["method"].get("mode") == "probe"
     metrics = _PROBED_METRICS if probed else _TAKEN_METRICS
-    drives, why_not = _sensitivities(table, axes, seeds, metrics) if list(axes) != ["cell"] else ({}, _SEARCHED)
+    drives: dict[str, Sensitivity] = {}
+    why_not = _SAMPLED if spec.get("design") == "saltelli" else _SEARCHED
+    if why_not != _SAMPLED and list(axes) != ["cell"]:
+        drives, why_not = _sensitivities(table, axes, seeds, metrics)
     said = answer(table, axes, seeds, probed=probed, drives=drives.get(metrics[0]))
     failures = [row for row in details if row["status"] != "finished"]
     return Report(

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -172,23 +172,28 @@ class GridValues:
     cap: float
 
 
-def grid_values(table: pd.DataFrame, axes: Axes, seeds: Sequence[int], metric: Metric, split: str | None) -> GridValues:
-    """Every replicate's number, on the scale that `sensitivity` decomposes. Raises NoIndices where one is missing."""
+def grid_values(
+    table: pd.DataFrame, axes: Axes, seeds: Sequence[int], metric: Metric, split: str | None, cells: int | None = None
+) -> GridValues:
+    """Every replicate's number, on the scale that `sensitivity` decomposes. Raises NoIndices where one is missing.
+
+    ``cells``: how many there are, if they are samples and not all combinations of the axes' values.
+    """
     summaries = Replicates(table, axes, seeds).summaries(
         metric.column(split), higher_is_better=metric.higher_is_better, recorded=True
     )
-    cells = list(summaries)
-    values = np.array([cell.values for cell in cells], dtype=np.float64).reshape(len(cells), len(seeds))
-    statuses = np.array([cell.statuses for cell in cells], dtype=str).reshape(values.shape)
+    found = list(summaries)
+    values = np.array([cell.values for cell in found], dtype=np.float64).reshape(len(found), len(seeds))
+    statuses = np.array([cell.statuses for cell in found], dtype=str).reshape(values.shape)
     diverged = statuses == "diverged"
     counts = Counter("without a value" if s == "finished" else s for s in statuses[np.isnan(values)].tolist())
-    expected = math.prod(map(len, axes.values()))
-    counts["missing"] += (expected - len(cells)) * len(seeds)
+    expected = math.prod(map(len, axes.values())) if cells is None else cells
+    counts["missing"] += (expected - len(found)) * len(seeds)
     if holes := counts.total():
         raise NoIndices(
             f"{holes} of {expected * len(seeds)} replicates have no {metric.name} "
-            f"({', '.join(f'{n} {status}' for status, n in counts.items() if n)}), and on a grid with holes the shares "
-            "of the axes are not separate"
+            f"({', '.join(f'{n} {status}' for status, n in counts.items() if n)}), and on "
+            f"a {'grid' if cells is None else 'design'} with holes the shares of the axes are not separate"
         )
     finite = values[np.isfinite(values)]
     if not finite.size:
@@ -203,7 +208,7 @@ def grid_values(table: pd.DataFrame, axes: Axes, seeds: Sequence[int], metric: M
     capped = ((values < cap) if metric.higher_is_better else (values > cap)) & ~diverged
     held = np.where(capped | diverged, cap, values)
     return GridValues(
-        tuple(cell.parameters for cell in cells), np.log(held) if logarithmic else held, diverged, capped, cap
+        tuple(cell.parameters for cell in found), np.log(held) if logarithmic else held, diverged, capped, cap
     )
 
 
@@ -235,10 +240,15 @@ def _notes(metric: Metric, axes: Mapping[str, list[Any]], seeds: int) -> list[st
             f"{seeds} seeds are too few for intervals ({FEWEST_SEEDS_FOR_INTERVALS} are needed): the range is that of "
             "the shares without one seed each."
         )
+    return [*notes, *across_trainings(metric, axes)]
+
+
+def across_trainings(metric: Metric, axes: Iterable[str]) -> list[str]:
+    """What must be said of a metric per jump where these axes vary that are not the method's; else nothing."""
     across = [key for key in axes if key.startswith(("problem.", "network.", "training."))]
-    if metric.per_jump and across:
-        notes.append(
-            f"{metric.name} is a ratio per jump: over {list_values(across)} it says how jumps change, not which value "
-            "is better, because a badly trained network has the easiest jumps."
-        )
-    return notes
+    if not (metric.per_jump and across):
+        return []
+    return [
+        f"{metric.name} is a ratio per jump: over {list_values(across)} it says how jumps change, not which value is "
+        "better, because a badly trained network has the easiest jumps."
+    ]

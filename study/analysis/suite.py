@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from study.analysis._data import Options, Picture, StudyData
 from study.analysis.curves import draw_curves
 from study.analysis.draw_sensitivity import draw_sensitivity
+from study.analysis.draw_sobol import draw_sobol
 from study.analysis.eigenvalues import draw_eigenvalues
 from study.analysis.figures import draw_heatmaps
 from study.analysis.heatmap import HeatmapData, heatmap_data, spread_data
@@ -12,9 +13,11 @@ from study.analysis.jumps import draw_jumps
 from study.analysis.plane import draw_plane
 from study.analysis.sensitivity import sensitivity
 from study.analysis.slices import draw_slices
+from study.analysis.sobol import sobol_indices
 
 
 def _heatmap_data(data: StudyData, options: Options) -> HeatmapData:
+    _check_grid(data, "a heatmap")
     return heatmap_data(
         data.table,
         data.axes,
@@ -37,7 +40,22 @@ def _spread(data: StudyData, options: Options) -> Picture:
     return Picture(options.stem("spread"), draw_heatmaps(drawn, title=data.title), drawn.frame())
 
 
+def _slices(data: StudyData, options: Options) -> Picture:
+    _check_grid(data, "slices")
+    return draw_slices(data, options)
+
+
+def _check_grid(data: StudyData, what: str) -> None:
+    if data.sampled is not None:
+        raise ValueError(f"{what} must have neighbouring cells, as of a grid, and the cells of {data.name} are samples")
+
+
 def _sensitivity(data: StudyData, options: Options) -> Picture:
+    if data.sampled is not None:
+        if options.at:
+            raise ValueError("at must be left out for Sobol' indices, which are of all samples together")
+        indices = sobol_indices(data.table, data.sampled, data.axes, data.seeds, metric=options.metric)
+        return Picture(options.stem("sensitivity"), draw_sobol(indices, title=data.title), indices.frame())
     found = sensitivity(data.table, data.axes, data.seeds, metric=options.metric, at=options.at)
     return Picture(options.stem("sensitivity"), draw_sensitivity(found, title=data.title), found.frame())
 
@@ -45,7 +63,7 @@ def _sensitivity(data: StudyData, options: Options) -> Picture:
 FIGURES: dict[str, Callable[[StudyData, Options], Picture]] = {
     "heatmap": _heatmap,
     "spread": _spread,
-    "slices": draw_slices,
+    "slices": _slices,
     "sensitivity": _sensitivity,
     "curves": draw_curves,
     "jumps": draw_jumps,

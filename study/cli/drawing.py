@@ -13,7 +13,7 @@ from study.cli.outputs import study_data, write_figures
 from study.errors import UserError
 
 if TYPE_CHECKING:
-    from study.analysis import Sensitivity
+    from study.analysis import Sensitivity, SobolIndices
 
 Metric = Annotated[str, typer.Option(help="Which metric, without _train or _test.")]
 X = Annotated[str, typer.Option(help="Axis of the heatmap to the right.")]
@@ -72,21 +72,45 @@ def sensitivity(
     to: To = None,
     storage: Storage = None,
 ) -> None:
-    """Say which axes drive a metric: shares of its variance with intervals, effect curves, and Optuna's importances."""
-    from study.analysis import draw_sensitivity, optuna_importances, save_figure
+    """Say which axes drive a metric: shares of its variance with intervals, effect curves, and Optuna's importances.
+
+    Of a study with design: saltelli, its Sobol' indices: first order, total and second order, with intervals.
+    """
+    from study.analysis import (
+        NoIndices,
+        draw_sensitivity,
+        draw_sobol,
+        optuna_importances,
+        save_figure,
+        sobol_indices,
+    )
     from study.analysis import sensitivity as decomposed
 
     if split not in ("train", "test"):
         raise UserError(f"--split must be train or test, got {split!r}")
     record = opened(folder, storage)
     table, grid = record.table(), record.grid
+    stem = "sensitivity" if metric == "mean_relative_error" else f"sensitivity_{metric}"
+    if grid.sampled is not None:
+        if at:
+            raise UserError("--at must be left out for Sobol' indices, which are of all samples together")
+        with as_user_errors():
+            try:
+                indices = sobol_indices(table, grid.sampled, grid.axes, grid.seeds, metric=metric, split=split)  # type: ignore[arg-type]
+            except NoIndices as reason:
+                raise UserError(f"no Sobol' indices of {metric}: {reason}") from reason
+            figure = draw_sobol(indices, title=record.name)
+            paths = save_figure(figure, to or record.folder / "figures", stem, frame=indices.frame())
+        _print_indices(indices)
+        for path in paths:
+            say(str(path))
+        return
     options: dict[str, Any] = {"metric": metric, "split": split, "at": chosen_values(at)}
     with as_user_errors():
         found = decomposed(table, grid.axes, grid.seeds, **options)
         if found.shares is None:
             raise UserError(f"no sensitivities of {metric}: {found.unavailable}")
         importances = optuna_importances(table, grid.axes, grid.seeds, **options)
-        stem = "sensitivity" if metric == "mean_relative_error" else f"sensitivity_{metric}"
         figure = draw_sensitivity(found, title=record.name)
         paths = save_figure(figure, to or record.folder / "figures", stem, frame=found.frame())
     _print_shares(found)
@@ -144,13 +168,34 @@ def _print_shares(found: "Sensitivity") -> None:
             rest = ("", "") if noise else (f"{share.raw:.3f}", str(share.degrees))
             lines.add_row(share.name, f"{share.share:.3f}", interval, *rest)
         out_console.print(lines)
-    say(f"{found.cells} cells, {found.seeds} seeds. " + " ".join([*_capped(found), *found.notes]))
+    say(f"{found.cells} cells, {found.seeds} seeds. " + " ".join([*_jackknifed(found), *_capped(found), *found.notes]))
 
 
-def _capped(found: "Sensitivity") -> list[str]:
-    said = []
+def _print_indices(found: "SobolIndices") -> None:
+    what = found.metric.title.lower() if found.split is None else f"{found.metric.title.lower()} ({found.split})"
+    scale = "logarithm of the " if found.metric.scale in ("ratio", "log") else ""
+    lines = Table(title=f"Sobol' indices of the {scale}{what}")
+    for column in ("", "index", "value", "95 % interval"):
+        lines.add_column(column, justify="right" if column in ("value", "95 % interval") else "left", no_wrap=True)
+    for index in found.indices:
+        order = "total" if index.order == "total" else f"{index.order} order"
+        lines.add_row(index.name, order, f"{index.value:.3f}", f"{index.low:.3f} to {index.high:.3f}")
+    out_console.print(lines)
+    said = [
+        f"{found.samples} samples in {found.cells} cells; mean over {found.seeds} seed{'s' * (found.seeds > 1)}.",
+        "Intervals: SALib's bootstrap over the samples.",
+    ]
+    say(" ".join([*said, *_capped(found), *found.notes]))
+
+
+def _jackknifed(found: "Sensitivity") -> list[str]:
     if found.shares and found.shares.seeds >= 5:
-        said.append("How sure: 95 % intervals, jackknife over seeds.")
+        return ["How sure: 95 % intervals, jackknife over seeds."]
+    return []
+
+
+def _capped(found: "Sensitivity | SobolIndices") -> list[str]:
+    said = []
     if found.n_capped or found.n_diverged:
         said.append(
             f"Held at the cap of {found.cap:.4g}: {found.n_capped} replicates that are worse and {found.n_diverged} "

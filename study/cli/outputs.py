@@ -60,7 +60,7 @@ def study_data(record: "Record") -> "StudyData":
     from study.analysis import StudyData
 
     grid, probed = record.grid, record.spec["method"].get("mode") == "probe"
-    return StudyData(record.name, record.table(), grid.axes, grid.seeds, record.details, probed)
+    return StudyData(record.name, record.table(), grid.axes, grid.seeds, record.details, probed, sampled=grid.sampled)
 
 
 def write_heatmap(record: "Record") -> None:
@@ -68,7 +68,7 @@ def write_heatmap(record: "Record") -> None:
     from study.analysis import Options
 
     headline = HEADLINES.get(record.spec["method"]["name"])
-    if headline is None:
+    if headline is None or record.grid.sampled is not None:
         write_figures(record, only=["heatmap"])
         return
     axes = list(record.grid.axes)

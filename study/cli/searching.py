@@ -59,7 +59,7 @@ def search(
     from study.search import search
     from study.spec import load_spec, parse_assignments
 
-    loaded = load_spec(spec, {**parse_assignments(set_ or []), "design": "search"})
+    loaded = load_spec(spec, {**parse_assignments(set_ or []), "design": "search", "samples": None})
     folder = out or Path("results") / loaded.name
     command = masked(shlex.join(["dmd-study", *sys.argv[1:]]))
     resume = f"run the same command again to go on: {command}"

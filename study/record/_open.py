@@ -10,6 +10,8 @@ from typing import Any
 import optuna
 import yaml
 
+from study.axes import Range, parse_axis
+from study.designs import is_sample_count
 from study.errors import UserError
 from study.record import _rows
 from study.record._files import check_writable, listed, write_whole
@@ -138,7 +140,16 @@ def _is_a_record(recorded: Mapping[str, Any]) -> bool:
         and all(map(_is_axis, axes.values()))
         and isinstance(seeds, list)
         and all(isinstance(seed, int) for seed in seeds)
+        and (spec.get("design") != "saltelli" or _is_sampled(axes, spec.get("samples")))
     )
+
+
+def _is_sampled(axes: Mapping[str, Any], samples: object) -> bool:
+    try:
+        options = [parse_axis(values) for values in axes.values()]
+    except ValueError:
+        return False
+    return is_sample_count(samples) and any(isinstance(found, Range) or len(found) > 1 for found in options)
 
 
 def _is_axis(values: object) -> bool:

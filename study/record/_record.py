@@ -15,9 +15,10 @@ import optuna
 import pandas as pd
 from sqlalchemy.engine import make_url
 
-from study.axes import within
+from study.axes import parse_axis, within
 from study.catalogue import TABLE_COLUMNS
-from study.cells import key, replicate_key
+from study.cells import distinct, key, replicate_key
+from study.designs import saltelli
 from study.metrics import proposed_ratios, steps_to_loss
 from study.pack import Outcome, Pack, Replicate, Value
 from study.record import _rows
@@ -32,12 +33,14 @@ class Grid:
     """The cells that a record is read by: those of the spec that ran last.
 
     ``axes``: axis key -> its values. ``cells``: where they are not all combinations of the values, those they are, as
-    a search has asked for them.
+    a search has asked for them or samples were drawn. ``sampled``: of the design saltelli, the cells in the order that
+    indices are computed from, with repetitions.
     """
 
     axes: Mapping[str, tuple[Any, ...]]
     seeds: tuple[int, ...]
     cells: tuple[Mapping[str, Any], ...] | None = None
+    sampled: tuple[Mapping[str, Any], ...] | None = None
 
     @property
     def plain_axes(self) -> list[str]:
@@ -73,12 +76,21 @@ class Record:
 
     @property
     def grid(self) -> Grid:
-        """Axes and seeds of the spec that ran last; of a search, with the recorded cells that its space holds."""
+        """Axes and seeds of the spec that ran last.
+
+        Of samples with the cells that were drawn, of a search with the recorded cells that its space holds.
+        """
         written, seeds = self.spec["axes"], tuple(self.spec["seeds"])
         if self.spec.get("design") == "search":
             cells = self._cells_within(written)
-            values = {axis: dict.fromkeys(cell[axis] for cell in cells) for axis in written}
-            return Grid({axis: tuple(found) for axis, found in values.items()}, seeds, tuple(cells))
+            return Grid(_values_of(cells, written), seeds, tuple(cells))
+        if self.spec.get("design") == "saltelli":
+            options = {
+                axis: parse_axis(values) if isinstance(values, dict) else list(map(_rows.hashable, values))
+                for axis, values in written.items()
+            }
+            sampled = saltelli(options, self.spec["samples"])
+            return Grid(_values_of(sampled, written), seeds, tuple(distinct(sampled)), tuple(sampled))
         return Grid({axis: tuple(map(_rows.hashable, values)) for axis, values in written.items()}, seeds)
 
     def _cells_within(self, axes: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -253,6 +265,12 @@ class Record:
         if damaged:
             warnings.warn(f"left out, since they cannot be read: {listed(damaged)}", stacklevel=3)
         return rows
+
+
+def _values_of(cells: Iterable[Mapping[str, Any]], axes: Iterable[str]) -> dict[str, tuple[Any, ...]]:
+    """The values that each axis takes in these cells."""
+    cells = list(cells)
+    return {axis: tuple(dict.fromkeys(cell[axis] for cell in cells)) for axis in axes}
 
 
 def _against_baseline(row: dict[str, Any], baseline: dict[str, Any] | None) -> dict[str, Any]:

@@ -5,9 +5,9 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from study.axes import DIGITS
 from study.cells import key
 from study.pack import Value
-from study.search._space import DIGITS
 from study.spec import Spec
 
 FINEST = 1 / 64

@@ -7,11 +7,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from study.axes import DIGITS
 from study.pack import Value
 from study.spec import Spec
-
-DIGITS = 6
-"""Of a real number that is drawn from a range: enough to tell any two that differ in what they do."""
 
 
 class Space:
