@@ -319,7 +319,7 @@ def test_the_valid_names_are_listed(raw):
         ({"axes.s": list(range(1, 10_002))}, "axes.s: must hold at most 10000 values, got 10001"),
         ({"axes.tolerance": {"from": 0, "to": 0.9, "step": 1e-300}}, "axes.tolerance: must hold at most 10000 values"),
         ({"training": [1]}, "training: must be a mapping, got [1]"),
-        ({"design": "sobol"}, "design: must be one of grid, search, got 'sobol'"),
+        ({"design": "sobol"}, "design: must be one of grid, saltelli, search, got 'sobol'"),
         ({"resources": {"cpu": 0}}, "resources.cpu: must be greater than 0, got 0"),
         ({"resources": {"gpus": 1}}, "resources.gpus: unknown key; did you mean gpu?"),
         ({"axes.problem.name": ["quadratic"]}, "axes.problem.name: unknown key"),
