@@ -21,6 +21,7 @@ from pydantic_core import PydanticCustomError
 
 from problems import BUILT_IN
 from study.catalogue import TABLE_COLUMNS
+from study.errors import shortened
 
 
 class Section(BaseModel):
@@ -217,13 +218,13 @@ def _load(what: str, name: Any, built_in: dict[str, str]) -> type:
     module_name, colon, class_name = path.partition(":")
     if not (colon and module_name and class_name.isidentifier()):
         valid = ", ".join(built_in)
-        raise ValueError(f"unknown {what} {name!r}; must be one of {valid}, or module:Class of your own")
+        raise ValueError(f"unknown {what} {shortened(name)}; must be one of {valid}, or module:Class of your own")
     try:
         owner = getattr(importlib.import_module(module_name), class_name)
     except Exception as error:  # importing runs the user's code, which can raise anything
-        raise ValueError(f"{what} {name!r} could not be imported: {type(error).__name__}: {error}") from error
+        raise ValueError(f"{what} {shortened(name)} could not be imported: {type(error).__name__}: {error}") from error
     if not (inspect.isclass(owner) and dataclasses.is_dataclass(owner)):
-        raise ValueError(f"{what} {name!r} must be a dataclass: its fields are the keys of the section")
+        raise ValueError(f"{what} {shortened(name)} must be a dataclass: its fields are the keys of the section")
     return owner
 
 

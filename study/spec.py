@@ -7,7 +7,6 @@ import json
 import math
 import os
 import re
-import reprlib
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from problems import OwnNetwork, Problem
 from study.alternative_sections import alternative_mistakes
 from study.axes import MAX_AXIS_VALUES, Range, parse_axis
 from study.designs import MOST_SAMPLES, is_sample_count
-from study.errors import SpecError
+from study.errors import SpecError, shortened
 from study.pack import Value
 from study.sections import Method, Network, Resources, Section, Training, method_section, problem_section
 
@@ -32,9 +31,6 @@ SECTIONS = ("problem", "network", "training", "method")
 TOP_LEVEL = ("name", *SECTIONS, "axes", "seeds", "design", "samples", "resources")
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 DESIGNS = ("grid", "saltelli", "search")
-_SHORT = reprlib.Repr()  # bounded, where repr() of aliases within aliases fills the memory
-_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
-_SHORT.maxlevel = 4
 
 
 @dataclass(frozen=True)
@@ -180,7 +176,7 @@ def read_raw(source: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], st
     """A spec as it is written, not validated, and what to call it in messages. Raises SpecError if it is no mapping."""
     if isinstance(source, Mapping):
         importable_here()
-        label = _short(source.get("name", "spec")).strip("'")
+        label = shortened(source.get("name", "spec")).strip("'")
         return _plain_or_refuse(source, label), label
     path, label = Path(source), str(source)
     if isinstance(source, str) and source in presets():
@@ -200,7 +196,7 @@ def read_raw(source: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], st
     except ValueError as error:
         raise SpecError(label, [str(error)]) from error
     if not isinstance(raw, dict):
-        raise SpecError(label, [f"a spec must be a mapping with the keys {', '.join(TOP_LEVEL)}, got {_short(raw)}"])
+        raise SpecError(label, [f"a spec must be a mapping with the keys {', '.join(TOP_LEVEL)}, got {shortened(raw)}"])
     return raw, label
 
 
@@ -278,18 +274,18 @@ def _validate(raw: dict[str, Any], label: str) -> Spec:
     mistakes = [_unknown("", key, TOP_LEVEL) for key in raw if key not in TOP_LEVEL]
     name = raw.get("name")
     if not (isinstance(name, str) and re.fullmatch(NAME, name)):
-        mistakes.append(f"name: must be 1 to 64 letters, digits, '.', '_' or '-', got {_short(name)}")
+        mistakes.append(f"name: must be 1 to 64 letters, digits, '.', '_' or '-', got {shortened(name)}")
     given: dict[str, dict[str, Any]] = {}
     for section in (*SECTIONS, "axes", "resources"):
         value = raw.get(section) if raw.get(section) is not None else {}
         if not isinstance(value, dict):
-            mistakes.append(f"{section}: must be a mapping, got {_short(value)}")
+            mistakes.append(f"{section}: must be a mapping, got {shortened(value)}")
             value = {}
         given[section] = {str(k): v for k, v in value.items()}
     axes, ranges = _axes(given, mistakes)
     seeds = _seeds(raw.get("seeds", 1), mistakes)
     if (design := raw.get("design", "grid")) not in DESIGNS:
-        mistakes.append(f"design: must be one of {', '.join(DESIGNS)}, got {_short(design)}")
+        mistakes.append(f"design: must be one of {', '.join(DESIGNS)}, got {shortened(design)}")
     samples = _samples(raw.get("samples"), design, axes, mistakes)
     for axis in ranges:
         if design == "grid":
@@ -363,7 +359,7 @@ def _axes(given: dict[str, dict[str, Any]], mistakes: list[str]) -> tuple[dict[s
             mistakes.append(f"axes.{written}: the same axis as axes.{axis}")
             continue
         try:
-            found = parse_axis(value, _short)
+            found = parse_axis(value, shortened)
             axes[axis] = found if isinstance(found, list) else [found.low, found.high]
             ranges |= {axis: found} if isinstance(found, Range) else {}
         except ValueError as error:
@@ -388,10 +384,10 @@ def _seeds(value: Any, mistakes: list[str]) -> tuple[int, ...]:
     ):
         if len(set(value)) == len(value):
             return tuple(value)
-        mistakes.append(f"seeds: must not repeat a value, got {_short(value)}")
+        mistakes.append(f"seeds: must not repeat a value, got {shortened(value)}")
     else:
         mistakes.append(
-            f"seeds: must be a number of seeds from 1, or a list of whole numbers from 0, got {_short(value)}"
+            f"seeds: must be a number of seeds from 1, or a list of whole numbers from 0, got {shortened(value)}"
         )
     return (0,)
 
@@ -399,7 +395,7 @@ def _seeds(value: Any, mistakes: list[str]) -> tuple[int, ...]:
 def _samples(value: Any, design: Any, axes: Mapping[str, list[Any]], mistakes: list[str]) -> int | None:
     if design != "saltelli":
         if value is not None and design in DESIGNS:
-            mistakes.append(f"samples: must be left out with design: {design}, got {_short(value)}")
+            mistakes.append(f"samples: must be left out with design: {design}, got {shortened(value)}")
         return None
     if axes and all(len(values) == 1 for values in axes.values()):
         mistakes.append("axes: design: saltelli needs an axis with two values or more, or a range")
@@ -407,7 +403,7 @@ def _samples(value: Any, design: Any, axes: Mapping[str, list[Any]], mistakes: l
         return int(value)
     mistakes.append(
         f"samples: must be a power of two from 2 to {MOST_SAMPLES} with design: saltelli, since a Sobol' sequence is "
-        f"even only then, got {_short(value)}"
+        f"even only then, got {shortened(value)}"
     )
     return None
 
@@ -447,7 +443,7 @@ def _section(
                 mistakes += [m for m in found if m.startswith(path) and m not in mistakes]
         for index, value in enumerate(values):
             if value in values[:index]:
-                mistakes.append(f"axes.{axis}: must not repeat a value, got {_short(value)} twice")
+                mistakes.append(f"axes.{axis}: must not repeat a value, got {shortened(value)} twice")
         if len(values) == len(axes[axis]):
             axes[axis] = values
     if section is None:
@@ -471,7 +467,7 @@ def messages(section: str, model: type[Section], error: ValidationError, where: 
             text = "must be given, here or as an axis"
         else:
             text = item["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-            text = text[0].lower() + text[1:] + f", got {_short(item['input'])}"
+            text = text[0].lower() + text[1:] + f", got {shortened(item['input'])}"
         by_place.setdefault(place, []).append(text)
     return [f"{place}: {'; or '.join(dict.fromkeys(texts))}" for place, texts in by_place.items()]
 
@@ -571,7 +567,7 @@ def _probe_mistakes(spec: Spec, values_of: Callable[[str, str], tuple[Any, ...]]
         if others:
             shown = list(only) if isinstance(only, tuple) else only
             mistakes.append(
-                f"method.{key}: must be {shown} with mode probe, which takes no jump, got {_short(others[0])}; "
+                f"method.{key}: must be {shown} with mode probe, which takes no jump, got {shortened(others[0])}; "
                 f"mode train answers for it"
             )
     if len(values_of("method", "snapshots")) > 1:
@@ -584,11 +580,6 @@ def _unknown(prefix: str, key: str, valid: Iterable[str]) -> str:
     close = difflib.get_close_matches(str(key), names, n=1)  # YAML's keys may be of any kind
     hint = f"did you mean {close[0]}? " if close else ""
     return f"{prefix}{key}: unknown key; {hint}valid keys are {', '.join(names)}"
-
-
-def _short(value: Any) -> str:
-    text = _SHORT.repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _plain_or_refuse(value: Mapping[str, Any], label: str) -> dict[str, Any]:

@@ -180,10 +180,10 @@ class _Memory(threading.Thread):
             time.sleep(1.0)
 
     def slope_kb(self) -> float:
-        """Of the straight line through the second half of the sweep, where imports and caches are done."""
-        ended, used_kb = np.array(self._seen).T
-        half = ended >= self._sweep.cells / 2
-        return float(np.polyfit(ended[half], used_kb[half], 1)[0])
+        """For each replicate of the second half of the sweep, where imports and caches are done."""
+        half = [seen for seen in self._seen if seen[0] >= self._sweep.cells / 2]
+        (ended_before, before_kb), (ended, after_kb) = half[0], half[-1]
+        return (after_kb - before_kb) / max(1, ended - ended_before)
 
 
 def _long(folder: Path, count: int, seconds: float, cpus: int) -> dict[str, float]:
