@@ -225,6 +225,7 @@ OWN_SPEC = {
 }
 
 
+@pytest.mark.slow
 def test_code_of_the_users_own_reaches_the_workers_and_a_change_of_it_warns(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
