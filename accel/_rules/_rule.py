@@ -46,10 +46,14 @@ class Rule(Protocol):
 class Together(Rule, Protocol):
     """A rule that can be called once for windows that each have a rule of their own: those of one class and kind."""
 
+    def __call__(self, window: Tensor, s: int) -> Combination:
+        """Predict ``s`` steps ahead of the newest snapshot of each window, all by this rule; see `Rule`."""
+        return self.together([self] * len(window), window, [s] * len(window))
+
     @property
     def kind(self) -> tuple[str, ...]:
-        """What rules that are called `together` must share."""
-        ...
+        """What rules that are called `together` must share: nothing, unless a rule says otherwise."""
+        return ()
 
     @staticmethod
     def together(rules: Sequence[Any], window: Tensor, s: Sequence[int]) -> Combination:

@@ -23,11 +23,11 @@ import torch
 from torch import Tensor, nn
 
 from accel._linalg import split_finite, svd, where_finite
-from accel._rules._rule import Combination
+from accel._rules._rule import Combination, Together
 
 
 @dataclass(frozen=True)
-class Anderson:
+class Anderson(Together):
     """Anderson acceleration of the window's steps. The horizon ``s`` has no part in it: it leaps to where steps end.
 
     Args:
@@ -53,15 +53,6 @@ class Anderson:
                 mistakes.append(f"{name} must be a number in {valid}, got {value!r}")
         if mistakes:
             raise ValueError("Anderson: " + "; ".join(mistakes))
-
-    def __call__(self, window: Tensor, s: int) -> Combination:
-        """Extrapolate each window to its limit; see `Rule`."""
-        return self.together([self] * len(window), window, [s] * len(window))
-
-    @property
-    def kind(self) -> tuple[str, ...]:
-        """What rules that are called `together` must share: nothing."""
-        return ()
 
     @staticmethod
     def together(rules: Sequence["Anderson"], window: Tensor, s: Sequence[int]) -> Combination:

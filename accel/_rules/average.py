@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from accel._linalg import split_finite, where_finite
-from accel._rules._rule import Combination
+from accel._rules._rule import Combination, Together
 
 
 @dataclass(frozen=True)
-class Average:
+class Average(Together):
     """Average of the window's m snapshots. The horizon ``s`` has no part in it: an average leaps nowhere.
 
     Args:
@@ -33,15 +33,6 @@ class Average:
         number = isinstance(self.decay, int | float) and not isinstance(self.decay, bool)
         if not (number and 0 < self.decay <= 1):
             raise ValueError(f"Average: decay must be a number in (0, 1], got {self.decay!r}")
-
-    def __call__(self, window: Tensor, s: int) -> Combination:
-        """Average each window; see `Rule`."""
-        return self.together([self] * len(window), window, [s] * len(window))
-
-    @property
-    def kind(self) -> tuple[str, ...]:
-        """What rules that are called `together` must share: nothing."""
-        return ()
 
     @staticmethod
     def together(rules: Sequence["Average"], window: Tensor, s: Sequence[int]) -> Combination:

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from accel._linalg import eig, eigvals, powers, split_finite, svd, where_finite
-from accel._rules._rule import Combination
+from accel._rules._rule import Combination, Together
 
 Form = Literal["state", "displacement"]
 Amplitudes = Literal["least_squares", "literal"]
@@ -38,7 +38,7 @@ _TOLERANCE = 1e-10  # the paper's
 
 
 @dataclass(frozen=True)
-class DMD:
+class DMD(Together):
     """The DMD rule; every option is one reading of Tano, Portwood & Ragusa 2020, or a repair of it.
 
     With Φ the modes, Φ = U Y, and b their amplitudes in the newest snapshot w_m, the prediction is ŵ = Re(Φ Λˢ b).
@@ -96,10 +96,6 @@ class DMD:
         """Raise ValueError if windows of m snapshots are too short for this rule."""
         if self.rank is not None and self.rank >= m:
             raise ValueError(f"DMD: rank must be less than the window m, got rank {self.rank} with m = {m}")
-
-    def __call__(self, window: Tensor, s: int) -> Combination:
-        """Predict ``s`` steps ahead of the newest snapshot of each window; see `Rule`."""
-        return self.together([self] * len(window), window, [s] * len(window))
 
     @property
     def kind(self) -> tuple[str, ...]:

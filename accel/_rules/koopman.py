@@ -22,11 +22,11 @@ import torch
 from torch import Tensor, nn
 
 from accel._linalg import eigvals, powers, split_finite, svd, where_finite
-from accel._rules._rule import Combination
+from accel._rules._rule import Combination, Together
 
 
 @dataclass(frozen=True)
-class Koopman:
+class Koopman(Together):
     """Koopman operators per group, as Dogra & Redman fit them: no truncation, no eigendecomposition.
 
     Their node, split node, layer and single weight operators are the groups of `Accelerator`. With t1 and t2 the first
@@ -46,15 +46,6 @@ class Koopman:
         number = isinstance(self.tolerance, int | float) and not isinstance(self.tolerance, bool)
         if not (number and 0 <= self.tolerance < 1):
             raise ValueError(f"Koopman: tolerance must be a number in [0, 1), got {self.tolerance!r}")
-
-    def __call__(self, window: Tensor, s: int) -> Combination:
-        """Predict ``s`` steps ahead of the newest snapshot of each window; see `Rule`."""
-        return self.together([self] * len(window), window, [s] * len(window))
-
-    @property
-    def kind(self) -> tuple[str, ...]:
-        """What rules that are called `together` must share: nothing."""
-        return ()
 
     @staticmethod
     def together(rules: Sequence["Koopman"], window: Tensor, s: Sequence[int]) -> Combination:

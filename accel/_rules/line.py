@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from accel._linalg import split_finite, where_finite
-from accel._rules._rule import Combination
+from accel._rules._rule import Combination, Together
 
 Anchor = Literal["line", "newest"]
 
 
 @dataclass(frozen=True)
-class Line:
+class Line(Together):
     """Least-squares straight line through every weight's m snapshots, read off ``s`` steps after the newest.
 
     Args:
@@ -36,15 +36,6 @@ class Line:
     def __post_init__(self) -> None:
         if self.anchor not in get_args(Anchor):
             raise ValueError(f"Line: anchor must be one of {', '.join(get_args(Anchor))}, got {self.anchor!r}")
-
-    def __call__(self, window: Tensor, s: int) -> Combination:
-        """Predict ``s`` steps ahead of the newest snapshot of each window; see `Rule`."""
-        return self.together([self] * len(window), window, [s] * len(window))
-
-    @property
-    def kind(self) -> tuple[str, ...]:
-        """What rules that are called `together` must share: nothing."""
-        return ()
 
     @staticmethod
     def together(rules: Sequence["Line"], window: Tensor, s: Sequence[int]) -> Combination:

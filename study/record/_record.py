@@ -127,7 +127,10 @@ class Record:
 
     def damaged(self) -> dict[str, str]:
         """Packs of recorded replicates that cannot be read -> which file, and why."""
-        packs = sorted({pack for pack, _ in self.done().values()})
+        return self._damaged(self.done())
+
+    def _damaged(self, done: Mapping[str, tuple[str, str]]) -> dict[str, str]:
+        packs = sorted({pack for pack, _ in done.values()})
         return {pack: why for pack in packs if (why := _rows.look(self.pack_path(pack)).damage)}
 
     def missing(
@@ -137,7 +140,8 @@ class Record:
 
         One that a search has pruned has no value yet, and is missing too where that is wanted (not ``keep_pruned``).
         """
-        done, damaged = self.done(), self.damaged()
+        done = self.done()  # once: of a long record it is most of the time
+        damaged = self._damaged(done)
         again = {"failed": retry_failed, "pruned": not keep_pruned}
         self._known = {
             name: (pack, status)
