@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import optuna
 import sqlalchemy
+import sqlalchemy.orm  # here, not by whichever thread opens a storage first: it cannot be imported by two at once
 from sqlalchemy.engine import URL, make_url
 
 from study.errors import UserError
@@ -86,9 +87,21 @@ def _open(url: str, options: dict[str, Any], *, make: bool) -> optuna.storages.R
     for _ in range(_RACES):
         # another run that makes the same tables at the same time is a mistake to SQLAlchemy
         with contextlib.suppress(*((sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError) if make else ())):
-            return optuna.storages.RDBStorage(url, engine_kwargs=dict(options), skip_table_creation=not make)
+            return _Storage(url, engine_kwargs=dict(options), skip_table_creation=not make)
         time.sleep(1.0)
-    return optuna.storages.RDBStorage(url, engine_kwargs=dict(options), skip_table_creation=not make)
+    return _Storage(url, engine_kwargs=dict(options), skip_table_creation=not make)
+
+
+class _Storage(optuna.storages.RDBStorage):
+    """Optuna's, which leaves no connection open where it could not be opened."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        try:
+            super().__init__(*arguments, **options)
+        except Exception:
+            if hasattr(self, "engine"):
+                self.engine.dispose()
+            raise
 
 
 @contextlib.contextmanager
@@ -168,9 +181,13 @@ def _check_sqlite(where: URL) -> bool:
 
 
 def _has_tables(where: URL, options: dict[str, Any]) -> bool:
+    """Whether Optuna has made all its tables: the revision of their layout is what it writes last."""
     engine = sqlalchemy.create_engine(where, **options)
     try:
-        return bool(sqlalchemy.inspect(engine).has_table("version_info"))
+        with engine.connect() as connection:
+            if not sqlalchemy.inspect(connection).has_table("alembic_version"):
+                return False
+            return connection.execute(sqlalchemy.text("SELECT 1 FROM alembic_version")).first() is not None
     finally:
         engine.dispose()
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from dashboards import render_report
 from tests.dashboards._made_up import MadeUp
@@ -145,7 +146,7 @@ def test_the_keyboard_reaches_everything(open_page, address):
 def test_what_is_copied_is_what_is_shown(open_page, address):
     page, _ = open_page(address, permissions=["clipboard-read", "clipboard-write"])
     page.get_by_role("button", name="Copy Two lines").click()
-    assert page.locator(".copied").first.inner_text() == "Copied."
+    expect(page.locator(".copied").first).to_have_text("Copied.")  # waits: the clipboard answers when it likes
     assert page.evaluate("navigator.clipboard.readText()") == page.locator("#snippet-1").inner_text()
 
 

@@ -2,6 +2,7 @@ import json
 import math
 import shutil
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from study.errors import UserError
 from study.metrics import outcome_metrics
 from study.pack import Jumps, Pack
 from study.record import Record, create, masked
+from study.record._storage import open_storage
 
 
 @pytest.fixture
@@ -538,6 +540,35 @@ def test_a_storage_that_cannot_be_opened_leaves_nothing_and_keeps_its_password(r
         run(raw(), tmp_path / "out", executor="inline", storage=url)
     assert "hunter2" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_storage_that_is_being_made_holds_no_study_and_is_left_to_its_maker(swept, tmp_path):
+    """The revision of the tables' layout is written last: one who reads before would write it in the maker's place."""
+    swept()
+    with closing(sqlite3.connect(tmp_path / "out" / "study.db")) as database, database:
+        (revision,) = database.execute("SELECT version_num FROM alembic_version").fetchone()
+        database.execute("DELETE FROM alembic_version")
+    with pytest.raises(UserError, match="holds no study"):
+        open_study(tmp_path / "out")
+    with closing(sqlite3.connect(tmp_path / "out" / "study.db")) as database, database:
+        assert not database.execute("SELECT * FROM alembic_version").fetchall()
+        database.execute("INSERT INTO alembic_version VALUES (?)", [revision])
+    assert len(open_study(tmp_path / "out").table())
+
+
+def test_a_storage_that_could_not_be_opened_keeps_no_connection(tmp_path, monkeypatch):
+    engines = []
+
+    def fail(manager, url, engine, session):
+        engine.connect().close()  # which goes back to the pool, open
+        assert engine.pool.checkedin() == 1
+        engines.append(engine)
+        raise ValueError("some trouble")
+
+    monkeypatch.setattr("optuna.storages._rdb.storage._VersionManager.__init__", fail)
+    with pytest.raises(UserError, match="some trouble"):
+        open_storage(f"sqlite:///{tmp_path}/study.db", make=True)
+    assert [engine.pool.checkedin() for engine in engines] == [0]
 
 
 def test_passwords_are_masked():
