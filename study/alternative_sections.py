@@ -37,13 +37,34 @@ class ClassPCASection(Section):
     centred: bool = True
 
 
-ALTERNATIVES: Mapping[str, type[Section]] = {"class_pca": ClassPCASection, "mgrit": MGRITSection}
+class EMASection(Section):
+    """Exponential moving average of the weights, judged in their place."""
+
+    name: Literal["ema"] = "ema"
+    decay: Annotated[Real, Field(ge=0, lt=1)] = 0.99
+
+
+class LookaheadSection(Section):
+    """Lookahead: slow weights that go a part of the way of every k steps."""
+
+    name: Literal["lookahead"] = "lookahead"
+    k: Annotated[Whole, Field(ge=1)] = 5
+    alpha: Annotated[Real, Field(gt=0, lt=1)] = 0.5
+
+
+ALTERNATIVES: Mapping[str, type[Section]] = {
+    "class_pca": ClassPCASection,
+    "ema": EMASection,
+    "lookahead": LookaheadSection,
+    "mgrit": MGRITSection,
+}
 """Name in a spec -> its keys; what trains it is in `study.alternatives.TRAINERS` under that name."""
 
 
 def alternative_mistakes(name: str, values_of: ValuesOf, problems: Iterable[Problem]) -> list[str]:
     """What of the training does not go with an alternative, in any cell."""
-    return {"class_pca": _class_pca_mistakes, "mgrit": _mgrit_mistakes}[name](values_of, list(problems))
+    mistakes = {"class_pca": _class_pca_mistakes, "mgrit": _mgrit_mistakes}.get(name)
+    return [] if mistakes is None else mistakes(values_of, list(problems))
 
 
 def _class_pca_mistakes(values_of: ValuesOf, problems: list[Problem]) -> list[str]:

@@ -132,7 +132,12 @@ METRICS = {
 }
 
 
-HEADLINES = {"class_pca": "accuracy", "mgrit": "iterations"}
+HEADLINES = {
+    "class_pca": "accuracy",
+    "ema": "final_loss_ratio",
+    "lookahead": "final_loss_ratio",
+    "mgrit": "iterations",
+}
 """Methods that are no jump rules -> the metric that their pictures show."""
 
 TIMINGS = ("seconds", "seconds_training", "seconds_jumps", "seconds_judging", "measured_speedup")

@@ -1,11 +1,11 @@
 """Torch's own optimisers, for one network or for a stack of them."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from study.networks import Networks
 from study.pack import Recipe
@@ -18,6 +18,8 @@ _KINDS: Mapping[str, Any] = {
     "adagrad": torch.optim.Adagrad,
     "adadelta": torch.optim.Adadelta,
 }
+Attach = Callable[[torch.optim.Optimizer, nn.Module], tuple[torch.optim.Optimizer, nn.Module]]
+"""(optimiser, network) -> the optimiser that steps in its place, the network that is judged."""
 _FUSED = ("adam", "adamw", "sgd", "adagrad")
 
 
@@ -51,6 +53,7 @@ class StackOptimizer:
         """Of the block of each network."""
         self._blocks: list[slice] = []
         self._tensors: list[list[Tensor]] = []
+        self._optimizer: torch.optim.Optimizer
         self._lay_out()
 
     def step(self, losses: Tensor) -> None:
@@ -64,6 +67,11 @@ class StackOptimizer:
                     assert whole.grad is not None
                     tensor.grad = whole.grad[block]
         self._optimizer.step()
+
+    def attach(self, attach: Attach) -> nn.Module:
+        """Let something go with the optimiser of the only network; returns the network that it is judged by."""
+        self._optimizer, judged = attach(self._optimizer, self._networks.module)
+        return judged
 
     def reset(self, place: int) -> None:
         """Start afresh for the network at this place: its state is dropped."""
@@ -104,7 +112,7 @@ class StackOptimizer:
             for block, tensors in zip(self._blocks, self._tensors, strict=True)
         ]
         options = {"fused": True} if recipe.optimizer in _FUSED else {}
-        self._optimizer: torch.optim.Optimizer = _KINDS[recipe.optimizer](groups, **options)
+        self._optimizer = _KINDS[recipe.optimizer](groups, **options)
 
 
 def _rows(state: Mapping[str, Any], tensor: Tensor, rows: list[int]) -> dict[str, Any]:

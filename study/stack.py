@@ -19,7 +19,7 @@ from study.clock import Clock
 from study.jumping import JumpingSet, build_options
 from study.members import Member
 from study.networks import Networks, build_loss, build_network
-from study.optimizers import StackOptimizer, hyperparameters
+from study.optimizers import Attach, StackOptimizer, hyperparameters
 from study.pack import Outcome, Recipe, Replicate, Task
 from study.probing import ProbeSet, answer
 from study.streams import batch_orders, global_generator
@@ -35,6 +35,7 @@ def train_stack(
     rules: Mapping[str, Callable[..., Rule]],
     device: torch.device,
     check_every: int | None = None,
+    attach: Attach | None = None,
 ) -> list[Outcome]:
     """Train replicates of one `Replicate.architecture` from initial weights to the last epoch, or until they diverge.
 
@@ -44,13 +45,14 @@ def train_stack(
         rules: the user's own rules by name.
         device: where to.
         check_every: steps between two looks at the losses.
+        attach: what goes with the optimiser of one replicate, and gives the network that is judged in its place.
 
     Returns:
         One outcome per replicate, in order.
     """
     if check_every is None:
         check_every = 1 if device.type == "cpu" else CHECK_EVERY
-    run = _Run(replicates, task, rules, device, check_every)
+    run = _Run(replicates, task, rules, device, check_every, attach)
     with global_generator(replicates[0].seed, "noise"):  # dropout, say, in a network of the problem's own
         return run.train()
 
@@ -123,6 +125,7 @@ class _Run:
         rules: Mapping[str, Callable[..., Rule]],
         device: torch.device,
         check_every: int,
+        attach: Attach | None = None,
     ) -> None:
         self.task = task
         self.recipe = recipe = replicates[0].recipe
@@ -139,11 +142,18 @@ class _Run:
             for r in (member.replicate for member in self.alive)
         ]
         self.networks = Networks(modules, build_loss(task), own=task.network is not None)
+        self.judged = self.networks
         self.optimizer = StackOptimizer(
             self.networks,
             [member.replicate.recipe for member in self.alive],
             [_resets(member.replicate) for member in self.alive],
         )
+        if attach is not None:
+            assert len(replicates) == 1
+            judged = self.optimizer.attach(attach)
+            self.judged = Networks([judged], build_loss(task), own=task.network is not None)
+        # else the losses of the steps are those that are asked for
+        self.judges_training = recipe.batch is not None or attach is not None
         self.sets: list[JumpingSet | ProbeSet] = self._build_sets(options)
         self.clock = Clock(device)
         self.pending = _Pending()
@@ -210,7 +220,7 @@ class _Run:
     def _judge(self, split: str, part: slice = slice(None)) -> Tensor:
         x, y = (self.data.x, self.data.y) if split == "train" else (self.data.x_test, self.data.y_test)
         with _precision(self.recipe, x.device):
-            return self.networks.judge(x, y, part)
+            return self.judged.judge(x, y, part)
 
     def _judge_at(self, split: str, weights: Mapping[str, Tensor]) -> Tensor:
         x, y = (self.data.x, self.data.y) if split == "train" else (self.data.x_test, self.data.y_test)
@@ -220,7 +230,7 @@ class _Run:
     def _curve_point(self, epoch: int) -> None:
         with self.clock("judging"):
             self.pending.test.append((epoch, self._judge("test")))
-            if self.recipe.batch is not None:
+            if self.judges_training:
                 self.pending.train.append((epoch, self._judge("train")))
 
     def _check(self, due: bool) -> bool:
@@ -241,7 +251,7 @@ class _Run:
             member.charge(seconds, len(self.alive))
             for (epoch, step, _), row in zip(pending.steps, losses, strict=True):
                 value = row[place]
-                if self.recipe.batch is None:
+                if not self.judges_training:
                     member.train_curve.append((epoch - 1, value))
                 member.epoch, member.steps = epoch, step
                 if not math.isfinite(value):
@@ -299,7 +309,7 @@ class _Run:
         """Of each replicate, by column of the table."""
         assert self.task.accuracy is not None
         splits = (("train", self.data.x, self.data.y), ("test", self.data.x_test, self.data.y_test))
-        return {f"accuracy_{split}": self.networks.accuracies(self.task.accuracy, x, y) for split, x, y in splits}
+        return {f"accuracy_{split}": self.judged.accuracies(self.task.accuracy, x, y) for split, x, y in splits}
 
     def _outcomes(self) -> list[Outcome]:
         counts = self.networks.weights, len(self.data.x), len(self.data.x_test)

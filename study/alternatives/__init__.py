@@ -4,12 +4,15 @@ from collections.abc import Callable, Mapping
 
 import torch
 
+from study.alternatives.averaged import train_ema, train_lookahead
 from study.alternatives.class_pca import train_class_pca
 from study.alternatives.mgrit import train_mgrit
 from study.pack import Outcome, Replicate, Task
 
 TRAINERS: Mapping[str, Callable[[Replicate, Task, torch.device], Outcome]] = {
     "class_pca": train_class_pca,
+    "ema": train_ema,
+    "lookahead": train_lookahead,
     "mgrit": train_mgrit,
 }
 """Name in a spec -> what trains a replicate."""
