@@ -10,7 +10,7 @@ import typer
 
 from study.cli import outputs
 from study.cli.console import Storage, err_console
-from study.cli.signals import stop
+from study.cli.signals import recording
 from study.errors import UserError
 
 TIME_LIMIT_STATUS = 124
@@ -74,8 +74,8 @@ def run(
 
     command = masked(shlex.join(["dmd-study", *sys.argv[1:]]))
     resume = f"run the same command again to train what is missing: {command}"
-    try:
-        record = sweep.run(
+    with recording(folder, resume):
+        sweep.run(
             loaded,
             folder,
             executor=executor,  # type: ignore[arg-type]
@@ -85,10 +85,6 @@ def run(
             time_limit_s=time_limit_s,
             nodes=nodes,
         )
-    except KeyboardInterrupt:
-        stop(f"Stopped. What has ended is recorded in {folder}; {resume}")
-    except OSError as error:
-        raise UserError(f"{error}. What has ended is recorded in {folder}; when that is mended, {resume}") from error
     record = open_study(folder, storage)
     outputs.print_status(record)
     everything = [*cells.baselines(loaded), *cells.replicates(loaded)]

@@ -11,7 +11,7 @@ from rich.table import Table
 from study.cli import outputs
 from study.cli.console import Storage, err_console, out_console, say
 from study.cli.running import TIME_LIMIT_STATUS, parse_duration_s
-from study.cli.signals import stop
+from study.cli.signals import recording
 from study.errors import UserError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def search(
     folder = out or Path("results") / loaded.name
     command = masked(shlex.join(["dmd-study", *sys.argv[1:]]))
     resume = f"run the same command again to go on: {command}"
-    try:
+    with recording(folder, resume):
         search(
             loaded,
             folder,
@@ -78,10 +78,6 @@ def search(
             time_limit_s=None if time_limit is None else parse_duration_s(time_limit),
             nodes=nodes,
         )
-    except KeyboardInterrupt:
-        stop(f"Stopped. What has ended is recorded in {folder}; {resume}")
-    except OSError as error:
-        raise UserError(f"{error}. What has ended is recorded in {folder}; when that is mended, {resume}") from error
     record = open_study(folder, storage)
     outputs.print_status(record)
     _print_lowest(record, metric, front=sampler == "nsga2")

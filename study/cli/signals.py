@@ -1,14 +1,17 @@
 """Being told to stop: Ctrl-C, and SIGTERM as schedulers send it, end every command in the same way."""
 
+import contextlib
 import functools
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn, ParamSpec, TypeVar
 
 import typer
 
 from study.cli.console import err_console
+from study.errors import UserError
 
 _received: list[int] = []
 """Signals that asked us to stop. SIGTERM (schedulers end jobs by it) is raised as KeyboardInterrupt too, since what we
@@ -29,6 +32,17 @@ def stop(said: str = "Stopped.") -> NoReturn:
         signal.signal(number, signal.SIG_IGN)  # a second one must not cut short what is said here
     err_console.print(said, soft_wrap=True, markup=False, highlight=False)
     raise typer.Exit(128 + (_received or [signal.SIGINT])[0])
+
+
+@contextlib.contextmanager
+def recording(folder: Path, resume: str) -> Iterator[None]:
+    """Whatever ends training before its time is said with where the record is, and how to go on (``resume``)."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        stop(f"Stopped. What has ended is recorded in {folder}; {resume}")
+    except OSError as error:
+        raise UserError(f"{error}. What has ended is recorded in {folder}; when that is mended, {resume}") from error
 
 
 def stoppable(command: Callable[P, R]) -> Callable[P, R]:

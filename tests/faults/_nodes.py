@@ -4,15 +4,14 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-RAY = str(Path(sys.executable).with_name("ray"))
-PORTS = 40
+from tests._ray import RAY, free_ports, listens, own_environment
+
+PORTS, MOST_NODES = 40, 4
 
 
 class Nodes:
@@ -24,21 +23,13 @@ class Nodes:
 
     def __init__(self, head_cpus: int) -> None:
         self.place = Path(tempfile.mkdtemp(prefix="dmdf", dir="/tmp"))  # sockets need short paths
-        token = self.place / "token"
-        token.write_text("f" * 64)
-        self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
-            "HOME": str(self.place),
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN_PATH": str(token),
-            "RAY_USAGE_STATS_ENABLED": "0",
-        }
+        self.environment = own_environment(self.place)
         self.processes: list[subprocess.Popen[bytes]] = []
-        self._first = _free_ports()
+        self._first = free_ports(PORTS * MOST_NODES)
         self.address = f"127.0.0.1:{self._first}"
         self._start("--head", f"--port={self._first}", f"--num-cpus={head_cpus}", "--include-dashboard=false")
         deadline_s = time.monotonic() + 60
-        while not _listened_on(self._first):
+        while not listens("127.0.0.1", self._first):
             assert self.processes[0].poll() is None, self._log(0)
             assert time.monotonic() < deadline_s, self._log(0)
             time.sleep(0.1)
@@ -98,19 +89,6 @@ class Nodes:
 
     def _log(self, number: int) -> str:
         return (self.place / f"node{number}.log").read_text(errors="replace")
-
-
-def _free_ports(most_nodes: int = 4) -> int:
-    """First of a run of ports that nobody listens on."""
-    for first in range(21000 + os.getpid() % 5000, 60000, PORTS * most_nodes):
-        if not any(_listened_on(first + k) for k in range(PORTS * most_nodes)):
-            return first
-    raise AssertionError("no free ports")
-
-
-def _listened_on(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _processes() -> list[tuple[int, int, int, str]]:

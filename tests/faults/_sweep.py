@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import pandas as pd
 import yaml
@@ -54,6 +54,8 @@ class Sweep:
     options: tuple[str, ...] = ()
     rule: dict[str, Any] = field(default_factory=dict)
     process: subprocess.Popen[str] | None = None
+    patience_s: ClassVar[float] = 240
+    """How long it may take to end once it is left alone."""
 
     def __post_init__(self) -> None:
         self.out, self.diary = self.folder / "out", self.folder / "diary"
@@ -94,10 +96,10 @@ class Sweep:
         self.process.send_signal(signal.SIGKILL)
         self.process.communicate()
 
-    def finish(self, timeout_s: float = 240) -> str:
+    def finish(self) -> str:
         """Wait until it has ended by itself; returns what it said."""
         assert self.process is not None
-        _, said = self.process.communicate(timeout=timeout_s)
+        _, said = self.process.communicate(timeout=self.patience_s)
         assert self.process.returncode == 0, said
         return said
 
@@ -183,6 +185,8 @@ class Sweep:
 
 class PlainTune(Sweep):
     """The same work under plain Ray Tune; its options are the cluster's address alone."""
+
+    patience_s = 1800  # it starts a process for every trial
 
     def command(self) -> list[str]:
         """What begins it, and what goes on with it by `Tuner.restore`."""

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,10 +18,9 @@ import pytest
 
 from study import open_study
 from study.catalogue import TIMINGS
+from tests._ray import RAY, free_ports, listens, own_environment
 
 pytestmark = pytest.mark.slow
-
-RAY = str(Path(sys.executable).with_name("ray"))
 
 
 class Nodes:
@@ -38,24 +36,16 @@ class Nodes:
         self.name = f"d{os.getpid() % 100000}"
         self.isolated = False
         self._processes: list[subprocess.Popen[bytes]] = []
-        token = self.place / "token"
-        token.write_text("c" * 64)
-        self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
-            "HOME": str(self.place),
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN_PATH": str(token),
-            "RAY_USAGE_STATS_ENABLED": "0",
-        }
+        self.environment = own_environment(self.place)
 
     def start(self, count: int) -> None:
         """Start the head and so many nodes, and wait until `ray status` would show them."""
         self.isolated = self._bridge()
         host = "10.213.77.1" if self.isolated else "127.0.0.1"
-        first = _free_ports(30 * (count + 1))
+        first = free_ports(30 * (count + 1))
         self.address = f"{host}:{first}"
         self._ray_start(0, first, "--head", f"--port={first}", f"--node-ip-address={host}", "--num-cpus=0")
-        _until(lambda: _listens(host, first), "the head node does not listen")
+        _until(lambda: listens(host, first), "the head node does not listen")
         for k in range(1, count + 1):
             self._namespace(k)
             ip = [f"--node-ip-address=10.213.77.{k + 1}"] if self.isolated else []
@@ -138,25 +128,11 @@ def _ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], check=True, capture_output=True)
 
 
-def _listens(host: str, port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection((host, port), 1):
-        return True
-    return False
-
-
 def _until(true: Callable[[], bool], otherwise: str, timeout_s: float = 60) -> None:
     deadline_s = time.monotonic() + timeout_s
     while not true():
         assert time.monotonic() < deadline_s, otherwise
         time.sleep(0.2)
-
-
-def _free_ports(count: int) -> int:
-    """First of so many ports in a row that nothing listens on, below those that the system hands out."""
-    for first in range(20000 + os.getpid() % 50 * 200, 32000, 200):
-        if not any(_listens("127.0.0.1", port) for port in range(first, first + count)):
-            return first
-    raise AssertionError("no free ports")
 
 
 PROBLEM = """
