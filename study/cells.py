@@ -157,9 +157,9 @@ def predict_cost(spec: Spec, replicate: Replicate) -> Cost | None:
     An upper bound where jumps may be rejected before they are evaluated, or candidates round to the same horizon; a
     best candidate that is not the last costs one combination more.
     """
-    problem = spec.problem(replicate.parameters)
-    if isinstance(problem, OwnNetwork) or replicate.alternative is not None:
+    if spec.has_own_network(replicate.parameters) or replicate.alternative is not None:
         return None
+    problem = spec.problem(replicate.parameters)
     sizes, recipe = problem.sizes(), replicate.recipe
     weights = dense_weights(sizes.inputs, recipe.hidden, sizes.outputs)
     judged = evaluation_flops(weights, sizes.train_samples + sizes.test_samples)
@@ -211,8 +211,8 @@ def _replicate(spec: Spec, cell: Mapping[str, Value], seed: int, fill: Mapping[s
         alternative = Alternative(options.pop("name"), options)
     elif fill is None:
         method: dict[str, Any] = spec.section("method", whole).model_dump()
-        options = {k: v for k, v in method.items() if k not in (*POLICY_KEYS, "name")}
-        acceleration = Acceleration(rule=method["name"], options=options, **{k: method[k] for k in POLICY_KEYS})
+        policy = {k: method.pop(k) for k in POLICY_KEYS}
+        acceleration = Acceleration(rule=method.pop("name"), options=method, **policy)
     varied = {axis: value for axis, value in whole.items() if split_axis(axis)[0] == "problem"}
     return Replicate(
         parameters=dict(cell),

@@ -1,6 +1,7 @@
 """A study's spec: read from YAML with a safe loader, validated whole, every mistake reported at once with its path."""
 
 import difflib
+import functools
 import hashlib
 import itertools
 import json
@@ -9,11 +10,11 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import ValidationError
@@ -26,11 +27,14 @@ from study.errors import SpecError, shortened
 from study.pack import Value
 from study.sections import Method, Network, Resources, Section, Training, method_section, problem_section
 
+T = TypeVar("T")
 FORMAT_VERSION = 1
 SECTIONS = ("problem", "network", "training", "method")
 TOP_LEVEL = ("name", *SECTIONS, "axes", "seeds", "design", "samples", "resources")
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 DESIGNS = ("grid", "saltelli", "search")
+MOST_MADE = 1000
+"""Sections and problems of cells that a spec keeps, so that a search does not gather them without end."""
 
 
 @dataclass(frozen=True)
@@ -59,17 +63,60 @@ class Spec:
     models: Mapping[str, type[Section]]
     problem_class: type
     rule_class: type | None
+    _made: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def section(self, name: str, cell: Mapping[str, Value]) -> Any:
         """A section with the cell's values filled in."""
-        varying = {key: value for axis, value in cell.items() for s, key in [split_axis(axis)] if s == name}
+        varying = _varying(name, cell)
+        return self._once(name, varying, lambda: self._filled(name, varying))
+
+    def _filled(self, name: str, varying: Mapping[str, Value]) -> Any:
+        """Validated, unless each value was when the spec was loaded: 10,000 cells may be of 100 values of two axes."""
+        first, known = self._validated[name]
+        seen = varying.keys() == first.keys() and all((key, repr(value)) in known for key, value in varying.items())
+        if seen and varying != first:
+            return self._once(name, first, lambda: self._filled(name, first)).model_copy(update=varying)
         return self.models[name](**self.sections[name], **varying)
 
+    @functools.cached_property
+    def _validated(self) -> dict[str, tuple[dict[str, Value], frozenset[tuple[str, str]]]]:
+        """Of each section the first value of its axes, and every value as (key, repr)."""
+        first = {axis: values[0] for axis, values in self.axes.items()}
+        return {
+            name: (
+                _varying(name, first),
+                frozenset((key, repr(v)) for key, vs in _varying(name, self.axes).items() for v in vs),
+            )
+            for name in SECTIONS
+        }
+
+    def _once(self, what: str, varying: Mapping[str, Value], make: Callable[[], Any]) -> Any:
+        """Make a thing, or give the one made before: most cells are alike in most sections."""
+        name = f"{what} {varying!r}"
+        if name not in self._made:
+            if len(self._made) >= MOST_MADE:
+                self._made.clear()
+            self._made[name] = make()
+        return self._made[name]
+
     def problem(self, cell: Mapping[str, Value]) -> Problem:
-        """The problem of a cell."""
-        values = self.section("problem", cell)
-        made: Problem = self.problem_class(**{k: getattr(values, k) for k in type(values).model_fields if k != "name"})
-        return made
+        """The problem of a cell; cells that differ in other axes share it."""
+
+        def make() -> Problem:
+            section = self.section("problem", cell)
+            made: Problem = self.problem_class(**{key: value for key, value in section if key != "name"})
+            return made
+
+        problem: Problem = self._once("Problem", _varying("problem", cell), make)
+        return problem
+
+    def has_own_network(self, cell: Mapping[str, Value]) -> bool:
+        """Whether the problem of a cell brings its network."""
+        # a protocol with methods is slow to be asked about
+        own: bool = self._once(
+            "OwnNetwork", _varying("problem", cell), lambda: isinstance(self.problem(cell), OwnNetwork)
+        )
+        return own
 
     @property
     def rules(self) -> dict[str, type]:
@@ -155,10 +202,16 @@ def content_hash(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
+@functools.cache
 def split_axis(axis: str) -> tuple[str, str]:
     """Section and key that an axis varies: ``m`` -> (method, m), ``training.lr`` -> (training, lr)."""
     section, dot, key = axis.partition(".")
     return (section, key) if dot else ("method", section)
+
+
+def _varying(name: str, cell: Mapping[str, T]) -> dict[str, T]:
+    """What a cell, or the axes, hold of one section, by key."""
+    return {key: value for axis, value in cell.items() for section, key in [split_axis(axis)] if section == name}
 
 
 class _Loader(yaml.SafeLoader):
@@ -320,12 +373,12 @@ def _validate(raw: dict[str, Any], label: str) -> Spec:
         if axis not in keys and (split_axis(axis)[0] in sections or split_axis(axis)[0] not in SECTIONS):
             mistakes.append(_unknown("axes.", axis, keys))
     for place, found in sections.items():
-        for field, value in (found or {}).items():
+        for key, value in (found or {}).items():
             try:
                 json.dumps(value)
             except TypeError:
                 kind = type(value).__name__
-                mistakes.append(f"{place}.{field}: must be plain data (numbers, text, lists), got {kind}")
+                mistakes.append(f"{place}.{key}: must be plain data (numbers, text, lists), got {kind}")
     if mistakes:
         raise SpecError(label, mistakes)
 

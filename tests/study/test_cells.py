@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from study import load_spec
 from study.cells import (
@@ -17,6 +18,7 @@ from study.cells import (
     replicates,
 )
 from study.flops import dense_weights, evaluation_flops
+from study.spec import MOST_MADE
 
 TWO_PLAIN_AXES = {"axes.training.lr": [0.05, 0.02], "training.lr": None, "axes.problem.seed": [3, 4]}
 
@@ -51,6 +53,51 @@ def test_a_replicate_says_how_it_is_trained(small):
         "growth": "keep",
         "rank": None,
     }
+
+
+def test_a_value_is_validated_once_and_not_in_every_cell(small):
+    axes = {"axes.m": [4, 5, 6], "axes.s": [2, 3, 4], "axes.training.lr": [0.05, 0.02], "training.lr": None}
+    spec, made = small(axes), []
+
+    def counted(model):
+        class Counted(model):
+            def __init__(self, **values):
+                made.append(values)
+                super().__init__(**values)
+
+        return Counted
+
+    found = replicates(replace(spec, models={name: counted(model) for name, model in spec.models.items()}))
+    assert found == replicates(spec)
+    assert 3 <= len(made) <= 3 + len(spec.axes)  # network, training, method; and once more for a first value
+
+
+def test_a_cell_among_many_is_as_it_would_be_alone(small):
+    axes = {"m": [4, 6], "s": [2, 3], "candidates": [[1.0], [1, 0.5]], "tolerance": [1e-6], "training.lr": [0.05, 1]}
+    spec = small({"axes": axes, "training.lr": None})
+    alone = [
+        replicate
+        for cell in cells(spec)
+        for replicate in replicates(small({"axes": {axis: [v] for axis, v in cell.items()}, "training.lr": None}))
+    ]
+    assert replicates(spec) == alone
+    assert [predict_cost(spec, r) for r in replicates(spec)] == [predict_cost(spec, r) for r in alone]
+
+
+@pytest.mark.parametrize("m", [1, 4.5, True, "four"])
+def test_a_value_that_no_axis_holds_is_validated(small, m):
+    spec = small({"axes.m": [2, 4]})
+    assert spec.section("method", {"m": 3, "s": 2, "tolerance": 1e-6}).m == 3
+    for _ in range(2):
+        with pytest.raises(ValidationError):
+            spec.section("method", {"m": m, "s": 2, "tolerance": 1e-6})
+
+
+def test_what_is_kept_of_cells_stays_bounded(small):
+    spec = small({"axes.m": [2, 10_000], "training.epochs": 10_000})
+    for m in range(2, 3 * MOST_MADE):
+        assert spec.section("method", {"m": m, "s": 2, "tolerance": 1e-6}).m == m
+    assert len(spec._made) <= MOST_MADE
 
 
 def test_one_baseline_per_seed_and_combination_of_axes_that_are_not_the_methods(small):
