@@ -17,6 +17,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Polygon, Rectangle
+from matplotlib.path import Path as Outline
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
@@ -38,6 +39,9 @@ from study.analysis._style import (
 from study.analysis.heatmap import HeatmapData, Panel
 
 _MOST_ANNOTATED = (12, 15)  # columns, rows: beyond, numbers would not be readable
+_LARGEST = 10.0  # inches of a panel without numbers
+_MOST_OUTLINED = 2500  # cells: beyond, a panel is a picture within the vector files, not a path per cell
+_MOST_LABELLED = 20  # lines of one level: beyond, as through noise, their labels would only hide the cells
 
 
 def draw_heatmaps(data: HeatmapData, *, title: str | None = None) -> Figure:
@@ -62,7 +66,7 @@ def draw_heatmaps(data: HeatmapData, *, title: str | None = None) -> Figure:
     rows = len(data.panels) // columns
     nx, ny = len(data.x_values), len(data.y_values)
     annotate = nx <= _MOST_ANNOTATED[0] and ny <= _MOST_ANNOTATED[1]
-    cell_width, cell_height = (0.47, 0.34) if annotate else (0.2, 0.175)
+    cell_width, cell_height = (0.47, 0.34) if annotate else (min(0.2, _LARGEST / nx), min(0.175, _LARGEST / ny))
     width = columns * max(3.0, cell_width * nx) + 1.9
     height = rows * (max(1.8, cell_height * ny) + 0.65) + 1.5
     with matplotlib.rc_context(RC):
@@ -116,6 +120,7 @@ def _write_whole(path: Path, write: Callable[[Path], Any]) -> Path:
 
 def _draw_panel(axes: Axes, panel: Panel, data: HeatmapData, annotate: bool) -> None:
     values = panel.values
+    large = values.size > _MOST_OUTLINED
     seaborn.heatmap(
         values,
         ax=axes,
@@ -130,6 +135,7 @@ def _draw_panel(axes: Axes, panel: Panel, data: HeatmapData, annotate: bool) -> 
         linecolor="white",
         xticklabels=False,
         yticklabels=False,
+        rasterized=large,
     )
     axes.set_ylim(0, len(data.y_values))  # seaborn puts the first row on top
     for axis, labels in ((axes.xaxis, data.x_values), (axes.yaxis, data.y_values)):
@@ -151,7 +157,8 @@ def _draw_panel(axes: Axes, panel: Panel, data: HeatmapData, annotate: bool) -> 
             elif cell.state == "partial":
                 axes.add_patch(Polygon([(j + 1, i), (j + 1, i + 0.4), (j + 0.6, i)], facecolor=INK, linewidth=0))
     if data.metric.scale == "ratio":
-        axes.add_collection(LineCollection(_border(values < 1, np.isfinite(values)), colors=INK, linewidths=1.1))
+        border = _border(values < 1, np.isfinite(values))
+        axes.add_collection(LineCollection(border, colors=INK, linewidths=1.1, rasterized=large))
     if not annotate and min(values.shape) >= 3:
         _draw_levels(axes, values, data)
     for i, j in panel.near:
@@ -186,7 +193,9 @@ def _draw_levels(axes: Axes, values: NDArray[np.float64], data: HeatmapData) -> 
     if levels:
         x, y = np.arange(values.shape[1]) + 0.5, np.arange(values.shape[0]) + 0.5
         lines = axes.contour(x, y, np.ma.masked_invalid(held), levels, colors="#4d4d4d", linewidths=0.6)
-        axes.clabel(lines, fontsize=6, fmt=lambda level: f"{level:.4g}")
+        found = zip(levels, lines.get_paths(), strict=True)
+        few = [level for level, path in found if np.count_nonzero(path.codes == Outline.MOVETO) <= _MOST_LABELLED]
+        axes.clabel(lines, few, fontsize=6, fmt=lambda level: f"{level:.4g}")
 
 
 def _border(below: NDArray[np.bool_], known: NDArray[np.bool_]) -> list[list[tuple[int, int]]]:

@@ -20,6 +20,8 @@ from study.record._record import Record
 from study.record._storage import DATABASE
 from study.spec import Spec
 
+TOGETHER = 100
+"""Trials that are put back in one transaction."""
 _COMPANIONS = ("-journal", "-wal", "-shm")
 
 
@@ -76,7 +78,8 @@ def put_back(record: Record, spec: Spec) -> int:
             if recorded is None or (recorded[0] == pack and recorded[1] != row["status"]):
                 lacking[_rows.name_of(row)] = (pack, row)
     with counting("trials put back") as count:
-        for number, (pack, row) in enumerate(lacking.values(), 1):
-            record.add_trial(row, row["cell"], pack, spec)
-            count(number, len(lacking))
+        for start in range(0, len(lacking), TOGETHER):
+            some = list(lacking.values())[start : start + TOGETHER]
+            record.add_trials([(row, row["cell"], pack) for pack, row in some], spec)
+            count(start + len(some), len(lacking))
     return len(lacking)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pandas as pd
+from optuna.trial import FrozenTrial
 from sqlalchemy.engine import make_url
 
 from study.axes import parse_axis, within
@@ -24,7 +25,8 @@ from study.pack import Outcome, Pack, Replicate, Value
 from study.record import _rows
 from study.record._files import listed
 from study.record._storage import engine_options, persist, reading
-from study.record._trials import Trials, ended, name_of
+from study.record._tables import add_together
+from study.record._trials import Trials, ended
 from study.spec import FORMAT_VERSION, Spec, split_axis
 
 
@@ -121,8 +123,8 @@ class Record:
     def _done(self) -> dict[str, tuple[str, str]]:
         found = {}
         for kind, study in (("baseline", self.baseline), ("cell", self.study)):
-            for trial in ended(study):
-                found[f"{kind} {name_of(trial)}"] = (trial.user_attrs["pack"], trial.user_attrs["status"])
+            for name, said in ended(self._storage, study.study_name):
+                found[f"{kind} {name}"] = (said["pack"], said["status"])
         return found
 
     def damaged(self) -> dict[str, str]:
@@ -173,7 +175,7 @@ class Record:
         """Why replicates of the current grid failed, and how many for each reason."""
         wanted = set(self.grid.names())
         with reading(self.url):
-            latest = {name_of(trial): trial.user_attrs for trial in ended(self.study)}
+            latest = dict(ended(self._storage, self.name))
         reasons = [a.get("reason", "unknown") for n, a in latest.items() if n in wanted and a["status"] == "failed"]
         return dict(Counter(reasons).most_common())
 
@@ -191,23 +193,43 @@ class Record:
         rows = [_rows.row_of(outcome) for outcome in outcomes]
         metadata = {"format_version": FORMAT_VERSION, "study": self.name, "spec_hash": spec.hash(), **provenance}
         _rows.write_pack(self.pack_path(pack.id), rows, metadata)
-        for outcome, row in zip(outcomes, rows, strict=True):
-            if replicate_key(outcome.replicate) not in known:
-                self.add_trial(row, outcome.replicate.parameters, pack.id, spec)
+        self.add_trials(
+            [
+                (row, outcome.replicate.parameters, pack.id)
+                for outcome, row in zip(outcomes, rows, strict=True)
+                if replicate_key(outcome.replicate) not in known
+            ],
+            spec,
+        )
 
-    def add_trial(self, row: Mapping[str, Any], cell: Mapping[str, Value], pack_id: str, spec: Spec) -> None:
-        """Add the trial of a replicate whose row is in place. Raises OSError where the storage cannot be written to."""
-        study = self.baseline if row["kind"] == "baseline" else self.study
-        name = f"{row['kind']} {key(cell, row['seed'])}"
+    def add_trials(self, ended: Sequence[tuple[Mapping[str, Any], Mapping[str, Value], str]], spec: Spec) -> None:
+        """Add the trials of replicates whose rows are in place, all of them or none.
+
+        Args:
+            ended: of each its row, its cell, and the pack that holds the row.
+            spec: that they were trained by.
+
+        Raises:
+            OSError: the storage cannot be written to.
+        """
+        added = {f"{row['kind']} {key(cell, row['seed'])}": (pack_id, row["status"]) for row, cell, pack_id in ended}
 
         def write() -> None:
-            if study.study_name not in self._trials:
-                self._trials[study.study_name] = Trials(spec, study)
-            study.add_trial(self._trials[study.study_name].make(row, cell, pack_id))
+            made: dict[str, list[FrozenTrial]] = {}
+            for row, cell, pack_id in ended:
+                study = (self.baseline if row["kind"] == "baseline" else self.study).study_name
+                if study not in self._trials:
+                    self._trials[study] = Trials(spec, self._storage, study)
+                made.setdefault(study, []).append(self._trials[study].make(row, cell, pack_id))
+            add_together(self._storage, made)
 
-        persist(self.url, write, lambda: self._done().get(name) == (pack_id, row["status"]))
+        def written() -> bool:
+            done = self._done()
+            return all(done.get(name) == found for name, found in added.items())
+
+        persist(self.url, write, written)
         if self._known is not None:
-            self._known[name] = (pack_id, row["status"])
+            self._known |= added
 
     def close(self) -> None:
         """Let go of the storage; the record is of no use afterwards."""

@@ -110,7 +110,9 @@ def write_pack(path: Path, rows: Sequence[Mapping[str, Any]], metadata: Mapping[
     table = pa.Table.from_pylist(list(rows), schema=SCHEMA)
     said = {**metadata, "digest": _digest(table, metadata)}
     table = table.replace_schema_metadata({"dmd_study": json.dumps(said)})
-    write_whole(path, lambda to: pq.write_table(table, to, compression="zstd", write_page_checksum=True))
+    # a pack has few rows and many columns: a dictionary and statistics of each take as long as all else
+    plain = {"use_dictionary": False, "write_statistics": False}
+    write_whole(path, lambda to: pq.write_table(table, to, compression="zstd", write_page_checksum=True, **plain))
 
 
 def read_pack(path: Path, columns: Iterable[str] = SCHEMA.names) -> list[dict[str, Any]]:

@@ -6,19 +6,30 @@ from collections.abc import Mapping
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    check_distribution_compatibility,
+)
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from study.cells import key
 from study.pack import Value
 from study.record._rows import is_pack_id
+from study.record._tables import Ended, first_distributions, read_ended
 from study.spec import Spec
 
 
-def ended(study: optuna.Study) -> list[FrozenTrial]:
-    """The trials of a study that are replicates, as they were added."""
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL))
-    return [trial for trial in trials if _is_ours(trial)]
+def ended(storage: RDBStorage, study: str) -> list[tuple[str, dict[str, Any]]]:
+    """The trials of a study that are replicates, as they were added: name, as `study.cells.key` has it, and attributes.
+
+    The attributes are status, pack, and why it failed (``reason``).
+    """
+    found = read_ended(storage, study, ("status", "pack", "reason", "axes"))
+    return [(_name_of(trial), trial.attributes) for trial in found if _is_ours(trial)]
 
 
 def objective(spec: Spec, *, is_baseline: bool) -> str:
@@ -26,18 +37,17 @@ def objective(spec: Spec, *, is_baseline: bool) -> str:
     return "final_loss_train" if is_baseline or not spec.jumps else "mean_relative_error_train"
 
 
-def name_of(trial: FrozenTrial) -> str:
-    """The replicate of a trial, as `study.cells.key` names it."""
-    parameters = dict(trial.params)
+def _name_of(trial: Ended) -> str:
+    parameters = dict(trial.parameters)
     seed = parameters.pop("seed")
-    return key({**parameters, **json.loads(trial.user_attrs.get("axes", "{}"))}, seed)
+    return key({**parameters, **json.loads(trial.attributes.get("axes", "{}"))}, seed)
 
 
-def _is_ours(trial: FrozenTrial) -> bool:
+def _is_ours(trial: Ended) -> bool:
     """Others can get into a storage, by hand or through a dashboard; a pack's name must be no way to another file."""
-    said = trial.user_attrs
+    said = trial.attributes
     try:
-        whole = "seed" in trial.params and isinstance(json.loads(said.get("axes", "{}")), dict)
+        whole = "seed" in trial.parameters and isinstance(json.loads(said.get("axes", "{}")), dict)
     except (TypeError, ValueError):
         return False
     return whole and isinstance(said.get("status"), str) and is_pack_id(said.get("pack"))
@@ -46,15 +56,11 @@ def _is_ours(trial: FrozenTrial) -> bool:
 class Trials:
     """Makes the trials of one of a record's two Optuna studies.
 
-    Optuna wants the same scale for a parameter for ever, so the one of a parameter's first trial is kept.
+    Optuna wants a parameter to be of the same kind and scale for ever, so those of its first trial are kept to.
     """
 
-    def __init__(self, spec: Spec, study: optuna.Study) -> None:
-        self._spec, self._logarithmic = spec, {}
-        for trial in reversed(study.get_trials(deepcopy=False)):
-            for axis, distribution in trial.distributions.items():
-                if isinstance(distribution, FloatDistribution):
-                    self._logarithmic[axis] = distribution.log
+    def __init__(self, spec: Spec, storage: RDBStorage, study: str) -> None:
+        self._spec, self._first = spec, first_distributions(storage, study)
 
     def make(self, row: Mapping[str, Any], cell: Mapping[str, Value], pack_id: str) -> FrozenTrial:
         """The trial of a replicate, given its row and the pack that the row is in."""
@@ -67,6 +73,8 @@ class Trials:
                 others[axis] = value
             else:
                 params[axis], distributions[axis] = value, distribution
+        for name, distribution in distributions.items():
+            check_distribution_compatibility(self._first.setdefault(name, distribution), distribution)
         finished, is_baseline = row["status"] == "finished", row["kind"] == "baseline"
         attributes = {
             "status": row["status"],
@@ -102,8 +110,9 @@ class Trials:
         if kind == "int":
             # a storage keeps numbers as floats
             return IntDistribution(int(low), int(high)) if max(abs(low), abs(high)) <= 2**53 else None
-        drawn = self._spec.ranges.get(axis)
-        if not self._logarithmic.setdefault(axis, drawn.log if drawn else low > 0 and high / low >= 100):
+        drawn, first = self._spec.ranges.get(axis), self._first.get(axis)
+        logarithmic = drawn.log if drawn else low > 0 and high / low >= 100
+        if not (first.log if isinstance(first, FloatDistribution) else logarithmic):
             return FloatDistribution(low, high)
         if value <= 0:
             return None

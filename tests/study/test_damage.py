@@ -234,7 +234,7 @@ def test_killed_while_the_database_is_made_anew_nothing_is_lost(raw, folder, tra
 
     done = open_study(folder).done()
     (folder / "study.db").write_bytes(b"damaged")
-    real, calls = Record.add_trial, []
+    real, calls = Record.add_trials, []
 
     class Killed(BaseException):
         pass
@@ -246,7 +246,8 @@ def test_killed_while_the_database_is_made_anew_nothing_is_lost(raw, folder, tra
         real(self, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Record, "add_trial", killed)
+        patch.setattr(Record, "add_trials", killed)
+        patch.setattr("study.record._mend.TOGETHER", 1)
         with pytest.raises(Killed):
             run(raw(), folder, executor="inline")
     assert len(open_study(folder).done()) == 3

@@ -7,7 +7,6 @@ import threading
 import time
 from pathlib import Path
 
-import optuna
 import pandas as pd
 import pytest
 import sqlalchemy
@@ -17,6 +16,7 @@ from study import cli, open_study, run
 from study.catalogue import TIMINGS
 from study.errors import UserError
 from study.record import _storage
+from study.record._tables import add_together
 from tests.study._postgres import PASSWORD, running
 
 pytestmark = pytest.mark.slow
@@ -197,18 +197,16 @@ def test_a_server_that_stays_away_ends_the_sweep_with_the_reason_and_it_resumes(
 
 
 def test_an_answer_that_is_lost_does_not_record_a_replicate_twice(raw, tmp_path, url, server, monkeypatch):
-    """The server takes the trial in and dies before it says so."""
-    real, lost = optuna.Study.add_trial, []
+    """The server takes the trials in and dies before it says so."""
+    real, lost = add_together, []
 
-    def unanswered(study, trial):
-        real(study, trial)
+    def unanswered(storage, trials):
+        real(storage, trials)
         if len(lost) < 3:
-            lost.append(trial)
-            raise optuna.exceptions.StorageInternalError("commit") from sqlalchemy.exc.OperationalError(
-                "COMMIT", {}, Exception("server closed the connection unexpectedly")
-            )
+            lost.append(trials)
+            raise sqlalchemy.exc.OperationalError("COMMIT", {}, Exception("server closed the connection unexpectedly"))
 
-    monkeypatch.setattr(optuna.Study, "add_trial", unanswered)
+    monkeypatch.setattr("study.record._record.add_together", unanswered)
     run(raw(), tmp_path / "out", executor="inline", storage=url)
     assert len(lost) == 3
     assert trials(url) == {"small": 8, "small/baseline": 2}

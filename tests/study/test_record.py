@@ -9,6 +9,7 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
+import sqlalchemy
 import torch
 import yaml
 
@@ -312,7 +313,7 @@ def test_rows_are_in_place_before_their_trials(raw, small, swept, tmp_path, monk
 
     folder = tmp_path / "out"
     with monkeypatch.context() as patch:
-        patch.setattr(optuna.Study, "add_trial", killed)
+        patch.setattr("study.record._record.add_together", killed)
         with pytest.raises(Killed):
             run(raw(), folder, executor="inline")
     spec = small()
@@ -328,24 +329,26 @@ def test_rows_are_in_place_before_their_trials(raw, small, swept, tmp_path, monk
     same(swept().table(), swept(folder=tmp_path / "other").table())
 
 
-def test_killed_between_two_trials_of_a_pack(raw, small, swept, tmp_path, monkeypatch):
+def test_the_trials_of_a_pack_are_added_together_or_not_at_all(raw, small, swept, tmp_path):
     class Killed(BaseException):
         pass
 
-    folder, real, calls = tmp_path / "out", optuna.Study.add_trial, []
+    folder, calls = tmp_path / "out", []
 
-    def killed(study, trial):
-        calls.append(trial)
-        if len(calls) == 5:  # 2 baselines and a cell in a pack, then the second cell of the next
-            raise Killed
-        real(study, trial)
+    def killed(connection, cursor, statement, *arguments):
+        if "INSERT INTO trial_params" in statement:
+            calls.append(statement)
+            if len(calls) == 2:  # of the second pack
+                raise Killed
 
     changes = {"resources": {"pack": 3}}
-    with monkeypatch.context() as patch:
-        patch.setattr(optuna.Study, "add_trial", killed)
+    sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", killed)
+    try:
         with pytest.raises(Killed):
             run(raw(changes), folder, executor="inline")
-    assert len(open_study(folder).done()) == 4
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", killed)
+    assert len(open_study(folder).done()) == 3
     spec = small(changes)
     pack = plan(spec, [*baselines(spec), *replicates(spec)])[1]
     left = open_study(folder).pack_path(pack.id).read_bytes()
@@ -582,9 +585,9 @@ def test_a_storage_that_fails_while_writing_says_which_and_why(small, train, tmp
     record.url = "postgresql://user:hunter2@host/study"
 
     def full(*arguments):
-        raise optuna.exceptions.StorageInternalError("commit") from OSError("database or disk is full\n[SQL: ...]")
+        raise sqlalchemy.exc.DatabaseError("INSERT", {}, OSError("database or disk is full\n[SQL: ...]"))
 
-    monkeypatch.setattr(optuna.Study, "add_trial", full)
+    monkeypatch.setattr("study.record._record.add_together", full)
     pack = plan(spec, baselines(spec))[0]
     with pytest.raises(
         OSError, match=r"^postgresql://user:\*\*\*@host/study cannot be written to: database or disk is"

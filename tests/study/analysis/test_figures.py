@@ -210,6 +210,28 @@ def test_a_large_grid_has_fewer_labels_and_no_numbers(make_table):
     assert all(a.x1 < b.x0 for a, b in pairwise(boxes))
 
 
+def test_a_grid_of_very_many_cells_stays_a_page_of_some_size(make_table, tmp_path):
+    """Of noise, the worst of them: a path for every cell and a label for every bump would take a minute to draw."""
+    draw = np.random.default_rng(0)
+    axes = {"m": list(range(2, 102)), "s": list(range(1, 101))}
+    table = make_table(axes, lambda m, s: [0.5 + draw.random()], seeds=(0,))
+    figure = draw_heatmaps(heatmap_data(*table))
+    assert max(figure.get_size_inches()) < 25
+    assert [len(panel.texts) for panel in panels(figure)] == [0, 0]
+    save_figure(figure, tmp_path, "large")
+    assert (tmp_path / "large.svg").read_text().count("<path") < 1000  # of 20,000 cells
+
+
+def test_a_level_that_is_a_few_lines_is_labelled_beside_one_that_is_noise(make_table):
+    draw = np.random.default_rng(0)
+    axes = {"m": list(range(2, 42)), "s": list(range(1, 41))}
+    table = make_table(axes, lambda m, s: [0.5 if m < 20 else 1.25 + 0.02 * draw.normal()], seeds=(0,))
+    panel = panels(draw_heatmaps(heatmap_data(*table)))[0]
+    levels = {float(text.get_text()) for text in panel.texts}
+    assert 0.75 in levels
+    assert 1.25 not in levels
+
+
 @pytest.mark.parametrize("metric", ["mean_relative_error", "log_gain_per_epoch", "overhead", "seconds"])
 def test_nothing_leaves_the_page(make_table, metric):
     table = make_table({"m": M, "s": S, "tolerance": [1e-6]}, values)
