@@ -134,7 +134,8 @@ def _summary(parameters: dict[str, Any], values: tuple[float, ...], statuses: li
     else:
         state = "failed" if "failed" in statuses else "pruned" if "pruned" in statuses else "missing"
     mean = math.nan if state != "ok" else float(np.mean(known)) if n_ok > 1 else known[0]
-    spread = float(np.std(known, ddof=1)) if state == "ok" and n_ok > 1 else math.nan
+    with np.errstate(over="ignore"):  # of values near the largest there are, it is infinite
+        spread = float(np.std(known, ddof=1)) if state == "ok" and n_ok > 1 else math.nan
     return CellSummary(parameters, values, tuple(statuses), centre, mean, spread, state)
 
 

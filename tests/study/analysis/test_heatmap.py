@@ -47,6 +47,11 @@ def test_mean_and_spread_only_where_every_seed_finished(kinds):
     assert frame[frame.state != "ok"][["mean", "spread"]].isna().all(axis=None)
 
 
+def test_the_spread_of_values_near_the_largest_there_are_is_infinite_without_a_word(make_table):
+    frame = heatmap_data(*make_table(AXES, lambda m, s, tolerance: [1e200, 1.0, 1.0])).frame()
+    assert set(frame.query("split == 'train'")["spread"]) == {INF}
+
+
 def test_best_cell_is_complete_even_where_others_have_a_lower_median(kinds):
     assert heatmap_data(*kinds).panels[0].best == (0, 1)
 
