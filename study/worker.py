@@ -54,8 +54,13 @@ class Recorder(tune.Callback):
         finish: Callable[[Pack, list[Outcome], Mapping[str, Any]], None],
         progress: SweepProgress,
         deadline: Deadline,
+        *,
+        at_once: bool,
     ) -> None:
+        """Record in the step in which a pack has ended, or (not ``at_once``) after its worker was given another."""
         self._packs, self._finish, self._progress, self._deadline = packs, finish, progress, deadline
+        self._at_once = at_once
+        self._due = 0
         self._running: dict[str, int] = {}
         self._start_s: dict[str, float] = {}
         self._awaited: set[str] | None = None
@@ -95,7 +100,9 @@ class Recorder(tune.Callback):
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Record here: what is raised now ends the sweep, while Tune would take it for a fault of the trial above."""
-        self._record()
+        # in the next step Tune gives the free worker its next pack, which would else wait until this one is recorded
+        self._record(len(self._ended_packs) if self._at_once else self._due)
+        self._due = len(self._ended_packs)
         self._stop_in_time()
 
     def _pack(self, trial: Any) -> Pack:
@@ -104,10 +111,14 @@ class Recorder(tune.Callback):
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         """Nothing that has ended is left behind."""
-        self._record()
+        self.record_rest()
 
-    def _record(self) -> None:
-        while self._ended_packs:
+    def record_rest(self) -> None:
+        """Record what has ended and is not recorded yet; for a sweep that is stopped, of which Tune says no end."""
+        self._record(len(self._ended_packs))
+
+    def _record(self, count: int) -> None:
+        for _ in range(count):
             self._finish(*self._ended_packs.pop(0))
 
     def _stop_in_time(self) -> None:

@@ -25,16 +25,22 @@ _HOME = ("from accel import Accelerator", 'accelerator = Accelerator.from_best(m
 
 
 def write_figures(
-    record: "Record", to: Path | None = None, options: "Options | None" = None, only: Sequence[str] | None = None
+    record: "Record",
+    to: Path | None = None,
+    options: "Options | None" = None,
+    only: Sequence[str] | None = None,
+    table: "pd.DataFrame | None" = None,
 ) -> None:
     """Draw a record's figures into a folder (DIR/figures by default): all that it allows, or only those named.
+
+    ``table``: the record's, where it has been read already.
 
     Raises ValueError where one that is named cannot be drawn, or none can; then nothing is written.
     """
     from study.analysis import FIGURES, Options, draw_all, save_figure
 
     pictures, left_out = [], {}
-    data = study_data(record)
+    data = study_data(record, table)
     if only and "eigenvalues" in only:
         from study.eigenvalues import watch_eigenvalues
 
@@ -55,27 +61,32 @@ def write_figures(
         err_console.print(f"Left out: {name}: {why}", soft_wrap=True, markup=False, highlight=False)
 
 
-def study_data(record: "Record") -> "StudyData":
-    """A record as figures are drawn from it."""
+def study_data(record: "Record", table: "pd.DataFrame | None" = None) -> "StudyData":
+    """A record, whose table may have been read already, as figures are drawn from it."""
     from study.analysis import StudyData
 
     grid, probed = record.grid, record.spec["method"].get("mode") == "probe"
-    return StudyData(record.name, record.table(), grid.axes, grid.seeds, record.details, probed, sampled=grid.sampled)
+    table = record.table() if table is None else table
+    return StudyData(record.name, table, grid.axes, grid.seeds, record.details, probed, sampled=grid.sampled)
 
 
-def write_heatmap(record: "Record") -> None:
-    """Draw the heatmaps of Figure 3; of a method without jumps, those of its headline over its first axes."""
+def write_heatmap(record: "Record", table: "pd.DataFrame | None" = None) -> None:
+    """Draw the heatmaps of Figure 3; of a method without jumps, those of its headline over its first axes.
+
+    ``table``: the record's, where it has been read already.
+    """
     from study.analysis import Options
 
     headline = HEADLINES.get(record.spec["method"]["name"])
     if headline is None or record.grid.sampled is not None:
-        write_figures(record, only=["heatmap"])
+        write_figures(record, only=["heatmap"], table=table)
         return
     axes = list(record.grid.axes)
     if len(axes) < 2:
         raise ValueError(f"a heatmap needs two axes, and the study has one ({axes[0]}): `dmd-study table` lists it")
     facet = axes[2] if len(axes) > 2 else None
-    write_figures(record, options=Options(metric=headline, x=axes[0], y=axes[1], facet=facet), only=["heatmap"])
+    options = Options(metric=headline, x=axes[0], y=axes[1], facet=facet)
+    write_figures(record, options=options, only=["heatmap"], table=table)
 
 
 def _is_rule(record: "Record") -> bool:
@@ -113,12 +124,19 @@ def _best_of(
 
 
 def write_best(
-    record: "Record", metric: str | None = None, rule: str | None = None, at: dict[str, Any] | None = None
+    record: "Record",
+    metric: str | None = None,
+    rule: str | None = None,
+    at: dict[str, Any] | None = None,
+    table: "pd.DataFrame | None" = None,
 ) -> None:
-    """Choose the best parameters, print them, and write them to DIR/best.yaml with the evidence and how to use them."""
+    """Choose the best parameters, print them, and write them to DIR/best.yaml with the evidence and how to use them.
+
+    ``table``: the record's, where it has been read already.
+    """
     from study.best_file import write_best
 
-    document = _best_of(record, record.table(), metric, rule, at)
+    document = _best_of(record, record.table() if table is None else table, metric, rule, at)
     chosen = document["chosen"]
     for name, rules in document["choices"].items():
         say(f"Best by {name}")
@@ -135,8 +153,10 @@ def write_best(
     say(f"  dmd-study run SPEC --from-best {shlex.quote(str(path))}")
 
 
-def write_report(record: "Record", to: Path | None = None) -> None:
+def write_report(record: "Record", to: Path | None = None, table: "pd.DataFrame | None" = None) -> None:
     """Write a record's report to a file (DIR/report.html by default), whole or not at all.
+
+    ``table``: the record's, where it has been read already.
 
     Raises:
         ValueError: the record has no replicates yet. OSError: the file cannot be written.
@@ -150,7 +170,8 @@ def write_report(record: "Record", to: Path | None = None) -> None:
     to = to or record.folder / "report.html"
     with warnings.catch_warnings(record=True) as caught, counting("packs read") as count:
         warnings.simplefilter("always")
-        table, details = record.table(), record.details(count)
+        table = record.table() if table is None else table
+        details = record.details(count)
     said = sorted({str(one.message).replace(f"{record.folder}{os.sep}", "") for one in caught})
     for text in said:
         err_console.print(f"Warning: {text}", soft_wrap=True, markup=False, highlight=False)
@@ -183,9 +204,10 @@ def write_report(record: "Record", to: Path | None = None) -> None:
 
 def write_results(record: "Record") -> None:
     """Heatmaps, best parameters and report, as far as the record allows. OSError where files cannot be written."""
+    table = record.table()  # once: of a large record it takes seconds
     for what in (write_heatmap, write_best, write_report):
         try:
-            what(record)
+            what(record, table=table)
         except ValueError as error:
             err_console.print(f"Not written: {error}", soft_wrap=True, markup=False)
 

@@ -55,6 +55,8 @@ def _tune(
         # a worker finds a pack by its number in a list that it has; one that is asked for comes with the trial
         known = packs if isinstance(packs, list) else []
         asked = None if isinstance(packs, list) else AskedFor(iter(packs))
+        # what is asked for next depends on what has ended, which must be recorded by then
+        recorder = Recorder(asked.packs if asked else known, finish, progress, deadline, at_once=asked is not None)
         trainable = tune.with_parameters(PackTrainable, packs=known, tasks=dict(tasks), rules=spec.rules)
         tuner = tune.Tuner(
             tune.with_resources(trainable, {"CPU": spec.resources.cpu, "GPU": spec.resources.gpu}),
@@ -65,11 +67,15 @@ def _tune(
             run_config=tune.RunConfig(
                 storage_path=scratch,
                 verbose=0,
-                callbacks=[Recorder(asked.packs if asked else known, finish, progress, deadline)],
+                callbacks=[recorder],
                 failure_config=tune.FailureConfig(max_failures=MAX_RETRIES),
             ),
         )
-        tuner.fit()
+        try:
+            tuner.fit()
+        except KeyboardInterrupt:
+            recorder.record_rest()
+            raise
 
 
 @contextlib.contextmanager

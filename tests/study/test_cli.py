@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from study import cli, open_study, run
+from study.cli import outputs
 from study.spec import presets
 
 SPEC = """\
@@ -35,8 +36,8 @@ def here(tmp_path, monkeypatch):
 @pytest.fixture
 def no_pictures(monkeypatch):
     """Leave out what takes the longest, where it is not what is tested."""
-    monkeypatch.setattr("study.cli.outputs.write_heatmap", lambda record: None)
-    monkeypatch.setattr("study.cli.outputs.write_report", lambda record: None)
+    monkeypatch.setattr("study.cli.outputs.write_heatmap", lambda record, table: None)
+    monkeypatch.setattr("study.cli.outputs.write_report", lambda record, table: None)
 
 
 @pytest.fixture(scope="module")
@@ -226,11 +227,25 @@ def test_run_twice(dmd_study, here, contents, monkeypatch):
 
     monkeypatch.undo()
     monkeypatch.chdir(here)
-    monkeypatch.setattr("study.cli.outputs.write_heatmap", lambda record: None)
-    monkeypatch.setattr("study.cli.outputs.write_report", lambda record: None)
+    monkeypatch.setattr("study.cli.outputs.write_heatmap", lambda record, table: None)
+    monkeypatch.setattr("study.cli.outputs.write_report", lambda record, table: None)
     wider = dmd_study("run", "spec.yaml", "--executor", "inline", "--set", "axes.m=[4, 5]", "--set", "axes.s=[2]")
     assert "replicates 2/2" in wider.err  # m = 5 at both tolerances
     assert "small: 4 replicates: 4 finished" in wider.out
+
+
+def test_what_a_run_leaves_behind_is_made_from_one_reading_of_the_table(dmd_study, recorded, tmp_path, monkeypatch):
+    """And is what the commands make that read it each for itself."""
+    folder = shutil.copytree(recorded, tmp_path / "out")
+    record = open_study(folder)
+    read, real = [], type(record).table
+    monkeypatch.setattr(type(record), "table", lambda self: read.append(self) or real(self))
+    outputs.write_results(record)
+    assert len(read) == 1
+    at_once = {path: (folder / path).read_bytes() for path in ("figures/heatmap.csv", "best.yaml", "report.html")}
+    for command in ("heatmap", "best", "report"):
+        assert dmd_study(command, folder).status == 0
+    assert {path: (folder / path).read_bytes() for path in at_once} == at_once
 
 
 def test_status(dmd_study, recorded, here):
