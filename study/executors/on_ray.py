@@ -68,6 +68,8 @@ def _tune(
                 storage_path=scratch,
                 verbose=0,
                 callbacks=[recorder],
+                # else each trial ends with one, and Tune keeps what it gave beside it for as long as the sweep lasts
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=MAX_RETRIES),
             ),
         )

@@ -15,6 +15,7 @@ of them, and whatever the processor does is overhead.
 
 import contextlib
 import dataclasses
+import math
 import os
 import subprocess
 import sys
@@ -180,10 +181,12 @@ class _Memory(threading.Thread):
             time.sleep(1.0)
 
     def slope_kb(self) -> float:
-        """For each replicate of the second half of the sweep, where imports and caches are done."""
-        half = [seen for seen in self._seen if seen[0] >= self._sweep.cells / 2]
+        """For each replicate of the second half of the sweep, where imports are done and pictures not yet begun."""
+        half = [seen for seen in self._seen if self._sweep.cells / 2 <= seen[0] < self._sweep.cells]
+        if len(half) < 2 or half[0][0] == half[-1][0]:
+            return math.nan
         (ended_before, before_kb), (ended, after_kb) = half[0], half[-1]
-        return (after_kb - before_kb) / max(1, ended - ended_before)
+        return (after_kb - before_kb) / (ended - ended_before)
 
 
 def _long(folder: Path, count: int, seconds: float, cpus: int) -> dict[str, float]:

@@ -148,6 +148,31 @@ def test_a_signal_stops_cleanly_keeps_the_record_and_says_how_to_resume(
 
 
 @pytest.mark.slow
+def test_the_driver_keeps_nothing_of_what_is_recorded(tmp_path: Path, spec: Path, environment: dict[str, str]) -> None:
+    """Tune holds its trials to the end of the sweep; what they gave must not hang on them."""
+    code = """if True:
+        import gc, sys
+        from study import cli
+        from study.pack import Outcome
+        from study.worker import Recorder
+        end = Recorder.on_experiment_end
+        def counted(self, trials, **info):
+            end(self, trials, **info)
+            gc.collect()
+            print(len(trials), "trials", sum(type(thing) is Outcome for thing in gc.get_objects()), "kept")
+        Recorder.on_experiment_end = counted
+        sys.argv[1:] = ["run", *sys.argv[1:]]
+        cli.main()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(spec), "--out", str(tmp_path / "out"), "--set", "resources.pack=3"],
+        capture_output=True, text=True, env=environment, timeout=240, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "6 trials 0 kept" in done.stdout.splitlines()
+
+
+@pytest.mark.slow
 def test_a_record_that_cannot_be_written_ends_the_sweep_and_calls_no_replicate_failed(
     tmp_path: Path, spec: Path, environment: dict[str, str]
 ) -> None:
