@@ -184,7 +184,7 @@ def load_spec(source: str | Path | Mapping[str, Any], overrides: Iterable[str] |
         SpecError: everything that is wrong with it, one line per mistake.
     """
     raw, label = read_raw(source)
-    _override(raw, overrides, label)
+    override(raw, overrides, label)
     return _validate(raw, label)
 
 
@@ -235,11 +235,7 @@ def read_raw(source: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], st
     if isinstance(source, str) and source in presets():
         text = resources.files("study").joinpath("presets", f"{source}.yaml").read_text(encoding="utf-8")
     elif os.path.isfile(path):
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise SpecError(label, [f"the file could not be read: {error}"]) from error
-        importable_here(path.resolve().parent)
+        text = read_text(path)
     else:
         raise SpecError(
             label, [f"there is no such file, nor a preset of that name; presets are {', '.join(presets())}"]
@@ -251,6 +247,16 @@ def read_raw(source: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], st
     if not isinstance(raw, dict):
         raise SpecError(label, [f"a spec must be a mapping with the keys {', '.join(TOP_LEVEL)}, got {shortened(raw)}"])
     return raw, label
+
+
+def read_text(path: Path) -> str:
+    """A file that a user wrote, beside which code of their own is found. Raises SpecError if it cannot be read."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(str(path), [f"the file could not be read: {error}"]) from error
+    importable_here(path.resolve().parent)
+    return text
 
 
 def parse_yaml(text: str) -> Any:
@@ -293,7 +299,8 @@ def parse_assignments(texts: Iterable[str]) -> dict[str, Any]:
     return pairs
 
 
-def _override(raw: dict[str, Any], overrides: Iterable[str] | Mapping[str, Any], label: str) -> None:
+def override(raw: dict[str, Any], overrides: Iterable[str] | Mapping[str, Any], label: str) -> None:
+    """Replace keys of a spec as it is written; ``overrides`` as of `load_spec`. Raises SpecError for what is no key."""
     mistakes = []
     given = _plain_or_refuse(overrides, "overrides") if isinstance(overrides, Mapping) else parse_assignments(overrides)
     for path, value in given.items():

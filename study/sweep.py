@@ -29,6 +29,7 @@ def run(
     retry_failed: bool = False,
     time_limit_s: float | None = None,
     nodes: int | None = None,
+    only: Literal["all", "cells", "baselines"] = "all",
 ) -> Record:
     """Train every replicate of a study that its record lacks.
 
@@ -44,6 +45,7 @@ def run(
         time_limit_s: end within so many seconds. No pack is begun that would take longer than is left, judged by the
             longest so far; one that runs when the limit comes is stopped and left for the next run.
         nodes: wait until the Ray cluster has so many nodes, the head included.
+        only: train the cells and leave out their baselines, or the baselines alone.
 
     Returns:
         The record, open for reading. After a time limit `Record.missing` says what is left to train.
@@ -59,7 +61,8 @@ def run(
         raise UserError(f"{spec.name} has design: search, no grid to run through: `dmd-study search` it")
     deadline, place = where_to_train(spec, executor, address, nodes, time_limit_s)
     folder = Path(out or Path("results") / spec.name)
-    everything = [*cells.baselines(spec), *cells.replicates(spec)]
+    baselines = [] if only == "cells" else cells.baselines(spec)
+    everything = [*baselines, *([] if only == "baselines" else cells.replicates(spec))]
     code = code_hash(spec.problem_class, spec.rule_class)
     if record := begun(folder, spec, storage):
         unchanged = record.spec == spec.to_dict() and record.attributes.get("code_hash") == code

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from study.analysis._data import Options, Picture, StudyData, cells_to_show
 from study.analysis._style import LINES, RC, SPLIT_LABEL, caption, cell_label
+from study.analysis.budget import Price, price_in_epochs
 
 _X_LABEL = {
     "epoch": "epochs",
@@ -79,14 +80,11 @@ def cost_axis(row: Row, epochs: NDArray[np.float64], way: str) -> NDArray[np.flo
     """Where a replicate's epochs lie on an axis: a jump's cost falls where it happened, shared equally by all jumps."""
     if way == "epoch" or not row["epoch"]:
         return epochs
-    part = "flops" if way == "step_equivalents" else "seconds"
-    per_epoch = row[f"{part}_training"] / row["epoch"]
-    at = np.asarray(row["jump_epoch"], dtype=np.float64)
-    per_jump = row[f"{part}_jumps"] / len(at) if len(at) else 0.0
-    cost = epochs * per_epoch + np.searchsorted(at, epochs, side="right") * per_jump
+    jumps = row["jump_epoch"]
     if way == "step_equivalents":
-        cost = cost / per_epoch * (row["steps"] / row["epoch"])
-    return np.asarray(cost, dtype=np.float64)
+        return price_in_epochs(row).spent(epochs, jumps) * float(row["steps"] / row["epoch"])
+    per_jump = row["seconds_jumps"] / len(jumps) if len(jumps) else 0.0
+    return Price(0.0, row["seconds_training"] / row["epoch"], per_jump).spent(epochs, jumps)
 
 
 def _draw_line(axes: Axes, rows: Sequence[Row], split: str, way: str, look: dict[str, Any], height: int) -> None:

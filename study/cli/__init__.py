@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from study.cli import clusters, drawing, offline, pages, parts, reading, running, searching
+from study.cli import clusters, comparing, drawing, offline, pages, parts, reading, running, searching
 from study.cli.console import err_console
 from study.cli.signals import on_sigterm, stoppable
 from study.errors import UserError
@@ -34,6 +34,7 @@ _commands: tuple[Callable[..., None], ...] = (
 )
 for _command in _commands:
     app.command()(stoppable(_command))
+app.command("compare-methods")(stoppable(comparing.compare_methods))
 app.command("export-packs")(stoppable(offline.export_packs))
 app.command("import")(stoppable(offline.import_outcomes))
 app.command("cluster-template")(stoppable(clusters.cluster_template))

@@ -11,7 +11,8 @@ from study.record._files import write_whole
 from study.record._lock import held
 from study.record._open import begun, create, open_study
 from study.record._record import Grid, Record
+from study.record._rows import name_of as row_name
 from study.record._rows import row_of
 from study.record._storage import masked
 
-__all__ = ["Grid", "Record", "begun", "create", "held", "masked", "open_study", "row_of", "write_whole"]
+__all__ = ["Grid", "Record", "begun", "create", "held", "masked", "open_study", "row_name", "row_of", "write_whole"]

@@ -1,0 +1,85 @@
+"""The command that compares methods, each with its own best parameters."""
+
+import shlex
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from study.cli.console import err_console, out_console, say
+from study.cli.signals import stop
+from study.errors import UserError
+
+if TYPE_CHECKING:
+    from study.analysis.standings import Standing
+    from study.methods import MethodsFile
+
+
+def compare_methods(
+    file: Annotated[str, typer.Argument(help="A comparison (YAML file), or the name of one: methods.")] = "methods",
+    out: Annotated[Path | None, typer.Option(help="Its folder; results/NAME by default.")] = None,
+    problem: Annotated[list[str] | None, typer.Option(help="Only this problem. May be repeated.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE: override a key, e.g. training.epochs=100.")
+    ] = None,
+    address: Annotated[str | None, typer.Option(help="A running Ray cluster: auto or HOST:PORT.")] = None,
+    executor: Annotated[str, typer.Option(help="ray, or inline: the same packs in this process.")] = "ray",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained; train nothing.")] = False,
+) -> None:
+    """Tune every method on every problem, train the best with fresh seeds, and set it beside plain training."""
+    from study.methods import load_methods, run_methods
+
+    loaded = load_methods(file, set_ or [])
+    folder = out or Path("results") / loaded.name
+    if dry_run:
+        _print_plan(loaded, problem or list(loaded.problems))
+        return
+    resume = f"run the same command again to train what is missing: {shlex.join(['dmd-study', *sys.argv[1:]])}"
+    try:
+        standings = list(
+            run_methods(
+                loaded,
+                folder,
+                problems=problem or (),
+                executor=executor,  # type: ignore[arg-type]
+                address=address,
+                say=lambda text: err_console.print(text, markup=False, highlight=False),
+            )
+        )
+        if problem:
+            say(f"What is trained is recorded in {folder}; without --problem, the comparison is written there")
+            return
+        write_standings(loaded, standings, folder)
+    except KeyboardInterrupt:
+        stop(f"Stopped. What has ended is recorded in {folder}; {resume}")
+    except OSError as error:
+        raise UserError(f"{error}. What has ended is recorded in {folder}; when that is mended, {resume}") from error
+
+
+def write_standings(file: "MethodsFile", standings: "Sequence[Standing]", folder: Path) -> None:
+    """Write how methods stand as a page and as a table of numbers, and print the verdicts."""
+    from study.analysis.standings import standings_frame, verdict
+    from study.analysis.standings_text import standings_page
+    from study.record import write_whole
+
+    scale = {problem: file.scale(problem) for problem in file.problems}
+    page = standings_page(file.name, scale, file.choices(), standings)
+    write_whole(folder / "standings.md", lambda path: path.write_text(page, encoding="utf-8"))
+    write_whole(folder / "standings.csv", lambda path: standings_frame(standings).to_csv(path, index=False))
+    for problem in file.problems:
+        say(verdict(problem, standings))
+    for name in ("standings.md", "standings.csv"):
+        say(str(folder / name))
+
+
+def _print_plan(file: "MethodsFile", problems: Iterable[str]) -> None:
+    from rich.table import Table
+
+    lines = Table(title=f"{file.name}: nothing is run")
+    for heading in ("problem", "method", "cells", "trainings", "epochs"):
+        lines.add_column(heading, justify="left" if heading in ("problem", "method") else "right")
+    for planned in file.plan(problems):
+        lines.add_row(*map(str, planned))
+    out_console.print(lines)
