@@ -59,19 +59,27 @@ def compare_methods(
 
 
 def write_standings(file: "MethodsFile", standings: "Sequence[Standing]", folder: Path) -> None:
-    """Write how methods stand as a page and as a table of numbers, and print the verdicts."""
+    """Write how methods stand as a page, a table of numbers and a picture, and print the verdicts."""
+    from study.analysis import save_figure
+    from study.analysis.draw_standings import draw_standings
     from study.analysis.standings import standings_frame, verdict
     from study.analysis.standings_text import standings_page
     from study.record import write_whole
 
     scale = {problem: file.scale(problem) for problem in file.problems}
-    page = standings_page(file.name, scale, file.choices(), standings)
-    write_whole(folder / "standings.md", lambda path: path.write_text(page, encoding="utf-8"))
-    write_whole(folder / "standings.csv", lambda path: standings_frame(standings).to_csv(path, index=False))
+    page = folder / "standings.md"
+    text = standings_page(file.name, scale, file.choices(), standings)
+    write_whole(page, lambda path: path.write_text(text, encoding="utf-8"))
+    paths = [page]
+    try:
+        figure = draw_standings(file.name, scale, standings)
+        paths += save_figure(figure, folder / "figures", "standings", frame=standings_frame(standings))
+    except ValueError as error:
+        err_console.print(f"Not drawn: {error}", soft_wrap=True, markup=False)
     for problem in file.problems:
         say(verdict(problem, standings))
-    for name in ("standings.md", "standings.csv"):
-        say(str(folder / name))
+    for path in paths:
+        say(str(path))
 
 
 def _print_plan(file: "MethodsFile", problems: Iterable[str]) -> None:

@@ -47,7 +47,7 @@ class Entrant(Section):
 class MethodsFile(Section):
     """A whole comparison. ``tuning_seeds`` and ``seeds`` are lists, or numbers of seeds from 1000 and from 0 on."""
 
-    name: Annotated[str, Field(pattern=f"^{LABEL}$")]
+    name: str
     problems: Annotated[dict[str, OnProblem], Field(min_length=1)]
     methods: Annotated[dict[str, Entrant], Field(min_length=1)]
     training: dict[str, Any] = Field(default_factory=dict)
@@ -76,8 +76,10 @@ class MethodsFile(Section):
     def scale(self, problem: str) -> str:
         """What is trained on a problem, in words."""
         on = self.problems[problem]
+        sizes = self.plain(problem, on.rates, "tuning").problem({}).sizes()
+        data = f"{sizes.train_samples} + {sizes.test_samples} samples, {sizes.inputs} inputs, {sizes.outputs} outputs"
         sections = (on.problem, on.network, {**self.training, **on.training})
-        return "; ".join(words for section in sections if (words := _in_words(section)))
+        return "; ".join([data, *(words for section in sections if (words := _in_words(section)))])
 
     def choices(self) -> str:
         """How parameters are chosen, and on how many seeds, in words."""
@@ -184,14 +186,36 @@ def load_methods(
         raise SpecError(label, [f"a comparison must be a mapping with the keys {keys}, got {shortened(raw)}"])
     override(raw, overrides, label)
     for key, first in (("tuning_seeds", 1000), ("seeds", 0)):
-        if isinstance(raw.get(key), int):
+        if isinstance(raw.get(key), int) and not isinstance(raw[key], bool):
             raw[key] = [first + k for k in range(raw[key])]
-    try:
-        file = MethodsFile(**raw)
-    except ValidationError as error:
-        raise SpecError(label, messages("", MethodsFile, error, {})) from error
+    file = _validated(raw, label)
     if mistakes := _mistakes(file) or _mistakes_of_specs(file):
         raise SpecError(label, mistakes)
+    return file
+
+
+def _validated(raw: Mapping[str, Any], label: str) -> MethodsFile:
+    whole = {str(key): value for key, value in raw.items()}
+    found: list[str] = []
+    for kind, model in (("problems", OnProblem), ("methods", Entrant)):
+        parts = whole.get(kind)
+        for name, part in parts.items() if isinstance(parts, dict) else ():
+            if isinstance(part, dict):
+                try:
+                    model(**{str(key): value for key, value in part.items()})
+                except ValidationError as error:
+                    found += messages(f"{kind}.{name}", model, error, {})
+            else:
+                found.append(f"{kind}.{name}: must be a mapping, got {shortened(part)}")
+    try:
+        file = MethodsFile(**whole)
+    except ValidationError as error:
+        top = [
+            mistake.replace(", here or as an axis", "")
+            for mistake in messages("", MethodsFile, error, {})
+            if not (found and mistake.startswith(("problems", "methods")))
+        ]  # said already, part by part
+        raise SpecError(label, top + found) from error
     return file
 
 
@@ -200,6 +224,8 @@ def _mistakes(file: MethodsFile) -> list[str]:
     found = [f"{kind}.{label}: must be 1 to 20 letters, digits, '.', '_' or '-'"
              for kind, labels in (("problems", file.problems), ("methods", file.methods))
              for label in labels if not re.fullmatch(LABEL, label)]  # fmt: skip
+    if not re.fullmatch(LABEL, file.name):
+        found.append(f"name: must be 1 to 20 letters, digits, '.', '_' or '-', got {shortened(file.name)}")
     if PLAIN in file.methods:
         found.append(f"methods.{PLAIN}: is the name of plain training, which is compared with in any case")
     if "epochs" not in file.training:
@@ -240,9 +266,9 @@ def _mistakes_of_specs(file: MethodsFile) -> list[str]:
 def _every_spec(file: MethodsFile, problem: str, method: str, rates: Iterable[float]) -> None:
     """Make the specs of all stages, the later ones for every cell that could be chosen."""
     spec = file.tuning(problem, method, rates)
-    for cell in cells(spec):  # of short trainings too, in which a window must fit
-        file.chosen(problem, method, cell, "timed")
+    longest = max(cells(spec), key=lambda cell: float(cell.get("m", 0)))  # type: ignore[arg-type]
+    file.chosen(problem, method, longest, "timed")  # in which its window must fit
 
 
 def _in_words(section: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in section.items())
+    return ", ".join(f"{key} {value}" for key, value in section.items() if key != "name")
