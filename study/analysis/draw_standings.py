@@ -12,7 +12,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from study.analysis._style import INK, LINES, RC, caption, label_plainly
-from study.analysis.standings import PLAIN, STEPS, TIME, Standing, number
+from study.analysis.standings import STEPS, TIME, Standing, methods_of, number
 
 _MARKS: tuple[tuple[str, str, str, dict[str, Any], float], ...] = (
     (STEPS, "test", "test loss, equal step equivalents", {"marker": "o", "color": LINES[1]["color"]}, -0.22),
@@ -38,10 +38,10 @@ def draw_standings(name: str, scale: Mapping[str, str], standings: Sequence[Stan
     ``scale``: problem -> what was trained, printed below its name.
     Raises ValueError where there is nothing to draw.
     """
-    methods = list(dict.fromkeys(one.method for one in standings if one.method != PLAIN))
+    controls = methods_of(standings)
+    methods = list(controls)
     if not any(one.ratios for one in standings):
         raise ValueError("no method has a ratio to plain training: there is nothing to draw")
-    controls = {one.method for one in standings if one.control}
     with matplotlib.rc_context(RC):
         figure = Figure(
             figsize=(_PANEL_IN * len(scale) + 1.2, 0.42 * len(methods) + 2.6),
@@ -56,12 +56,12 @@ def draw_standings(name: str, scale: Mapping[str, str], standings: Sequence[Stan
             text += "\n" * (lines - text.count("\n"))
             axes.text(0, 1.01, text, transform=axes.transAxes, fontsize=7, va="bottom", color=INK)
             axes.set_xlabel("loss / plain training's")
-        panels[0].set_yticks(range(len(methods)), [f"{m} (control)" if m in controls else m for m in methods])
+        panels[0].set_yticks(range(len(methods)), [f"{m} (control)" if controls[m] else m for m in methods])
         panels[0].set_ylim(len(methods) - 0.5, -0.5)
         seeds = max(len(found) for one in standings for found in one.ratios.values())
         words = (
-            f"Against plain training, its learning rate tuned, that has cost as much: median over {seeds} seeds, from the "
-            f"lowest to the highest. Left of the line is better. Triangles: beyond the axis."
+            f"Against plain training, its learning rate tuned, that has cost as much: median over {seeds} seeds, bars "
+            f"from the lowest to the highest. Left of the line is better. Triangles: beyond the axis."
         )
         figure.legend(
             [Line2D([], [], linestyle="none", **look) for _, _, _, look, _ in _MARKS],

@@ -155,12 +155,12 @@ def verdict(problem: str, standings: Iterable[Standing]) -> str:
     if not methods:
         return f"{problem}: no method could be tuned."
     seeds = len(methods[0].losses["test"])
-    said = [f"{problem}: of {len(methods)} methods, those below plain training on all {seeds} seeds are"]
-    for way in WAYS:
-        names = [f"in {WORDS[split]} loss {_listed(one.method for one in methods if one.all_better(way, split))}"
-                 for split in SPLITS]  # fmt: skip
-        said.append(f"at equal {way} {' and '.join(names)}{';' if way == STEPS else '.'}")
-    said.append(f"By luck alone {len(methods) * 2.0**-seeds:.1g} would be.")
+    said = [f"{problem}: below plain training on all {seeds} seeds are, of {len(methods)} methods,"]
+    for split in SPLITS:
+        first, then = ([one.method for one in methods if one.all_better(way, split)] for way in WAYS)
+        later = "the same" if then == first else _listed(then)
+        end = "," if split != SPLITS[-1] else f"; by luck alone {len(methods) * 2.0**-seeds:.1g} would be."
+        said.append(f"in {WORDS[split]} loss {_listed(first)} at equal {STEPS} and {later} at equal {TIME}{end}")
     for split in SPLITS:
         best = min(methods, key=lambda one: one.middle(STEPS, split)[0])
         median, low, high = best.middle(STEPS, split)
@@ -171,6 +171,12 @@ def verdict(problem: str, standings: Iterable[Standing]) -> str:
             if (found := control.middle(STEPS, split)[0]) <= median:
                 said.append(f"The control {control.method} does no worse: {number(found)}.")
     return " ".join(said)
+
+
+def methods_of(standings: Iterable[Standing]) -> dict[str, bool]:
+    """Every method in the order of the first problem that has it, controls last; and whether it is one."""
+    found = {one.method: one.control for one in standings if one.method != PLAIN}
+    return dict(sorted(found.items(), key=lambda item: item[1]))
 
 
 def number(value: float) -> str:

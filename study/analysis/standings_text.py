@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from study.analysis.standings import PLAIN, STEPS, TIME, WAYS, Standing, in_words, number, verdict
+from study.analysis.standings import PLAIN, STEPS, TIME, WAYS, Standing, in_words, methods_of, number, verdict
 from study.catalogue import SPLITS
 
 
@@ -30,9 +30,8 @@ def summary_table(standings: Sequence[Standing], problems: Iterable[str]) -> str
     """Methods down, problems across."""
     problems = list(problems)
     found = {(one.method, one.problem): one for one in standings}
-    names = {one.method: one.control for one in standings if one.method != PLAIN}
     rows = []
-    for method, control in names.items():
+    for method, control in methods_of(standings).items():
         cells = [_summary(found.get((method, problem))) for problem in problems]
         rows.append([f"{method} (control)" if control else method, *cells])
     plain = [in_words(found[PLAIN, problem].parameters) for problem in problems]

@@ -25,7 +25,9 @@ def compare_methods(
         list[str] | None, typer.Option("--set", help="KEY=VALUE: override a key, e.g. training.epochs=100.")
     ] = None,
     address: Annotated[str | None, typer.Option(help="A running Ray cluster: auto or HOST:PORT.")] = None,
-    executor: Annotated[str, typer.Option(help="ray, or inline: the same packs in this process.")] = "ray",
+    executor: Annotated[
+        str, typer.Option(help="inline: packs in this process; or ray, which is started for every study anew.")
+    ] = "inline",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained; train nothing.")] = False,
 ) -> None:
     """Tune every method on every problem, train the best with fresh seeds, and set it beside plain training."""

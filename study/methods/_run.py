@@ -27,7 +27,7 @@ def run_methods(
     out: str | Path,
     *,
     problems: Iterable[str] = (),
-    executor: Literal["ray", "inline"] = "ray",
+    executor: Literal["ray", "inline"] = "inline",
     address: str | None = None,
     say: Callable[[str], object] = lambda text: None,
 ) -> Iterator[Standing]:

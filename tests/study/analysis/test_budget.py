@@ -86,7 +86,7 @@ def test_the_loss_is_the_last_one_before_the_budget_is_spent():
     assert loss_within(row(), "train", price, 11) == 2
     assert loss_within(row(), "test", price, 10) == 5
     assert loss_within(row(), "train", Price(jump=0.1), 3 + 0.1 * 10) == 7  # 4 epochs and a jump: 4.1 > 4
-    assert loss_within(row(), "train", Price(epoch=0.1), 1.0) == 0  # ten times 0.1 is not 1 but for rounding
+    assert loss_within(row(), "train", Price(epoch=0.1), 0.3) == 7  # 3 x 0.1 is above 0.3 by rounding alone
 
 
 def test_a_training_that_has_diverged_by_then_is_infinite_and_one_that_diverges_later_is_not():
