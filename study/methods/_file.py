@@ -29,6 +29,8 @@ class OnProblem(Section):
     network: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
     rates: Annotated[tuple[Annotated[Real, Field(gt=0)], ...], Field(min_length=1)]
+    only: dict[str, list[Any]] = Field(default_factory=dict)
+    """To save time: of a method's values for these axes, those that are here too; where none is, all of them."""
 
 
 class Entrant(Section):
@@ -110,8 +112,12 @@ class MethodsFile(Section):
 
     def tuning(self, problem: str, method: str, rates: Iterable[float]) -> Spec:
         """Every combination of a method's values and these learning rates."""
-        one = self.methods[method]
-        return self._spec(problem, method, one.method, one.axes, rates, "tuning", one.epochs or self.epochs)
+        one, only = self.methods[method], self.problems[problem].only
+        axes = dict(one.axes)
+        for axis in axes.keys() & only.keys():
+            if isinstance(axes[axis], list):
+                axes[axis] = [value for value in axes[axis] if value in only[axis]] or axes[axis]
+        return self._spec(problem, method, one.method, axes, rates, "tuning", one.epochs or self.epochs)
 
     def chosen(self, problem: str, method: str, cell: Mapping[str, Value], stage: Stage) -> Spec:
         """The cell that was chosen, trained with other seeds, or timed."""
