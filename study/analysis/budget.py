@@ -58,8 +58,11 @@ def price_in_time(rows: Sequence[Row], plain: Sequence[Row], evaluations: int = 
     """By wall time, from short trainings, each alone in its pack: the median over them.
 
     A jump is timed against the steps of its own training, which other programs on the machine slow as much as it. The
-    epochs of a method that is no jump rule are timed against those of plain training, ``plain``.
+    epochs of a method that is no jump rule are timed against those of plain training, ``plain``. Without either it
+    is plain training's own price.
     """
+    if not plain and not any(len(row["jump_epoch"]) for row in rows):
+        return Price()
     if not any(len(row["jump_epoch"]) for row in rows):
         per_epoch = float(np.median([own["seconds_training"] / own["epoch"] for own in plain]))
         return Price(

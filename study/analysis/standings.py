@@ -17,6 +17,8 @@ from study.catalogue import SPLITS
 from study.cells import key
 
 PLAIN = "plain"
+LOWER = "plain-lower-lr"
+"""Plain training at the next lower of its learning rates: a control, since methods may choose that rate too."""
 WORDS = {"train": "training", "test": "test"}
 STEPS, TIME = WAYS = ("step equivalents", "wall time")
 """What is equal: operations, jumps and the evaluations that a method needs counted, or time."""
@@ -97,7 +99,8 @@ def stand(
 ) -> Standing:
     """Hold a method's trainings against plain ones of the same seeds.
 
-    ``section``: the method's of the spec. ``timed``: short trainings alone in their packs, baselines among them.
+    ``section``: the method's of the spec. ``timed``: short trainings alone in their packs, baselines among them; none
+    of what is plain training too.
     ``budget``: what each may cost, in epochs of plain training.
     """
     evaluations = evaluations_per_jump({**section, **parameters})

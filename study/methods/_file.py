@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from study.analysis.standings import PLAIN
+from study.analysis.standings import LOWER, PLAIN
 from study.cells import cells
 from study.errors import SpecError, shortened
 from study.pack import Value
@@ -97,11 +97,14 @@ class MethodsFile(Section):
         found = []
         for problem in problems:
             rates = self.problems[problem].rates
-            plain = len(rates) * len(self.tuning_seeds) + len(self.seeds)
+            near = self.rates(problem, max(rates))
+            plain = len(rates) * len(self.tuning_seeds) + len(near) * len(self.seeds)
             found.append((problem, PLAIN, len(rates), plain, plain * self.epochs))
             for method in self.entrants(problem):
-                tried = cells(self.tuning(problem, method, self.rates(problem, max(rates))))
-                whole, timed = len(tried) * len(self.tuning_seeds) + len(self.seeds), 2 * self.timed_seeds
+                spec = self.tuning(problem, method, near)
+                tried = cells(spec)
+                whole = len(tried) * len(self.tuning_seeds) + len(self.seeds)
+                timed = self.timed_seeds * (1 if spec.jumps else 2)
                 epochs = whole * (self.methods[method].epochs or self.epochs) + timed * self.timed_epochs
                 found.append((problem, method, len(tried), whole + timed, epochs))
         return found
@@ -232,8 +235,8 @@ def _mistakes(file: MethodsFile) -> list[str]:
              for label in labels if not re.fullmatch(LABEL, label)]  # fmt: skip
     if not re.fullmatch(LABEL, file.name):
         found.append(f"name: must be 1 to 20 letters, digits, '.', '_' or '-', got {shortened(file.name)}")
-    if PLAIN in file.methods:
-        found.append(f"methods.{PLAIN}: is the name of plain training, which is compared with in any case")
+    for label in {PLAIN, LOWER} & file.methods.keys():
+        found.append(f"methods.{label}: is the name of plain training, which is compared with in any case")
     if "epochs" not in file.training:
         found.append("training.epochs: must be given: what every method may cost, in epochs of plain training")
     for kind in ("tuning_seeds", "seeds"):

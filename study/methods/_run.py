@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from study.analysis.budget import Row
-from study.analysis.standings import PLAIN, Standing, best_cell, stand, stand_plain
+from study.analysis.standings import LOWER, PLAIN, Standing, best_cell, stand, stand_plain
 from study.cells import baselines, replicate_key, replicates
 from study.errors import UserError
 from study.methods._file import MethodsFile
@@ -42,7 +42,7 @@ def run_methods(
         say: told in a line what begins.
 
     Yields:
-        A standing for each method on each problem, in the file's order, plain training first.
+        A standing for each method on each problem, in the file's order, plain training first, at two rates.
 
     Raises:
         UserError: an unknown problem, replicates that failed, or what `study.run` cannot do.
@@ -75,14 +75,19 @@ def _on_problem(file: MethodsFile, problem: str, train: Train) -> Iterator[Stand
     if tuned is None:
         raise UserError(f"problems.{problem}: plain training diverges at every one of its rates; give lower ones")
     rate = float(tuned["training.lr"])
-    plain = train(file.plain(problem, [rate], "final"), f"{problem}/{PLAIN}/final", "baselines")
+    near = file.rates(problem, rate)
+    found = train(file.plain(problem, near, "final"), f"{problem}/{PLAIN}/final", "baselines")
+    plain = [row for row in found if row["cell"] == tuned]
     yield stand_plain(problem, tuned, tried, plain)
+    if lower := [row for row in found if row["cell"] != tuned]:
+        cell = lower[0]["cell"]
+        yield stand(problem, LOWER, True, 1, cell, {}, final=lower, timed=[], plain=plain, budget=file.epochs)
     for method in file.entrants(problem):
         control, place = file.methods[method].control, f"{problem}/{method}"
-        spec = file.tuning(problem, method, file.rates(problem, rate))
+        spec = file.tuning(problem, method, near)
         section = spec.sections["method"]
-        cell, tried = best_cell(train(spec, f"{place}/tuning", "cells"), file.epochs, section)
-        if cell is None:
+        best, tried = best_cell(train(spec, f"{place}/tuning", "cells"), file.epochs, section)
+        if best is None:
             yield Standing(problem, method, control, tried, None, {}, {})
             continue
         yield stand(
@@ -90,10 +95,13 @@ def _on_problem(file: MethodsFile, problem: str, train: Train) -> Iterator[Stand
             method,
             control,
             tried,
-            cell,
+            best,
             section,
-            final=train(file.chosen(problem, method, cell, "final"), f"{place}/final", "cells"),
-            timed=train(file.chosen(problem, method, cell, "timed"), f"{place}/timed", "all"),
+            final=train(file.chosen(problem, method, best, "final"), f"{place}/final", "cells"),
+            # a method without jumps is timed against plain training, one with them against its own steps
+            timed=train(
+                file.chosen(problem, method, best, "timed"), f"{place}/timed", "cells" if spec.jumps else "all"
+            ),
             plain=plain,
             budget=file.epochs,
         )

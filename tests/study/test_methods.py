@@ -75,6 +75,18 @@ def test_plain_training_is_tuned_first_and_methods_begin_from_its_rate(home):
     assert spec["axes"] == {"training.lr": [1.0, 3.0], "m": [4, 8]}
 
 
+def test_plain_training_at_the_next_lower_rate_is_a_control_that_costs_as_much(home):
+    folder, (_, lower, *_) = home
+    assert (lower.method, lower.control, lower.parameters) == ("plain-lower-lr", True, {"training.lr": 1.0})
+    assert lower.overhead == {STEPS: 1, TIME: 1}
+    final = rows_of(folder / "quadratic" / "plain" / "final")
+    assert len(final) == 6
+    expected = [
+        final["baseline", 1.0, s]["final_loss_test"] / final["baseline", 3.0, s]["final_loss_test"] for s in range(3)
+    ]
+    assert lower.ratios[TIME, "test"] == lower.ratios[STEPS, "test"] == pytest.approx(expected, rel=1e-12)
+
+
 def test_final_seeds_are_others_than_those_that_chose(home):
     folder, _ = home
     seeds = {stage: open_study(folder / "quadratic" / "anderson" / stage).spec["seeds"] for stage in STAGES}
@@ -83,7 +95,7 @@ def test_final_seeds_are_others_than_those_that_chose(home):
 
 def test_the_best_cell_of_the_tuning_is_the_one_that_is_trained_on(home):
     folder, standings = home
-    anderson = standings[1]
+    anderson = standings[2]
     table = open_study(folder / "quadratic" / "anderson" / "tuning").table()
     # jumps of 8 snapshots cost less than half an epoch in all, so that the order at equal cost is that of the end
     medians = table.groupby(["training.lr", "m"])["final_loss_train"].median()
@@ -93,7 +105,7 @@ def test_the_best_cell_of_the_tuning_is_the_one_that_is_trained_on(home):
 
 def test_ratios_are_those_of_the_recorded_losses_at_the_same_operations(home):
     folder, standings = home
-    anderson = standings[1]
+    anderson = standings[2]
     plain = rows_of(folder / "quadratic" / "plain" / "final")
     final = rows_of(folder / "quadratic" / "anderson" / "final")
     m = anderson.parameters["m"]
@@ -109,7 +121,7 @@ def test_ratios_are_those_of_the_recorded_losses_at_the_same_operations(home):
 
 def test_extrapolation_to_the_limit_wins_on_the_linear_iteration(home):
     _, standings = home
-    anderson = standings[1]
+    anderson = standings[2]
     # nine unknown modes, windows of at most eight: each jump takes out all but one, and steps go on from there
     assert anderson.middle(STEPS, "train")[2] < 0.1
     assert anderson.all_better(STEPS, "test")
@@ -119,7 +131,7 @@ def test_extrapolation_to_the_limit_wins_on_the_linear_iteration(home):
 
 def test_a_method_that_diverges_wherever_it_is_tried_has_no_standing_and_trains_nothing_more(home):
     folder, standings = home
-    wild = standings[2]
+    wild = standings[3]
     assert (wild.method, wild.parameters, wild.ratios) == ("wild", None, {})
     assert sorted(path.name for path in (folder / "quadratic" / "wild").iterdir()) == ["tuning"]
 
@@ -136,7 +148,7 @@ def test_what_is_missing_or_new_is_trained_and_nothing_else(home, tmp_path):
     places = {"/".join(Path(path).parts[:3]) for path in new}
     own = {f"quadratic/line/{stage}" for stage in STAGES}
     assert places == {"quadratic/anderson/final"} | own
-    assert found[:3] == standings  # of the same packs, the same bits again
+    assert found[:4] == standings  # of the same packs, the same bits again
     assert kept.exists()
 
 
@@ -155,13 +167,13 @@ def test_the_command_trains_nothing_that_is_there_and_writes_a_page_a_picture_an
     assert "* quadratic: 64 + 16 samples, 8 inputs, 4 outputs; noise 0, condition 1000; hidden []; epochs 60" in page
     assert "| wild | none stayed finite |" in page
     numbers = pd.read_csv(folder / "figures" / "standings.csv")
-    assert list(numbers["method"]) == ["plain", "anderson", "wild"]
-    assert np.allclose(numbers["ratio_test_step_equivalents"][1], standings[1].middle(STEPS, "test")[0])
+    assert list(numbers["method"]) == ["plain", "plain-lower-lr", "anderson", "wild"]
+    assert np.allclose(numbers["ratio_test_step_equivalents"][2], standings[2].middle(STEPS, "test")[0])
     assert (folder / "figures" / "standings.png").stat().st_size > 10_000
     assert dmd_study("compare-methods", written, "--problem", "cubic", "--executor", "inline").status == 2
     plan = dmd_study("compare-methods", written, "--dry-run", "--out", tmp_path / "none", "--set", "seeds=5")
     assert [word for word in plan.out.split("anderson", 1)[1].split("\n")[0].split() if word.isdigit()] == [
-        "4", "15", "820",  # 4 cells x 2 seeds, 5 seeds, and one seed timed with and without: 13 x 60 + 2 x 20 epochs
+        "4", "14", "800",  # 4 cells x 2 seeds, 5 seeds, and one seed timed: 13 x 60 + 20 epochs
     ]  # fmt: skip
     assert not (tmp_path / "none").exists()
 
@@ -178,6 +190,12 @@ def test_a_rule_of_ones_own_takes_part(tmp_path, monkeypatch):
     assert [cell["damping"] for cell in cells(spec)] == [0.5, 1.0, 0.5, 1.0]
     chosen = file.chosen("quadratic", "own", cells(spec)[1], "final")
     assert chosen.axes == {"training.lr": (1.0,), "damping": (1.0,)}
+
+
+def test_fewer_values_can_be_tried_on_a_problem_and_where_none_is_left_all_are():
+    file = load_methods(changed(problems__quadratic__only={"m": [8, 3], "s": [7]}))
+    assert file.tuning("quadratic", "anderson", [1]).axes == {"training.lr": (1.0,), "m": (8,)}
+    assert file.tuning("quadratic", "wild", [1]).axes["s"] == (10**15,)
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,10 @@ def test_without_jumps_epochs_are_timed_against_plain_ones():
     assert price_in_time([other], [plain]) == Price(start=6 / 4, epoch=1 / 4)
 
 
+def test_plain_training_needs_no_timing_of_its_own():
+    assert price_in_time([], []) == Price()
+
+
 def test_the_loss_is_the_last_one_before_the_budget_is_spent():
     price = Price(jump=1.5)
     assert loss_within(row(), "train", price, 10) == 3  # 8 epochs and two jumps cost 11, 7 and one 8.5
