@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 def compare_methods(
     file: Annotated[str, typer.Argument(help="A comparison (YAML file), or the name of one: methods.")] = "methods",
     out: Annotated[Path | None, typer.Option(help="Its folder; results/NAME by default.")] = None,
-    problem: Annotated[list[str] | None, typer.Option(help="Only this problem. May be repeated.")] = None,
+    problem: Annotated[
+        list[str] | None, typer.Option(help="Only this problem, here and in what is written. May be repeated.")
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE: override a key, e.g. training.epochs=100.")
     ] = None,
@@ -50,9 +52,6 @@ def compare_methods(
                 say=lambda text: err_console.print(text, markup=False, highlight=False),
             )
         )
-        if problem:
-            say(f"What is trained is recorded in {folder}; without --problem, the comparison is written there")
-            return
         write_standings(loaded, standings, folder)
     except KeyboardInterrupt:
         stop(f"Stopped. What has ended is recorded in {folder}; {resume}")
@@ -68,7 +67,7 @@ def write_standings(file: "MethodsFile", standings: "Sequence[Standing]", folder
     from study.analysis.standings_text import standings_page
     from study.record import write_whole
 
-    scale = {problem: file.scale(problem) for problem in file.problems}
+    scale = {problem: file.scale(problem) for problem in dict.fromkeys(one.problem for one in standings)}
     page = folder / "standings.md"
     text = standings_page(file.name, scale, file.choices(), standings)
     write_whole(page, lambda path: path.write_text(text, encoding="utf-8"))
@@ -78,7 +77,7 @@ def write_standings(file: "MethodsFile", standings: "Sequence[Standing]", folder
         paths += save_figure(figure, folder / "figures", "standings", frame=standings_frame(standings))
     except ValueError as error:
         err_console.print(f"Not drawn: {error}", soft_wrap=True, markup=False)
-    for problem in file.problems:
+    for problem in scale:
         say(verdict(problem, standings))
     for path in paths:
         say(str(path))
