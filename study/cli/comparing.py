@@ -38,7 +38,7 @@ def compare_methods(
     loaded = load_methods(file, set_ or [])
     folder = out or Path("results") / loaded.name
     if dry_run:
-        _print_plan(loaded, problem or list(loaded.problems))
+        _print_plan(loaded, loaded.among(problem or ()))
         return
     resume = f"run the same command again to train what is missing: {shlex.join(['dmd-study', *sys.argv[1:]])}"
     try:

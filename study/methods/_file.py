@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 
 from study.analysis.standings import LOWER, PLAIN
 from study.cells import cells
-from study.errors import SpecError, shortened
+from study.errors import SpecError, UserError, shortened
 from study.pack import Value
 from study.sections import Real, Section, Whole
 from study.spec import Spec, load_spec, messages, override, parse_yaml, read_text
@@ -65,6 +65,13 @@ class MethodsFile(Section):
     def epochs(self) -> int:
         """Of plain training: what every method may cost."""
         return int(self.training["epochs"])
+
+    def among(self, names: Iterable[str]) -> list[str]:
+        """These problems, in the file's order; all where none is named. Raises UserError for one that there is not."""
+        wanted = list(names) or list(self.problems)
+        if unknown := [name for name in wanted if name not in self.problems]:
+            raise UserError(f"problem must be one of {', '.join(self.problems)}; got {unknown[0]!r}")
+        return [name for name in self.problems if name in wanted]
 
     def entrants(self, problem: str) -> list[str]:
         """The methods that can be used on a problem, in order."""

@@ -47,9 +47,7 @@ def run_methods(
     Raises:
         UserError: an unknown problem, replicates that failed, or what `study.run` cannot do.
     """
-    chosen = list(problems) or list(file.problems)
-    if unknown := [name for name in chosen if name not in file.problems]:
-        raise UserError(f"problem must be one of {', '.join(file.problems)}; got {unknown[0]!r}")
+    chosen = file.among(problems)
 
     def train(spec: Spec, where: str, only: Only) -> Sequence[Row]:
         say(where)
@@ -64,9 +62,8 @@ def run_methods(
             raise UserError(f"{folder}: {count} replicates failed or are missing; `dmd-study status {folder}` says why")
         return found
 
-    for name in file.problems:
-        if name in chosen:
-            yield from _on_problem(file, name, train)
+    for name in chosen:
+        yield from _on_problem(file, name, train)
 
 
 def _on_problem(file: MethodsFile, problem: str, train: Train) -> Iterator[Standing]:

@@ -170,7 +170,9 @@ def test_the_command_trains_nothing_that_is_there_and_writes_a_page_a_picture_an
     assert list(numbers["method"]) == ["plain", "plain-lower-lr", "anderson", "wild"]
     assert np.allclose(numbers["ratio_test_step_equivalents"][2], standings[2].middle(STEPS, "test")[0])
     assert (folder / "figures" / "standings.png").stat().st_size > 10_000
-    assert dmd_study("compare-methods", written, "--problem", "cubic", "--executor", "inline").status == 2
+    for unknown in ([], ["--dry-run"]):
+        refused = dmd_study("compare-methods", written, "--problem", "cubic", *unknown)
+        assert (refused.status, refused.err) == (2, "dmd-study: problem must be one of quadratic; got 'cubic'\n")
     plan = dmd_study("compare-methods", written, "--dry-run", "--out", tmp_path / "none", "--set", "seeds=5")
     assert [word for word in plan.out.split("anderson", 1)[1].split("\n")[0].split() if word.isdigit()] == [
         "4", "14", "800",  # 4 cells x 2 seeds, 5 seeds, and one seed timed: 13 x 60 + 20 epochs
