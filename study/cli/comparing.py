@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from study.cli.console import err_console, out_console, say
-from study.cli.signals import stop
-from study.errors import UserError
+from study.cli.signals import recording
 
 if TYPE_CHECKING:
     from study.analysis.standings import Standing
@@ -41,7 +40,7 @@ def compare_methods(
         _print_plan(loaded, loaded.among(problem or ()))
         return
     resume = f"run the same command again to train what is missing: {shlex.join(['dmd-study', *sys.argv[1:]])}"
-    try:
+    with recording(folder, resume):
         standings = list(
             run_methods(
                 loaded,
@@ -53,10 +52,6 @@ def compare_methods(
             )
         )
         write_standings(loaded, standings, folder)
-    except KeyboardInterrupt:
-        stop(f"Stopped. What has ended is recorded in {folder}; {resume}")
-    except OSError as error:
-        raise UserError(f"{error}. What has ended is recorded in {folder}; when that is mended, {resume}") from error
 
 
 def write_standings(file: "MethodsFile", standings: "Sequence[Standing]", folder: Path) -> None:
