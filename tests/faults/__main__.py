@@ -27,7 +27,7 @@ TEXT = """\
 # faults
 
 Made by `python -m tests.faults` at commit {commit} on {cores} cores of {processor} ({system}), Python {python}, Ray
-{ray}, torch {torch}, no GPU; another program may have run at the same time, so times are rough.
+{ray}, torch {torch}, no GPU; other programs may have run at the same time: counts are the result, times are rough.
 
 Each line is one sweep of replicates that take {nap_s:g} s, on a Ray cluster of two CPUs, with faults injected by
 SIGKILL: into the driver at random moments (while it starts, trains or records; it is then started again with the same
