@@ -91,8 +91,9 @@ def _draw_panel(axes: Axes, own: Mapping[str, Standing], methods: Sequence[str])
             axes.axhspan(place - 0.5, place + 0.5, color="#f6f6f6", zorder=0)
         one = own.get(method)
         if one is None or not one.ratios:
-            said = "not for this problem" if one is None else "diverged in tuning"
-            axes.text(1, place, f" {said}", fontsize=7, va="center", color="#7f7f7f")
+            said = "not compared" if one is None else "diverged in tuning"
+            middle = axes.get_yaxis_transform()
+            axes.text(0.5, place, said, fontsize=7, va="center", ha="center", color="#7f7f7f", transform=middle)
             continue
         for way, split, _, look, height in _MARKS:
             median, lowest, highest = one.middle(way, split)
@@ -107,5 +108,5 @@ def _draw_panel(axes: Axes, own: Mapping[str, Standing], methods: Sequence[str])
             said, side = number(median), "left" if below else "right"
             axes.annotate(
                 said, (edge, y), (5 if below else -5, 0), textcoords="offset points", ha=side, va="center",
-                fontsize=6.5, color=look["color"],
+                fontsize=6.5, color=look["color"], bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
             )  # fmt: skip

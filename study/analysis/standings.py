@@ -161,9 +161,12 @@ def verdict(problem: str, standings: Iterable[Standing]) -> str:
     said = [f"{problem}: below plain training on all {seeds} seeds are, of {len(methods)} methods,"]
     for split in SPLITS:
         first, then = ([one.method for one in methods if one.all_better(way, split)] for way in WAYS)
-        later = "the same" if then == first else _listed(then)
-        end = "," if split != SPLITS[-1] else f"; by luck alone {len(methods) * 2.0**-seeds:.1g} would be."
-        said.append(f"in {WORDS[split]} loss {_listed(first)} at equal {STEPS} and {later} at equal {TIME}{end}")
+        words = f"in {WORDS[split]} loss none"
+        if first or then:
+            later = "the same" if then == first else _listed(then)
+            words = f"in {WORDS[split]} loss {_listed(first)} at equal {STEPS} and {later} at equal {TIME}"
+        said.append(f"{words};" if split == SPLITS[-1] else f"{words},")
+    said.append(f"by luck alone {len(methods) * 2.0**-seeds:.1g} would be.")
     for split in SPLITS:
         best = min(methods, key=lambda one: one.middle(STEPS, split)[0])
         median, low, high = best.middle(STEPS, split)
@@ -188,7 +191,10 @@ def number(value: float) -> str:
         return "-"
     if math.isinf(value):
         return "∞"
-    return f"{value:.2f}" if 0.1 <= value < 10 else f"{value:.0f}" if 10 <= value < 1000 else f"{value:.1e}"
+    if 0.001 <= value < 1000:
+        return f"{value:.2f}" if 0.1 <= value < 10 else f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
 
 
 def _listed(names: Iterable[str]) -> str:

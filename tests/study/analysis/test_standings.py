@@ -142,6 +142,9 @@ def test_a_verdict_names_what_is_better_on_every_seed_the_best_and_what_luck_and
     )
     assert "in test loss 1 (good) at equal step equivalents and the same at equal wall time; by luck alone 0.09" in said
     assert "Lowest test loss: good, 0.50 (0.50 to 0.50) of it. The control still does no worse: 0.40." in said
+    assert "5 seeds are, of 1 methods, in training loss none, in test loss none; by luck" in verdict(
+        "quadratic", standings[3:4]
+    )
     assert verdict("quadratic", standings[:1]) == "quadratic: no method could be tuned."
 
 
@@ -181,11 +184,11 @@ def test_the_picture_has_a_mark_for_each_ratio_and_says_what_has_none(standings)
     assert said.count("diverged in tuning") == 1
     assert said.count("∞") == 3
     assert "condition 7" in said  # the scale
-    assert [text.get_text().strip() for text in second.texts].count("not for this problem") == 4
+    assert [text.get_text().strip() for text in second.texts].count("not compared") == 4
     with pytest.raises(ValueError, match="nothing to draw"):
         draw_standings("methods", {"quadratic": ""}, standings[:1])
 
 
 def test_numbers_are_short():
-    shown = [number(value) for value in (0.5, 9.99, 12.3, 1e-7, 5e4, math.inf, math.nan)]
-    assert shown == ["0.50", "9.99", "12", "1.0e-07", "5.0e+04", "∞", "-"]
+    shown = [number(value) for value in (0.5, 9.99, 12.3, 0.0942, 1e-7, 5e4, math.inf, math.nan)]
+    assert shown == ["0.50", "9.99", "12", "0.094", "1.0e-7", "5.0e4", "∞", "-"]
