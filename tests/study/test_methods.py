@@ -262,5 +262,5 @@ def test_the_comparison_that_comes_with_the_package_keeps_its_promises():
             spec = file.tuning(problem, method, file.rates(problem, max(file.problems[problem].rates)))
             assert len(cells(spec)) <= 20
     rules = {one.method["name"] for one in file.methods.values()}
-    assert rules == {"dmd", "koopman", "line", "anderson", "average", "class_pca"}
+    assert rules == {"dmd", "koopman", "line", "anderson", "average", "ema", "lookahead", "class_pca"}
     assert {one.method.get("shape") for one in file.methods.values()} >= {"masked", "random", "last_step"}
