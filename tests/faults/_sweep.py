@@ -96,10 +96,10 @@ class Sweep:
         self.process.send_signal(signal.SIGKILL)
         self.process.communicate()
 
-    def finish(self) -> str:
-        """Wait until it has ended by itself; returns what it said."""
+    def finish(self, timeout_s: float | None = None) -> str:
+        """Wait until it has ended by itself (as long as ``patience_s`` by default); returns what it said."""
         assert self.process is not None
-        _, said = self.process.communicate(timeout=self.patience_s)
+        _, said = self.process.communicate(timeout=timeout_s or self.patience_s)
         assert self.process.returncode == 0, said
         return said
 
