@@ -118,7 +118,7 @@ class MethodsFile(Section):
 
     def plain(self, problem: str, rates: Iterable[float], stage: Stage) -> Spec:
         """Plain training at these learning rates."""
-        return self._spec(problem, PLAIN, _UNUSED, _UNUSED_AXES, rates, stage, self.epochs)
+        return self._spec(problem, PLAIN, _UNUSED, _UNUSED_AXES, rates, stage, self.training["epochs"])
 
     def tuning(self, problem: str, method: str, rates: Iterable[float]) -> Spec:
         """Every combination of a method's values and these learning rates."""
@@ -127,13 +127,13 @@ class MethodsFile(Section):
         for axis in axes.keys() & only.keys():
             if isinstance(axes[axis], list):
                 axes[axis] = [value for value in axes[axis] if value in only[axis]] or axes[axis]
-        return self._spec(problem, method, one.method, axes, rates, "tuning", one.epochs or self.epochs)
+        return self._spec(problem, method, one.method, axes, rates, "tuning", one.epochs or self.training["epochs"])
 
     def chosen(self, problem: str, method: str, cell: Mapping[str, Value], stage: Stage) -> Spec:
         """The cell that was chosen, trained with other seeds, or timed."""
         one = self.methods[method]
         axes = {axis: [value] for axis, value in cell.items() if axis != "training.lr"}
-        epochs = self.timed_epochs if stage == "timed" else one.epochs or self.epochs
+        epochs = self.timed_epochs if stage == "timed" else one.epochs or self.training["epochs"]
         rate = float(cell["training.lr"])  # type: ignore[arg-type]
         return self._spec(problem, method, one.method, axes, [rate], stage, epochs)
 
@@ -145,7 +145,7 @@ class MethodsFile(Section):
         axes: Mapping[str, Any],
         rates: Iterable[float],
         stage: Stage,
-        epochs: int,
+        epochs: Any,
     ) -> Spec:
         on = self.problems[problem]
         seeds = {"tuning": self.tuning_seeds, "final": self.seeds, "timed": self.seeds[: self.timed_seeds]}[stage]
@@ -268,6 +268,7 @@ def _mistakes(file: MethodsFile) -> list[str]:
 def _mistakes_of_specs(file: MethodsFile) -> list[str]:
     found: list[str] = []
     for problem, on in file.problems.items():
+        said: set[str] = set()  # of plain training, and so of every method on this problem
         pairs: list[tuple[str, Any]] = [(PLAIN, lambda p=problem, r=on.rates: file.plain(p, r, "tuning"))]
         for method in file.entrants(problem):
             pairs.append((method, lambda p=problem, m=method, r=on.rates: _every_spec(file, p, m, r)))
@@ -275,7 +276,8 @@ def _mistakes_of_specs(file: MethodsFile) -> list[str]:
             try:
                 make()
             except SpecError as error:
-                found += [f"{method} on {problem}: {mistake}" for mistake in error.mistakes]
+                found += [f"{method} on {problem}: {mistake}" for mistake in error.mistakes if mistake not in said]
+                said |= set(error.mistakes) if method == PLAIN else set()
     return list(dict.fromkeys(found))
 
 

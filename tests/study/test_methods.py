@@ -213,6 +213,9 @@ def test_fewer_values_can_be_tried_on_a_problem_and_where_none_is_left_all_are()
         ({"problems__quadratic__rates": [1, 1]}, "plain on quadratic: axes.training.lr: must not repeat a value"),
         ({"problems__quadratic": 3}, "problems.quadratic: must be a mapping, got 3"),
         ({"training": {}}, "training.epochs: must be given"),
+        ({"training__epochs": "many"}, "plain on quadratic: training.epochs: must be a valid integer"),
+        ({"training__epochs": 9.5}, "plain on quadratic: training.epochs: must be a valid integer"),
+        ({"training__epochs": 0}, "plain on quadratic: training.epochs: must be greater than or equal to 1, got 0"),
         ({"tuning_seeds": [2, 7]}, "tuning_seeds: must not be among seeds, or luck in tuning is taken for merit"),
         ({"seeds": [0, 0]}, "seeds: must be a number from 1, or a list of seeds that differ, got [0, 0]"),
         ({"timed_epochs": 7}, "anderson on quadratic: training.epochs: 7 epochs give 7 snapshots, fewer than the "),
@@ -225,6 +228,14 @@ def test_a_file_that_cannot_be_is_refused_with_the_place(changes, said):
     with pytest.raises(SpecError) as refused:
         load_methods(changed(**changes))
     assert any(mistake.startswith(said) for mistake in refused.value.mistakes), refused.value.mistakes
+
+
+def test_a_mistake_of_all_that_is_trained_on_a_problem_is_said_once():
+    with pytest.raises(SpecError) as refused:
+        load_methods(changed(training__lrr=3, methods__wild__method__colour="red"))
+    known, own = refused.value.mistakes
+    assert known.startswith("plain on quadratic: training.lrr: unknown key")
+    assert own.startswith("wild on quadratic: method.colour: unknown key")
 
 
 def test_all_mistakes_come_at_once_and_a_name_that_is_none_lists_those_there_are(tmp_path):
