@@ -17,6 +17,8 @@ from study.provenance import code_hash
 from study.record import Record, begun, create, held
 from study.spec import Spec, load_spec
 
+Only = Literal["all", "cells", "baselines"]
+
 
 def run(
     spec: Spec | str | Path | Mapping[str, Any],
@@ -29,7 +31,7 @@ def run(
     retry_failed: bool = False,
     time_limit_s: float | None = None,
     nodes: int | None = None,
-    only: Literal["all", "cells", "baselines"] = "all",
+    only: Only = "all",
 ) -> Record:
     """Train every replicate of a study that its record lacks.
 

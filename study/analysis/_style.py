@@ -2,11 +2,12 @@
 
 import math
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import seaborn
+from matplotlib.artist import Artist
 from matplotlib.axis import Axis
 from matplotlib.colors import Colormap, LogNorm, Normalize
 from matplotlib.figure import Figure
@@ -98,6 +99,14 @@ def cell_label(cell: Mapping[str, Any]) -> str:
 def caption(figure: Figure, text: str) -> str:
     """Words under a figure, broken into lines that its width holds; a letter is some 0.075 inches wide."""
     return textwrap.fill(text, int(figure.get_figwidth() / 0.075))
+
+
+def legend_below(figure: Figure, handles: Sequence[Artist], labels: Sequence[str], title: str, **options: Any) -> None:
+    """The legend under a figure, headed by what is to be known of all of it; options as of `Figure.legend`."""
+    size = RC["legend.fontsize"]
+    figure.legend(
+        handles, labels, title=title, title_fontsize=size, loc="outside lower center", frameon=False, **options
+    )
 
 
 def shown_ticks(n: int, most: int = 12) -> NDArray[np.intp]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from study.analysis._anova import FEWEST_SEEDS_FOR_INTERVALS, student_interval
 from study.analysis._cells import CellSummary, Replicates, list_values, restrict, rising, value_key
 from study.analysis._data import StudyData
-from study.analysis._style import INK, LINES, RC, caption, label_plainly
+from study.analysis._style import INK, LINES, RC, caption, label_plainly, legend_below
 from study.analysis.sensitivity import CAP
 from study.catalogue import Metric, known_metric
 
@@ -210,14 +210,12 @@ def draw_comparison(found: Comparison) -> Figure:
             said += f"; {missing} without a value in both are not shown"
         if found.metric.scale == "ratio":
             said += f"; ratios above {CAP:g}, and what diverged, count as {CAP:g}"
-        figure.legend(
+        legend_below(
+            figure,
             [Line2D([], [], color=LINES[1]["color"], linewidth=1.2), Line2D([], [], color=INK, linestyle=(0, (2, 2)))],
             [bars, "equal"],
-            title=caption(figure, f"{said}."),
-            title_fontsize=RC["legend.fontsize"],
-            loc="outside lower center",
+            caption(figure, f"{said}."),
             ncols=2,
-            frameon=False,
         )
         figure.suptitle(f"{second} against {first}: {found.metric.title.lower()}", fontweight="bold")
     return figure

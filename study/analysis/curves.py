@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from study.analysis._data import Options, Picture, StudyData, cells_to_show
-from study.analysis._style import LINES, RC, SPLIT_LABEL, caption, cell_label
+from study.analysis._style import LINES, RC, SPLIT_LABEL, caption, cell_label, legend_below
 from study.analysis.budget import Price, price_in_epochs
 
 _X_LABEL = {
@@ -64,13 +64,11 @@ def draw_curves(data: StudyData, options: Options) -> Picture:
         said += ". Ticks: jumps."
         if any(row["status"] == "diverged" for _, _, rows in everything for row in rows):
             said += " A cross: where a seed diverged."
-        figure.legend(
+        legend_below(
+            figure,
             handles,
             labels,
-            title=caption(figure, said),
-            title_fontsize=RC["legend.fontsize"],
-            loc="outside lower center",
-            frameon=False,
+            caption(figure, said),
         )
         figure.suptitle(f"{data.title}: loss with and without jumps", fontweight="bold")
     return Picture("curves", figure, _frame(everything))

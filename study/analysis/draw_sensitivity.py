@@ -19,6 +19,7 @@ from study.analysis._style import (
     axis_label,
     caption,
     label_plainly,
+    legend_below,
     setting_label,
     shown_ticks,
     value_label,
@@ -133,12 +134,10 @@ def _draw_legend(figure: Figure, found: Sensitivity) -> None:
         said.append(f"{found.n_cells_at_cap} cells with a replicate at the cap of {found.cap:.3g}")
     if found.shares.noise is None:
         said.append("one seed: noise is in the shares")
-    figure.legend(
+    legend_below(
+        figure,
         handles,
         labels,
-        title=caption(figure, "; ".join(said)),
-        title_fontsize=RC["legend.fontsize"],
-        loc="outside lower center",
+        caption(figure, "; ".join(said)),
         ncols=2 if figure.get_figwidth() > 7 else 1,
-        frameon=False,
     )

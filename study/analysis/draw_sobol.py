@@ -9,7 +9,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from study.analysis._style import INK, RC, SPLIT_LABEL, caption
+from study.analysis._style import INK, RC, SPLIT_LABEL, caption, legend_below
 from study.analysis.sobol import Index, SobolIndices
 
 _LOOK: dict[str, dict[str, Any]] = {
@@ -68,12 +68,10 @@ def _draw_legend(figure: Figure, found: SobolIndices) -> None:
         said.append(f"noise is {found.noise:.2g} of the variance, not taken off")
     if found.n_cells_at_cap:
         said.append(f"{found.n_cells_at_cap} cells with a replicate at the cap of {found.cap:.3g}")
-    figure.legend(
+    legend_below(
+        figure,
         handles,
         [*(_LABEL[order] for order in orders), "95 % interval (bootstrap over samples)"],
-        title=caption(figure, "; ".join(said)),
-        title_fontsize=RC["legend.fontsize"],
-        loc="outside lower center",
+        caption(figure, "; ".join(said)),
         ncols=2 if found.of("second") else 1,
-        frameon=False,
     )

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from study.analysis._style import INK, LINES, RC, caption, label_plainly
+from study.analysis._style import INK, LINES, RC, caption, label_plainly, legend_below
 from study.analysis.standings import STEPS, TIME, Standing, methods_of, number
 
 _MARKS: tuple[tuple[str, str, str, dict[str, Any], float], ...] = (
@@ -63,14 +63,12 @@ def draw_standings(name: str, scale: Mapping[str, str], standings: Sequence[Stan
             f"Against plain training, its learning rate tuned, that has cost as much: median over {seeds} seeds, bars "
             f"from the lowest to the highest. Left of the line is better. Triangles: beyond the axis."
         )
-        figure.legend(
+        legend_below(
+            figure,
             [Line2D([], [], linestyle="none", **look) for _, _, _, look, _ in _MARKS],
             [said for _, _, said, _, _ in _MARKS],
-            title=caption(figure, words),
-            title_fontsize=RC["legend.fontsize"],
-            loc="outside lower center",
+            caption(figure, words),
             ncols=3,
-            frameon=False,
         )
         figure.suptitle(f"{name}: every method with its own best parameters", fontweight="bold")
     return figure

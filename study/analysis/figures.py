@@ -30,6 +30,7 @@ from study.analysis._style import (
     axis_label,
     colour_map,
     colour_norm,
+    legend_below,
     number_label,
     round_ticks,
     setting_label,
@@ -254,13 +255,11 @@ def _draw_legend(figure: Figure, data: HeatmapData, annotate: bool) -> None:
             labels.append(words if data.n_expected > 1 else words.partition(" (")[0])
     seeds = "1 seed" if data.n_expected == 1 else f"{data.statistic} over {data.n_expected} seeds"
     caption = [f"Each cell: {seeds}", *(f"{setting_label(key, value)}" for key, value in data.at.items())]
-    figure.legend(
+    legend_below(
+        figure,
         handles,
         labels,
-        title=". ".join(caption) + ".",
-        title_fontsize=RC["legend.fontsize"],
-        loc="outside lower center",
+        ". ".join(caption) + ".",
         ncols=3 if len(data.metric.splits) > 1 else 2,
-        frameon=False,
         handler_map={tuple: HandlerTuple(ndivide=1)},
     )

@@ -12,7 +12,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from study.analysis._data import Options, Picture, StudyData, cells_to_show
-from study.analysis._style import INK, LINES, RC, caption, cell_label, label_plainly
+from study.analysis._style import INK, LINES, RC, caption, cell_label, label_plainly, legend_below
 from study.metrics import proposed_ratios
 
 _MOST_GROUPS = len(LINES)
@@ -96,14 +96,12 @@ def _draw_legend(figure: Figure, frame: pd.DataFrame, shown: Sequence[str], grou
     said = "Ratios on the training set" + ("" if seeds == 1 else f" of all {seeds} seeds; lines: median over seeds")
     if len(shown) < groups:
         said += f"; {len(shown)} of {groups} groups"
-    figure.legend(
+    legend_below(
+        figure,
         handles,
         labels,
-        title=caption(figure, f"{said}."),
-        title_fontsize=RC["legend.fontsize"],
-        loc="outside lower center",
+        caption(figure, f"{said}."),
         ncols=min(len(handles), 5),
-        frameon=False,
     )
 
 

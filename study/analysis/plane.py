@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 
 from study.analysis._cells import Replicates, restrict, rising, value_key
 from study.analysis._data import Options, Picture, StudyData
-from study.analysis._style import INK, RC, axis_label, caption, cell_label, label_plainly, value_label
+from study.analysis._style import INK, RC, axis_label, caption, cell_label, label_plainly, legend_below, value_label
 from study.catalogue import known_metric
 
 _MARKERS = "osD^vP"
@@ -147,12 +147,10 @@ def _draw_legend(
         f"{k}: {cell_label({key: row[key] for key in grid})}"
         for k, (_, row) in enumerate(_numbered(frame).iterrows(), 1)
     ]
-    figure.legend(
+    legend_below(
+        figure,
         handles,
         labels,
-        title="\n".join([caption(figure, f"{said}. Below the dotted line: better than plain training."), *named]),
-        title_fontsize=RC["legend.fontsize"],
-        loc="outside lower center",
+        "\n".join([caption(figure, f"{said}. Below the dotted line: better than plain training."), *named]),
         ncols=3,
-        frameon=False,
     )

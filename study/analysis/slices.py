@@ -25,6 +25,7 @@ from study.analysis._style import (
     caption,
     cell_label,
     label_plainly,
+    legend_below,
     shown_ticks,
     value_label,
 )
@@ -132,12 +133,10 @@ def _draw_legend(figure: Figure, data: StudyData, metric: Metric, best: CellSumm
     seeds = len(data.seeds)
     interval = "95 % intervals" if seeds >= FEWEST_SEEDS_FOR_INTERVALS else "lowest to highest"
     said = "1 seed." if seeds == 1 else f"Median over {seeds} seeds; bars: {interval}."
-    figure.legend(
+    legend_below(
+        figure,
         handles,
         labels,
-        title=caption(figure, f"{said} Other axes as in the best cell."),
-        title_fontsize=RC["legend.fontsize"],
-        loc="outside lower center",
+        caption(figure, f"{said} Other axes as in the best cell."),
         ncols=3,
-        frameon=False,
     )

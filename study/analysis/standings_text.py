@@ -66,7 +66,7 @@ def _table_of(problem: str, standings: Iterable[Standing]) -> str:
             rows.append([one.method, best, *[""] * 7, str(one.diverged or "")])
             continue
         row: list[str] = [one.method, best]
-        for way in (STEPS, TIME):
+        for way in WAYS:
             row += [_ratio(one, way, "train"), _ratio(one, way, "test")]
             row.append(f"{one.better(way, 'test')} of {len(one.losses['test'])}")
         cost = one.overhead or {}

@@ -1,7 +1,5 @@
 """The command that compares methods, each with its own best parameters."""
 
-import shlex
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from study.cli.console import err_console, out_console, say
-from study.cli.signals import recording
+from study.cli.signals import recording, this_command
 
 if TYPE_CHECKING:
     from study.analysis.standings import Standing
@@ -39,7 +37,7 @@ def compare_methods(
     if dry_run:
         _print_plan(loaded, loaded.among(problem or ()))
         return
-    resume = f"run the same command again to train what is missing: {shlex.join(['dmd-study', *sys.argv[1:]])}"
+    resume = f"run the same command again to train what is missing: {this_command()}"
     with recording(folder, resume):
         standings = list(
             run_methods(

@@ -1,8 +1,6 @@
 """Commands that train."""
 
 import re
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +8,7 @@ import typer
 
 from study.cli import outputs
 from study.cli.console import Storage, err_console
-from study.cli.signals import recording
+from study.cli.signals import recording, this_command
 from study.errors import UserError
 
 TIME_LIMIT_STATUS = 124
@@ -70,10 +68,9 @@ def run(
     if time:
         raise UserError("--time belongs to --dry-run")
     from study import cells, sweep
-    from study.record import masked, open_study
+    from study.record import open_study
 
-    command = masked(shlex.join(["dmd-study", *sys.argv[1:]]))
-    resume = f"run the same command again to train what is missing: {command}"
+    resume = f"run the same command again to train what is missing: {this_command()}"
     with recording(folder, resume):
         sweep.run(
             loaded,

@@ -1,7 +1,5 @@
 """The command that lets a sampler ask for cells."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +9,7 @@ from rich.table import Table
 from study.cli import outputs
 from study.cli.console import Storage, err_console, out_console, say
 from study.cli.running import TIME_LIMIT_STATUS, parse_duration_s
-from study.cli.signals import recording
+from study.cli.signals import recording, this_command
 from study.errors import UserError
 
 if TYPE_CHECKING:
@@ -55,14 +53,13 @@ def search(
     time_limit: Annotated[str | None, typer.Option(help="End in time: seconds, or 90m, 2h, 1d.")] = None,
 ) -> None:
     """Train the cells that a sampler asks for, instead of a whole grid, and write the best parameters."""
-    from study.record import masked, open_study
+    from study.record import open_study
     from study.search import search
     from study.spec import load_spec, parse_assignments
 
     loaded = load_spec(spec, {**parse_assignments(set_ or []), "design": "search", "samples": None})
     folder = out or Path("results") / loaded.name
-    command = masked(shlex.join(["dmd-study", *sys.argv[1:]]))
-    resume = f"run the same command again to go on: {command}"
+    resume = f"run the same command again to go on: {this_command()}"
     with recording(folder, resume):
         search(
             loaded,

@@ -2,7 +2,9 @@
 
 import contextlib
 import functools
+import shlex
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -32,6 +34,13 @@ def stop(said: str = "Stopped.") -> NoReturn:
         signal.signal(number, signal.SIG_IGN)  # a second one must not cut short what is said here
     err_console.print(said, soft_wrap=True, markup=False, highlight=False)
     raise typer.Exit(128 + (_received or [signal.SIGINT])[0])
+
+
+def this_command() -> str:
+    """The command that runs, to be typed again; without passwords."""
+    from study.record import masked
+
+    return masked(shlex.join(["dmd-study", *sys.argv[1:]]))
 
 
 @contextlib.contextmanager

@@ -15,9 +15,8 @@ from study.errors import UserError
 from study.methods._file import MethodsFile
 from study.record import row_name
 from study.spec import Spec
-from study.sweep import run
+from study.sweep import Only, run
 
-Only = Literal["all", "cells", "baselines"]
 Train = Callable[[Spec, str, Only], Sequence[Row]]
 """(spec, place in the folder, which of its replicates) -> their rows, in order."""
 

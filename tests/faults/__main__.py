@@ -16,6 +16,7 @@ from typing import Any
 import joblib
 import pandas as pd
 
+from study.analysis.standings_text import markdown
 from study.provenance import provenance
 from tests.faults import _faults
 from tests.faults._faults import Result
@@ -68,7 +69,7 @@ def _write(lines: list[dict[Hashable, Any]], to: Path) -> None:
     frame.to_csv(to / "faults.csv", index=False)
     said = provenance()
     text = TEXT.format(
-        table=_markdown(frame),
+        table=markdown(list(frame.columns), frame.astype(str).values.tolist()),
         nap_s=NAP_S,
         ray=version("ray"),
         cores=joblib.cpu_count(),
@@ -136,11 +137,6 @@ def _line(result: Result) -> dict[Hashable, Any]:
         "cut short": result.begun_again,
         "recovered after": f"{median(result.recover_s):.1f} s, {max(result.recover_s):.1f} s",
     }
-
-
-def _markdown(frame: pd.DataFrame) -> str:
-    rows = [list(frame.columns), ["---"] * len(frame.columns), *frame.astype(str).values.tolist()]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 if __name__ == "__main__":
