@@ -8,6 +8,7 @@ import torch
 
 from study.flops import dense_weights
 from study.pack import Replicate, Task
+from study.replay import CAPTURES
 
 HEADROOM = 0.8
 """Part of the free memory that is planned with: allocators round up, and products have workspaces."""
@@ -27,15 +28,24 @@ class Memory:
     moments: int
     window: int
     activations: int
+    recorded: int = 0
+    """Of a step as a CUDA graph: its own gradients and activations, and what its first replay is compared with."""
 
     @property
     def total(self) -> int:
         """All of them."""
-        return self.weights + self.gradients + self.moments + self.window + self.activations
+        return self.weights + self.gradients + self.moments + self.window + self.activations + self.recorded
 
 
 def predict_memory(
-    replicate: Replicate, inputs: int, outputs: int, train_samples: int, test_samples: int, weights: int | None = None
+    replicate: Replicate,
+    inputs: int,
+    outputs: int,
+    train_samples: int,
+    test_samples: int,
+    weights: int | None = None,
+    *,
+    recorded: bool = False,
 ) -> Memory:
     """Bytes that a replicate of a dense network adds to its stack.
 
@@ -49,6 +59,7 @@ def predict_memory(
         train_samples: of the training split.
         test_samples: of the test split.
         weights: of a network that is not the recipe's dense one.
+        recorded: whether its steps are replayed (`study.replay`).
     """
     recipe, acceleration = replicate.recipe, replicate.acceleration
     size = 8 if recipe.dtype == "float64" else 4
@@ -60,12 +71,14 @@ def predict_memory(
     stored = 2 * sum(widths[:-1]) + outputs
     passing = 2 * max(a + b for a, b in zip([0, *widths], widths, strict=False)) + outputs
     evaluated = 2 * max(a + b for a, b in zip([0, *widths], widths, strict=False))
+    step = size * stepped * (stored + passing)
     return Memory(
         weights=count * size,
         gradients=count * size,
         moments=moments * count * size,
         window=0 if acceleration is None else acceleration.m * count * size,
-        activations=size * max(stepped * (stored + passing), samples * evaluated),
+        activations=max(step, size * samples * evaluated),
+        recorded=count * size * (1 + 2 * (1 + moments)) + step if recorded else 0,
     )
 
 
@@ -90,8 +103,8 @@ def fitting(replicates: Sequence[Replicate], task: Task, device: torch.device, g
     if free is None:
         return len(replicates)
     inputs, outputs = task.train_inputs.shape[1], task.train_targets.shape[1]
-    samples = len(task.train_inputs), len(task.test_inputs)
-    needed = max(predict_memory(replicate, inputs, outputs, *samples).total for replicate in replicates)
+    samples, recorded = (len(task.train_inputs), len(task.test_inputs)), device.type in CAPTURES
+    needed = max(predict_memory(each, inputs, outputs, *samples, recorded=recorded).total for each in replicates)
     if needed > free:
         where = "the CPU" if device.type == "cpu" else f"{gpu:g} of a GPU"
         raise TooLarge(

@@ -21,6 +21,8 @@ _KINDS: Mapping[str, Any] = {
 Attach = Callable[[torch.optim.Optimizer, nn.Module], tuple[torch.optim.Optimizer, nn.Module]]
 """(optimiser, network) -> the optimiser that steps in its place, the network that is judged."""
 _FUSED = ("adam", "adamw", "sgd", "adagrad")
+_COUNTS_ON_HOST = ("adam", "adamw", "rmsprop", "adadelta")
+"""Those that, unless told otherwise, keep the count of steps where a recorded step could not change it."""
 
 
 def hyperparameters(recipe: Recipe) -> dict[str, float]:
@@ -73,11 +75,18 @@ class StackOptimizer:
         self._optimizer, judged = attach(self._optimizer, self._networks.module)
         return judged
 
+    @property
+    def state(self) -> list[Tensor]:
+        """All tensors of the optimiser's state, which each step changes in place."""
+        own = [self._optimizer.state.get(tensor, {}) for tensors in self._tensors for tensor in tensors]
+        return [value for state in own for value in state.values() if isinstance(value, Tensor)]
+
     def reset(self, place: int) -> None:
-        """Start afresh for the network at this place: its state is dropped."""
-        block = self._block_of(place)
-        for tensor in self._tensors[block]:
-            self._optimizer.state.pop(tensor, None)
+        """Start afresh for the network at this place: its state is that before the first step, in the same memory."""
+        for tensor in self._tensors[self._block_of(place)]:
+            for value in self._optimizer.state.get(tensor, {}).values():
+                if isinstance(value, Tensor):
+                    value.zero_()
 
     def keep(self, places: Sequence[int]) -> None:
         """Go on with the networks at these places only, after `Networks.keep`."""
@@ -112,6 +121,8 @@ class StackOptimizer:
             for block, tensors in zip(self._blocks, self._tensors, strict=True)
         ]
         options = {"fused": True} if recipe.optimizer in _FUSED else {}
+        if whole[0].is_cuda and recipe.optimizer in _COUNTS_ON_HOST:
+            options["capturable"] = True
         self._optimizer = _KINDS[recipe.optimizer](groups, **options)
 
 

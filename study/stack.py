@@ -6,6 +6,7 @@ replicate whose loss is no longer finite leaves the stack.
 """
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,7 @@ from study.networks import Networks, build_loss, build_network
 from study.optimizers import Attach, StackOptimizer, hyperparameters
 from study.pack import Outcome, Recipe, Replicate, Task
 from study.probing import ProbeSet, answer
+from study.replay import CAPTURES, Replayed
 from study.streams import batch_orders, global_generator
 
 CURVE_POINTS = 200
@@ -36,6 +38,8 @@ def train_stack(
     device: torch.device,
     check_every: int | None = None,
     attach: Attach | None = None,
+    warn: Callable[[str], None] = warnings.warn,
+    replays: bool = True,
 ) -> list[Outcome]:
     """Train replicates of one `Replicate.architecture` from initial weights to the last epoch, or until they diverge.
 
@@ -46,13 +50,13 @@ def train_stack(
         device: where to.
         check_every: steps between two looks at the losses.
         attach: what goes with the optimiser of one replicate, and gives the network that is judged in its place.
+        warn: told why steps are not replayed where they could be.
+        replays: whether steps are recorded and replayed on devices that can.
 
     Returns:
         One outcome per replicate, in order.
     """
-    if check_every is None:
-        check_every = 1 if device.type == "cpu" else CHECK_EVERY
-    run = _Run(replicates, task, rules, device, check_every, attach)
+    run = _Run(replicates, task, rules, device, check_every, attach, warn, replays)
     with global_generator(replicates[0].seed, "noise"):  # dropout, say, in a network of the problem's own
         return run.train()
 
@@ -65,6 +69,7 @@ def train_probed(
     *,
     batchable: bool = True,
     check_every: int | None = None,
+    warn: Callable[[str], None] = warnings.warn,
 ) -> list[Outcome]:
     """Train once without jumps, and probe that training for cells that share a `Replicate.probed_with`.
 
@@ -75,14 +80,13 @@ def train_probed(
         device: where to.
         batchable: whether networks of the task can be evaluated several at a time.
         check_every: steps between two looks at the losses.
+        warn: told why steps are not replayed where they could be.
 
     Returns:
         One outcome per cell, in order: the jumps are its probes, the rest is that of the training, its cost shared.
     """
-    if check_every is None:
-        check_every = 1 if device.type == "cpu" else CHECK_EVERY
     plain = replace(cells[0], acceleration=None)
-    run = _Run([plain], task, rules, device, check_every)
+    run = _Run([plain], task, rules, device, check_every, None, warn, replays=True)
     run.networks.batchable = batchable
     members = [Member(replicate, place) for place, replicate in enumerate(cells)]
     run.sets = [ProbeSet(run.networks, run.alive[0], members, rules, len(run.data.x))]
@@ -124,8 +128,10 @@ class _Run:
         task: Task,
         rules: Mapping[str, Callable[..., Rule]],
         device: torch.device,
-        check_every: int,
-        attach: Attach | None = None,
+        check_every: int | None,
+        attach: Attach | None,
+        warn: Callable[[str], None],
+        replays: bool,
     ) -> None:
         self.task = task
         self.recipe = recipe = replicates[0].recipe
@@ -157,7 +163,11 @@ class _Run:
         self.sets: list[JumpingSet | ProbeSet] = self._build_sets(options)
         self.clock = Clock(device)
         self.pending = _Pending()
-        self.check_every, self.unchecked = check_every, 0
+        # what a network of one's own or something attached does may depend on more than can be replayed
+        recordable = replays and attach is None and task.network is None
+        self.take_step = Replayed(self._launch, self._state, CAPTURES.get(device.type) if recordable else None, warn)
+        self.check_every = check_every or (1 if device.type == "cpu" else CHECK_EVERY)
+        self.unchecked = 0
         self.steps = self.epoch = 0
         self.rungs = {stop.epoch for replicate in replicates for stop in replicate.stops}
         self.orders = {seed: batch_orders(recipe, seed, samples) for seed in {r.seed for r in replicates}}
@@ -184,12 +194,19 @@ class _Run:
         return self._outcomes()
 
     def _step(self, x: Tensor, y: Tensor, shared: bool) -> None:
+        losses = self.take_step(x, y, shared)
+        self.steps += 1
+        self.unchecked += 1
+        self.pending.steps.append((self.epoch, self.steps, losses))
+
+    def _launch(self, x: Tensor, y: Tensor, shared: bool) -> Tensor:
         with _precision(self.recipe, x.device):
             losses = self.networks.losses(x, y, shared=shared)
             self.optimizer.step(losses)
-        self.steps += 1
-        self.unchecked += 1
-        self.pending.steps.append((self.epoch, self.steps, losses.detach()))
+        return losses.detach()
+
+    def _state(self) -> list[Tensor]:
+        return [*self.networks.trainable, *self.optimizer.state]
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor, bool]]:
         """Inputs, targets, and whether all replicates share them: replicates of one seed see the same batches."""
@@ -198,14 +215,14 @@ class _Run:
             yield data.x, data.y, True
             return
         samples = len(data.x)
-        drawn = {seed: next(orders) for seed, orders in self.orders.items()}
+        drawn = {seed: _sent(next(orders), data.x.device) for seed, orders in self.orders.items()}
         for start in range(0, samples, batch):
             seeds = [member.replicate.seed for member in self.alive]
             if not seeds:
                 return
             shared = len(set(seeds)) == 1
             rows = [drawn[seed][start : start + batch] for seed in (seeds[:1] if shared else seeds)]
-            index = (rows[0] if shared else torch.stack(rows)).to(data.x.device)
+            index = rows[0] if shared else torch.stack(rows)
             yield data.x[index], data.y[index], shared
 
     def _record(self, when: str) -> None:
@@ -242,7 +259,7 @@ class _Run:
     def _look(self) -> None:
         pending, self.pending, self.unchecked = self.pending, _Pending(), 0
         seconds = self.clock.take()
-        losses = [values.tolist() for values in _fetched([values for _, _, values in pending.steps])]
+        losses = _fetched([values for _, _, values in pending.steps])
         curves = {
             split: list(zip([epoch for epoch, _ in own], _fetched([values for _, values in own]), strict=True))
             for split, own in (("train", pending.train), ("test", pending.test))
@@ -258,8 +275,8 @@ class _Run:
                     member.status = "diverged"
                     break
             last = member.epoch - 1 if member.status == "diverged" else self.epoch
-            member.test_curve += [(epoch, float(row[place])) for epoch, row in curves["test"] if epoch <= last]
-            member.train_curve += [(epoch, float(row[place])) for epoch, row in curves["train"] if epoch <= last]
+            member.test_curve += [(epoch, row[place]) for epoch, row in curves["test"] if epoch <= last]
+            member.train_curve += [(epoch, row[place]) for epoch, row in curves["train"] if epoch <= last]
             member.evaluations["test"] += sum(epoch <= last for epoch, _ in curves["test"])
             member.evaluations["train"] += sum(epoch <= last for epoch, _ in curves["train"])
         for member in self.alive:
@@ -284,6 +301,7 @@ class _Run:
             return
         self.networks.keep(places)
         self.optimizer.keep(places)
+        self.take_step.forget()
         for own in self.sets:
             left = [member for member in own.members if member in self.alive]
             own.keep(left, self.alive.index(left[0]) if left else 0)
@@ -344,9 +362,14 @@ def _resets(replicate: Replicate) -> bool:
     return replicate.acceleration is not None and replicate.acceleration.moments == "reset"
 
 
-def _fetched(rows: list[Tensor]) -> Tensor:
-    """(rows, K) on the CPU, in one transfer."""
-    return torch.stack(rows).cpu() if rows else torch.zeros(0, 0)
+def _sent(values: Tensor, device: torch.device) -> Tensor:
+    """On the device, without waiting for what it still has to do."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
+
+
+def _fetched(rows: list[Tensor]) -> list[list[float]]:
+    """Rows of K numbers, in one transfer."""
+    return torch.stack(rows).cpu().tolist() if rows else []
 
 
 @contextmanager

@@ -56,7 +56,7 @@ def train_pack(
             if replicates[0].alternative is not None:
                 trained = [_train_alternative(replicate, tasks, device) for replicate in replicates]
             elif probed:
-                trained = _probe(replicates, tasks, rules, device)
+                trained = _probe(replicates, tasks, rules, device, warn)
             else:
                 trained = _train_fitting(replicates, tasks, rules, device, pack.gpu or 1.0, warn)
             outcomes |= dict(zip(places, trained, strict=True))
@@ -90,11 +90,12 @@ def _probe(
     tasks: Mapping[str, Task],
     rules: Mapping[str, Callable[..., Rule]],
     device: torch.device,
+    warn: Callable[[str], None],
 ) -> list[Outcome]:
     try:
         task = tasks[replicates[0].task]
         batchable = why_not_stacked(task, replicates[0].recipe, device) is None
-        return train_probed(replicates, task, rules, device, batchable=batchable)
+        return train_probed(replicates, task, rules, device, batchable=batchable, warn=warn)
     except Exception:
         return [failed(replicate, traceback.format_exc(limit=-8)) for replicate in replicates]
 
@@ -134,7 +135,7 @@ def _train_halving(
     warn: Callable[[str], None],
 ) -> list[Outcome]:
     try:
-        return train_stack(replicates, tasks[replicates[0].task], rules, device)
+        return train_stack(replicates, tasks[replicates[0].task], rules, device, warn=warn)
     except Exception as error:
         if len(replicates) == 1:
             return [failed(replicates[0], traceback.format_exc(limit=-8))]

@@ -3,7 +3,8 @@
 Replicates of a preset (its network, its samples in number, its grid's windows; random data, since only time matters)
 are trained for a few epochs with jumps: in stacks of K, and one at a time. The runs alternate. Replicates/s are of the
 preset's whole epochs, by extrapolation. The share of peak is that of the operations counted as the leading products of
-training, jumps and judging, against the largest rate that one matrix product of 2048 x 2048 reaches on the device.
+training, jumps and judging, against the largest rate that one matrix product of 2048 x 2048 reaches on the device. On
+CUDA also: how many times as fast stacks are whose steps are replayed as a graph as those whose kernels are launched.
 
 Then the same against as many processes as there are cores (on CUDA: four that share the device), each training one at
 a time, which is what Ray Tune with fractional GPUs does; and the memory that a stack takes against what was predicted.
@@ -24,6 +25,7 @@ import torch
 
 from study.memory import predict_memory
 from study.pack import Acceleration, Recipe, Replicate, Task
+from study.replay import CAPTURES
 from study.stack import train_stack
 from tests.benchmarks._setting import describe_machine, timed
 
@@ -42,7 +44,8 @@ def main(
     """Print the tables; without a device, of every one there is, without a preset, of quick (and figure3 on CUDA).
 
     Returns:
-        Of each network: times as fast as one at a time by K, and as separate processes; predicted / actual memory.
+        Of each network: times as fast as one at a time by K, as kernels launched (CUDA), and as separate processes;
+        predicted / actual memory.
     """
     found: dict[str, float] = {}
     devices = [device] if device else ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -51,7 +54,7 @@ def main(
         peak = _peak_flops(where)
         for name in [preset] if preset else ["quick", *(["figure3"] if where == "cuda" else [])]:
             print(f"{name}, {where}: {peak / 1e9:.0f} GFLOP/s at best")
-            print("   K   replicates/s   of peak   times one at a time")
+            print("   K   replicates/s   of peak   times one at a time" + "   times launched" * (where in CAPTURES))
             for count in stacks:
                 found |= _measure(where, name, count, epochs, repeats, peak)
             found |= _processes(where, name, max(stacks), epochs)
@@ -68,17 +71,23 @@ def _measure(device: str, name: str, count: int, epochs: int, repeats: int, peak
         for replicate in few:
             train_stack([replicate], task, {}, where)
 
-    together_s, alone_s = [], []
+    together_s, alone_s, launched_s = [], [], []
     train_stack(replicates[:1], task, {}, where)  # warms up
     for _ in range(repeats):
         together_s.append(timed(lambda: train_stack(replicates, task, {}, where), device) / count)
         alone_s.append(timed(alone, device) / len(few))
+        if device in CAPTURES:
+            launched_s.append(timed(lambda: train_stack(replicates, task, {}, where, replays=False), device) / count)
     outcomes = train_stack(replicates, task, {}, where)
     flops = sum(o.flops_training + o.flops_jumps + o.flops_judging for o in outcomes) / count
     each_s, times = statistics.median(together_s), statistics.median(alone_s) / statistics.median(together_s)
     whole_s = each_s * NETWORKS[name][-1] / epochs
-    print(f"{count:4d} {1 / whole_s:14.3g} {flops / each_s / peak:9.1%} {times:12.2f}")
-    return {f"{device} {name} K={count}": times}
+    found = {f"{device} {name} K={count}": times}
+    if launched_s:
+        found[f"{device} {name} K={count} launched"] = statistics.median(launched_s) / each_s
+    ratios = "".join(f"{ratio:12.2f}" for ratio in found.values())
+    print(f"{count:4d} {1 / whole_s:14.3g} {flops / each_s / peak:9.1%} {ratios}")
+    return found
 
 
 def _processes(device: str, name: str, count: int, epochs: int) -> dict[str, float]:
@@ -127,12 +136,15 @@ def _memory(device: str, name: str, count: int, epochs: int) -> dict[str, float]
     """Predicted against actual bytes that a stack adds; on the CPU, in a process of its own."""
     _, outputs, samples, test_samples, _ = NETWORKS[name]
     replicates = _replicates(name, count, epochs)
-    predicted = sum(predict_memory(r, INPUTS, outputs, samples, test_samples).total for r in replicates)
+    recorded = device in CAPTURES
+    each = (predict_memory(r, INPUTS, outputs, samples, test_samples, recorded=recorded) for r in replicates)
+    predicted = sum(memory.total for memory in each)
     if device == "cuda":
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
+        before = torch.cuda.memory_reserved()  # a graph's own memory counts as reserved, not as allocated
         train_stack(replicates, _task(name), {}, torch.device(device))
-        actual = torch.cuda.max_memory_allocated() - before
+        actual = torch.cuda.max_memory_reserved() - before
     else:
         context = multiprocessing.get_context("spawn")
         with context.Pool(1) as pool:

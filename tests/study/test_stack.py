@@ -233,11 +233,11 @@ def test_what_runs_out_of_memory_goes_on_in_halves(small, monkeypatch):
     chosen, sizes, told = replicates(spec), [], []
     expected = train_pack(Pack("test", tuple(chosen[:3]), 1, "cpu"), make_tasks(spec, chosen), {})
 
-    def scarce(replicates, *rest):
+    def scarce(replicates, *rest, **options):
         sizes.append(len(replicates))
         if len(replicates) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return stack.train_stack(replicates, *rest)
+        return stack.train_stack(replicates, *rest, **options)
 
     monkeypatch.setattr("study.trainer.train_stack", scarce)
     found = train_pack(Pack("test", tuple(chosen), 1, "cpu"), make_tasks(spec, chosen), {}, told.append)

@@ -1,0 +1,246 @@
+"""Replayed steps are the steps: the tape of `_tape.py`, which runs on the CPU, in the place of a CUDA graph."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from study.cells import baselines, make_tasks, replicates
+from study.memory import predict_memory
+from study.networks import Networks
+from study.optimizers import StackOptimizer
+from study.pack import Pack, Recipe
+from study.replay import CAPTURES, WARM_UP, Replayed
+from study.stack import train_stack
+from study.trainer import train_pack
+from tests.study import _tape
+from tests.study.test_stack import CPU, NETWORK, POLICIES, assert_alike
+
+
+@pytest.fixture
+def tapes(monkeypatch):
+    """Steps are recorded on the CPU too; the list of the tapes."""
+    made = []
+
+    def capture(step):
+        again, losses = _tape.capture(step)
+        made.append(again.__self__)
+        return again, losses
+
+    monkeypatch.setattr("study.stack.CAPTURES", {"cpu": capture, **CAPTURES})
+    return made
+
+
+def both(spec, chosen, device=CPU, **options):
+    """What is replayed, what is not, and what the first was warned of."""
+    (task,) = make_tasks(spec, chosen).values()
+    told = []
+    replayed = train_stack(chosen, task, {}, device, warn=told.append, **options)
+    return replayed, train_stack(chosen, task, {}, device, replays=False, **options), told
+
+
+def assert_equal(found, expected):
+    """Bit for bit, but for seconds."""
+    for own, other in zip(found, expected, strict=True):
+        for field in dataclasses.fields(own):
+            one, two = getattr(own, field.name), getattr(other, field.name)
+            if field.name == "jumps":
+                for column in dataclasses.fields(one):
+                    np.testing.assert_array_equal(getattr(one, column.name), getattr(two, column.name))
+            elif not field.name.startswith("seconds"):
+                np.testing.assert_array_equal(one, two, err_msg=field.name)
+
+
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
+def test_jumps_between_replayed_steps(small, tapes, policy):
+    spec = small({**NETWORK, **policy})
+    chosen = [*baselines(spec), *replicates(spec)]
+    found, expected, told = both(spec, chosen)
+    assert_equal(found, expected)
+    assert told == []
+    steps = found[0].steps
+    batches = 1 if "training.batch" not in policy else 2  # 64 samples: three batches of 20 and one of 4
+    assert len(tapes) == batches
+    assert sum(tape.replays for tape in tapes) == steps - batches * (WARM_UP + 1)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "rmsprop", "adagrad", "adadelta"])
+@pytest.mark.parametrize("batch", ["full", 20])
+@pytest.mark.parametrize("alone", [False, True])
+def test_every_optimiser(small, tapes, optimizer, batch, alone):
+    changes = {**NETWORK, "training.batch": batch, "training.optimizer": optimizer, "training.lr": None}
+    changes["axes"] = {
+        "training.lr": [0.03, 0.01],
+        "training.weight_decay": [0.02],
+        "training.momentum": [0.5],
+        "m": [6],
+        "s": [4],
+        "tolerance": [1e-4],
+    }
+    spec = small(changes)
+    chosen = replicates(spec)[:1] if alone else [*baselines(spec), *replicates(spec)]
+    found, expected, told = both(spec, chosen, check_every=5)
+    assert_equal(found, expected)
+    assert (told, len(tapes)) == ([], 1 if batch == "full" else 2)
+
+
+@pytest.mark.parametrize("batch", ["full", 20])
+def test_steps_are_recorded_anew_once_a_replicate_has_left(small, tapes, batch):
+    changes = {**NETWORK, "training.optimizer": "sgd", "training.lr": None, "training.batch": batch}
+    changes |= {"training.epochs": 60, "network.hidden": []}
+    changes["axes"] = {"training.lr": [0.05, 1e12, 0.1, 5.0], "m": [4], "s": [3], "tolerance": [1e-4]}
+    spec = small(changes)
+    found, expected, told = both(spec, baselines(spec), check_every=7)
+    assert_equal(found, expected)
+    assert {o.status for o in found} == {"finished", "diverged"}
+    assert told == []
+    assert len(tapes) > (1 if batch == "full" else 2)
+    assert tapes[-1].replays > 0
+
+
+@pytest.mark.parametrize("device", ["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "rmsprop", "adagrad", "adadelta"])
+def test_a_graph_of_every_device_there_is(small, tapes, device, optimizer):
+    """Where there is a GPU, its own graphs: equal to its launched steps, and to the CPU's, over the first jump."""
+    spec = small({**NETWORK, "training.optimizer": optimizer, "training.batch": 20})
+    chosen = [*baselines(spec), *replicates(spec)]
+    found, expected, told = both(spec, chosen, torch.device(device))
+    (task,) = make_tasks(spec, chosen).values()
+    assert told == []
+    for outcome, launched, here in zip(found, expected, train_stack(chosen, task, {}, CPU, replays=False), strict=True):
+        assert_alike(outcome, launched, jumps=1)
+        assert_alike(outcome, here, jumps=1)
+
+
+def test_lower_precision_is_recorded_with_the_step(small, tapes):
+    spec = small({**NETWORK, "training.dtype": "float32", "training.precision": "bf16"})
+    found, expected, told = both(spec, replicates(spec))
+    assert_equal(found, expected)
+    assert (told, len(tapes)) == ([], 1)
+
+
+def test_what_cannot_be_recorded_is_told_and_trained_as_it_is(small, tapes):
+    spec = small({"seeds": 1})
+    chosen = replicates(spec)
+    tasks = make_tasks(spec, chosen)
+    told = []
+
+    def asks_the_device(network, inputs, targets):
+        loss = (network(inputs) - targets).square().mean()
+        return loss if inputs.sum().item() else 2 * loss
+
+    tasks = {key: dataclasses.replace(task, loss=asks_the_device) for key, task in tasks.items()}
+    found = train_pack(Pack("test", tuple(chosen[:1]), 1, "cpu"), tasks, {}, told.append)
+    assert told == [
+        "training steps are launched one kernel after another, not as a CUDA graph: "
+        "operation not permitted when stream is capturing: aten::_local_scalar_dense"
+    ]
+    assert tapes == []
+    assert_equal(found, train_pack(Pack("test", tuple(chosen[:1]), 1, "cpu"), make_tasks(spec, chosen), {}))
+
+
+@pytest.mark.parametrize("grows", [lambda calls: calls, lambda calls: (-1) ** calls])
+def test_a_replay_that_is_not_the_step_is_found_out_and_undone(small, tapes, grows):
+    """A loss that depends on more than its arguments: what it was at the recording stays in the recording."""
+    spec = small({"seeds": 1, "training.optimizer": "sgd", "training.lr": 1e-3})
+    chosen = replicates(spec)[:1]
+    (task,) = make_tasks(spec, chosen).values()
+
+    def trained(**options):
+        calls = []
+
+        def loss(network, inputs, targets):
+            calls.append(network)
+            return grows(len(calls)) * (network(inputs) - targets).square().mean()
+
+        return train_stack(chosen, dataclasses.replace(task, loss=loss), {}, CPU, **options)
+
+    told = []
+    trained(warn=told.append)
+    assert told == [
+        "training steps are launched one kernel after another, not as a CUDA graph: a replayed step is not the step"
+    ]
+    assert [tape.replays for tape in tapes] == [1]
+
+
+def test_the_step_that_is_compared_is_taken_once():
+    """From where it began, with the state of the optimiser that it had: a count that each step raises by one."""
+    state = [torch.zeros(3, dtype=torch.float64), torch.zeros((), dtype=torch.float64)]
+
+    def step(x, y, shared):
+        state[1].add_(1.0)
+        state[0].add_(x * state[1])
+        return (state[0] * y).sum()[None]
+
+    told = []
+    take = Replayed(step, lambda: state, _tape.capture, told.append)
+    weights, expected = torch.zeros(3, dtype=torch.float64), []
+    for count in range(1, 12):
+        x, y = torch.full((3,), 1.0 + count, dtype=torch.float64), torch.full((3,), 2.0, dtype=torch.float64)
+        weights += x * count
+        expected.append(float((weights * 2).sum()))
+        assert take(x, y, True).tolist() == [expected[-1]]  # small whole numbers
+    assert (told, state[1].item()) == ([], 11)
+
+
+class _OnGpu(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.empty(2, 3, device="cuda"))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "rmsprop", "adadelta"])
+def test_all_that_a_step_counts_is_on_the_device(monkeypatch, optimizer):
+    """Tensors that claim to be on a GPU: a count on the host would stand still in replays, and torch would refuse."""
+    recipe = Recipe((), "tanh", optimizer, 0.1, 0.0, 0.0, 10, None, "float32")
+    with FakeTensorMode():
+        modules = [_OnGpu() for _ in range(3)]
+        networks = Networks(modules, torch.nn.functional.mse_loss, own=False)
+        own = StackOptimizer(networks, [recipe] * 3, [False] * 3)
+
+        def backward(losses):
+            for parameter in networks.trainable:
+                parameter.grad = torch.empty_like(parameter)
+
+        monkeypatch.setattr(torch.Tensor, "backward", backward)
+        own.step(torch.empty(3, device="cuda"))
+        assert {values.device.type for values in own.state} == {"cuda"}
+        assert all(group["capturable"] for group in own._optimizer.param_groups)
+
+
+@pytest.mark.parametrize("batch", ["full", 20])
+def test_nothing_waits_for_the_device_between_two_looks(small, monkeypatch, batch):
+    """However many epochs are trained: with the only jump after the last step, they all wait as often."""
+    waits = {}
+    monkeypatch.setattr(torch.Tensor, "tolist", lambda values: values.numpy().tolist())  # of what has been fetched
+    for epochs in (8, 20):
+        steps = epochs if batch == "full" else 4 * epochs  # of 64 samples
+        axes = {"m": [steps], "s": [2], "tolerance": [1e-3]}
+        spec = small({**NETWORK, "training.batch": batch, "training.epochs": epochs, "seeds": 2, "axes": axes})
+        chosen = [*baselines(spec), *replicates(spec)]
+        (task,) = make_tasks(spec, chosen).values()
+        with _Waits() as waiting:
+            train_stack(chosen, task, {}, CPU, check_every=1000)
+        waits[epochs] = waiting.count
+    assert waits[8] == waits[20] > 0
+
+
+class _Waits(TorchDispatchMode):
+    """Counts what a device must have come to for the host to go on."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        self.count += function.name().partition(".")[0] in _tape.SYNCHRONISES
+        return function(*arguments, **(options or {}))
+
+
+def test_a_device_that_records_needs_more_memory(small):
+    replicate = replicates(small({"network.hidden": [6, 5], "training.optimizer": "adam", "axes.m": [7]}))[0]
+    plain = predict_memory(replicate, 8, 4, 64, 16)
+    recorded = predict_memory(replicate, 8, 4, 64, 16, recorded=True)
+    own = plain.gradients + 2 * (plain.weights + plain.moments)  # beside the activations of a step
+    assert recorded.total - plain.total - own == plain.activations
