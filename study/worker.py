@@ -23,6 +23,9 @@ class PackTrainable(tune.Trainable):
         self, config: dict[str, Any], packs: list[Pack], tasks: Mapping[str, Task], rules: Mapping[str, Any]
     ) -> None:
         """Keep what every pack of the sweep shares; it comes from Ray's object store, once per node."""
+        # else the first optimiser of the process does: two seconds of a processor that the first pack would take longer
+        import torch._dynamo  # noqa: F401
+
         self._packs, self._tasks, self._rules = packs, tasks, rules
 
     def step(self) -> dict[str, Any]:
@@ -37,12 +40,6 @@ class PackTrainable(tune.Trainable):
         """Take the next pack in the same process."""
         self.config = new_config
         return True
-
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Nothing to keep: a lost pack is trained again."""
-
-    def load_checkpoint(self, checkpoint: Any) -> None:
-        """Nothing to restore."""
 
 
 class Recorder(tune.Callback):
