@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from dashboards import Bar, Bars, Grid, Report, Snippet
+from dashboards import Grid, Report, Snippet
 from study.analysis._cells import Axes, list_values, rising
+from study.analysis._drivers import Drivers, of_samples, on_a_grid
 from study.analysis._explorer import explorer, written_values
 from study.analysis.answer import answer
-from study.analysis.sensitivity import Sensitivity, sensitivity
 
 MOST_FAILURES = 200
 """Failures that a report lists one by one."""
@@ -21,7 +21,6 @@ MOST_CELLS = 20_000
 """Combinations of axis values that a heatmap is made of; a search over ranges has more, most of them not run."""
 
 _SEARCHED = "a search runs the cells that it expects to be good, and shares of the variance need all of a grid"
-_SAMPLED = "the cells are samples, of which `dmd-study sensitivity` computes Sobol' indices"
 _TAKEN_METRICS = ("final_loss_ratio", "mean_relative_error")
 _PROBED_METRICS = ("geometric_mean_relative_error", "mean_relative_error")
 
@@ -39,6 +38,7 @@ def report_of(
     choices: Mapping[str, Mapping[str, Mapping[str, Any]]],
     snippets: Sequence[tuple[str, str]],
     warnings: Sequence[str] = (),
+    sampled: Sequence[Mapping[str, Any]] | None = None,
     done: Callable[[int, int], object] = lambda done, total: None,
 ) -> Report:
     """Everything that a study's report shows.
@@ -62,6 +62,8 @@ def report_of(
         Title and text of what a reader may copy.
     warnings
         What a reader must know before all else.
+    sampled
+        Of a study whose cells are samples, all of them in their order, as of `sobol_indices`.
     done
         Called with replicates done, and all.
 
@@ -71,16 +73,19 @@ def report_of(
         The table is empty.
     """
     axes = {key: rising(values) for key, values in axes.items()}
+    whole, all_axes = table, axes
     if math.prod(map(len, axes.values())) > MOST_CELLS:
         axes, table, details = _one_by_one(axes, table, details)
     seeds = list(spec["seeds"])
     probed = spec["method"].get("mode") == "probe"
     metrics = _PROBED_METRICS if probed else _TAKEN_METRICS
-    drives: dict[str, Sensitivity] = {}
-    why_not = _SAMPLED if spec.get("design") == "saltelli" else _SEARCHED
-    if why_not != _SAMPLED and list(axes) != ["cell"]:
-        drives, why_not = _sensitivities(table, axes, seeds, metrics)
-    said = answer(table, axes, seeds, probed=probed, drives=drives.get(metrics[0]))
+    if sampled is not None:
+        drivers = of_samples(whole, sampled, all_axes, seeds, metrics)
+    elif list(axes) != ["cell"]:
+        drivers = on_a_grid(table, axes, seeds, metrics)
+    else:
+        drivers = Drivers(f"No shares: {_SEARCHED}.")
+    said = answer(table, axes, seeds, probed=probed, drives=drivers.shares.get(metrics[0]))
     failures = [row for row in details if row["status"] != "finished"]
     return Report(
         title=f"{name}: {spec['method'].get('name')} on {spec['problem'].get('name')}",
@@ -88,8 +93,8 @@ def report_of(
         verdict=said.verdict,
         answer=said.sentences,
         explorer=explorer(table, axes, seeds, details, first=said.cell, preferred=metrics[0], done=done),
-        sensitivity=[bars for one in drives.values() for bars in _bars(one)],
-        sensitivity_note=_sensitivity_note(drives, why_not),
+        sensitivity=drivers.bars,
+        sensitivity_note=drivers.note,
         best=_best(choices),
         snippets=[Snippet(title, text) for title, text in snippets],
         cost=_cost(details),
@@ -116,53 +121,6 @@ def _question(spec: Mapping[str, Any], probed: bool) -> str:
     asked = f"Would jumps of {what}" if probed else f"Does {what}"
     named = axes[0] if len(axes) == 1 else f"{', '.join(axes[:-1])} and {axes[-1]}"
     return f"{asked} ({how}), and how does that depend on {named}?"
-
-
-def _sensitivities(
-    table: pd.DataFrame, axes: Axes, seeds: Sequence[int], metrics: Sequence[str]
-) -> tuple[dict[str, Sensitivity], str]:
-    found: dict[str, Sensitivity] = {}
-    for metric in metrics:
-        try:
-            one = sensitivity(table, axes, seeds, metric=metric)
-        except ValueError as error:
-            return found, str(error)
-        if one.unavailable is not None:
-            return found, one.unavailable
-        found[metric] = one
-    return found, ""
-
-
-def _bars(found: Sensitivity) -> list[Bars]:
-    made = []
-    for title, shares in ((found.metric.title, found.shares), ("Whether a replicate diverges", found.diverged)):
-        if shares is not None:
-            bars = [
-                Bar(share.name, share.share, share.low, share.high, _share_in_words(share.share, share.low, share.high))
-                for share in shares.shares
-            ]
-            made.append(Bars(title, f"{shares.cells} cells, {shares.seeds} seeds", bars))
-    return made
-
-
-def _share_in_words(share: float, low: float | None, high: float | None) -> str:
-    interval = "" if low is None or high is None else f" ({100 * low:.0f} to {100 * high:.0f})"
-    return f"{100 * share:.1f} %{interval}"
-
-
-def _sensitivity_note(drives: Mapping[str, Sensitivity], why_not: str) -> str:
-    if not drives:
-        return f"No shares: {why_not}."
-    first = next(iter(drives.values()))
-    said = [
-        "Share of the variance between cells that each axis explains alone, and each set of axes together beyond that "
-        "(functional ANOVA of the logarithm); the share of noise is taken off each, and is a bar of its own."
-    ]
-    if first.cap is not None:
-        said.append(
-            f"Ratios above {first.cap:g} and diverged replicates count as {first.cap:g} ({first.n_cells_at_cap} cells)."
-        )
-    return " ".join([*said, *first.notes, *([f"The rest is left out: {why_not}."] if why_not else [])])
 
 
 def _best(choices: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Grid:

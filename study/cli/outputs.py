@@ -194,6 +194,7 @@ def write_report(record: "Record", to: Path | None = None, table: "pd.DataFrame 
             choices=document["choices"],
             snippets=snippets,
             warnings=said,
+            sampled=record.grid.sampled,
             done=count,
         )
     text = render_report(report)

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from study import load_spec, run
-from study.analysis import FIGURES, Options
+from study.analysis import FIGURES, Options, sobol_indices
 from study.axes import Range
 from study.cells import baselines, cells, replicates
 from study.cli.outputs import study_data
@@ -181,6 +181,24 @@ def test_commands_count_the_cells_and_print_what_they_draw(folder, dmd_study, tm
     pd.testing.assert_frame_equal(drawn.frame, frame, rtol=1e-12)
 
 
+def test_the_report_has_the_indices_as_bars(folder, dmd_study, tmp_path):
+    page = tmp_path / "report.html"
+    assert dmd_study("report", folder, "--to", page).status == 0
+    text = " ".join(page.read_text(encoding="utf-8").split())
+    record = open_study(folder)
+    for metric in ("final_loss_ratio", "mean_relative_error"):
+        found = sobol_indices(record.table(), record.grid.sampled, record.grid.axes, record.grid.seeds, metric=metric)
+        for order, called in (("first", "each axis alone"), ("total", "all its interactions"), ("second", "pairs")):
+            _, title, after = text.partition(f"{found.metric.title}: ")
+            assert title
+            bars, text = after.partition("</figure>")[0], after
+            assert called in bars
+            for index in found.of(order):
+                said = f"{100 * index.value:.1f} % ({100 * index.low:.0f} to {100 * index.high:.0f})"
+                assert index.name in bars
+                assert said in bars
+
+
 @pytest.mark.parametrize(
     ("command", "words"),
     [
@@ -211,6 +229,10 @@ def test_a_design_with_a_hole_has_no_indices_and_says_so(folder, dmd_study, tmp_
     assert f"({missing} missing)" in result.err
     assert "on a design with holes" in result.err
     assert f"{missing} missing" in dmd_study("status", begun).out
+    assert dmd_study("report", begun, "--to", tmp_path / "report.html").status == 0
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "No Sobol" in page
+    assert f"({missing} missing)" in page
     searched = dmd_study("search", begun / "spec.yaml", "--out", begun, "--trials", 4, "--executor", "inline")
     assert searched.status == 0
     assert open_study(begun).grid.sampled is None
