@@ -5,12 +5,11 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from problems import OwnAccuracy, OwnLoss, OwnNetwork, Problem
 from study.designs import saltelli
 from study.flops import combination_flops, dense_weights, evaluation_flops, jump_flops, step_flops
-from study.pack import Acceleration, Alternative, Pack, Recipe, Replicate, Task, Value
+from study.pack import Acceleration, Alternative, Pack, Replicate, Task, Value
 from study.sections import POLICY_KEYS
 from study.spec import Spec, content_hash, split_axis
 
@@ -19,6 +18,7 @@ GPU_PACK = 64
 CPU_PACK = 32
 CPU_PACK_BELOW = 1e9
 """Operations per epoch below which packs pay on a CPU: there, single products leave it waiting for the interpreter."""
+_as_text = json.JSONEncoder(sort_keys=True).encode  # `json.dumps` makes an encoder for each of 10,000 names
 
 
 def cells(spec: Spec) -> list[dict[str, Value]]:
@@ -60,7 +60,7 @@ def baselines(spec: Spec, chosen: Iterable[Mapping[str, Value]] | None = None) -
 
 def key(parameters: Mapping[str, Value], seed: int) -> str:
     """A replicate's name within its study."""
-    return json.dumps({**parameters, "seed": seed}, sort_keys=True)
+    return _as_text({**parameters, "seed": seed})
 
 
 def replicate_key(replicate: Replicate) -> str:
@@ -191,34 +191,22 @@ def count_jumps(problem: Problem, replicate: Replicate) -> int:
 
 def _replicate(spec: Spec, cell: Mapping[str, Value], seed: int, fill: Mapping[str, Value] | None = None) -> Replicate:
     whole = {**(fill or {}), **cell}
-    network, training = spec.section("network", whole), spec.section("training", whole)
-    recipe = Recipe(
-        hidden=network.hidden,
-        activation=network.activation,
-        optimizer=training.optimizer,
-        lr=training.lr,
-        momentum=training.momentum,
-        weight_decay=training.weight_decay,
-        epochs=training.epochs,
-        batch=None if training.batch == "full" else training.batch,
-        dtype=training.dtype,
-        precision=training.precision,
-        order=training.order,
-    )
     acceleration = alternative = None
-    if fill is None and not spec.jumps:
-        options = spec.section("method", whole).model_dump()
-        alternative = Alternative(options.pop("name"), options)
-    elif fill is None:
-        method: dict[str, Any] = spec.section("method", whole).model_dump()
-        policy = {k: method.pop(k) for k in POLICY_KEYS}
-        acceleration = Acceleration(rule=method.pop("name"), options=method, **policy)
+    if fill is None:
+        method = spec.section("method", whole)
+        if spec.jumps:
+            policy = {key: method[key] for key in POLICY_KEYS}
+            options = {key: value for key, value in method.items() if key != "name" and key not in policy}
+            acceleration = Acceleration(rule=method["name"], options=options, **policy)
+        else:
+            options = {key: value for key, value in method.items() if key != "name"}
+            alternative = Alternative(method["name"], options)
     varied = {axis: value for axis, value in whole.items() if split_axis(axis)[0] == "problem"}
     return Replicate(
         parameters=dict(cell),
         seed=seed,
-        task=json.dumps(varied, sort_keys=True),
-        recipe=recipe,
+        task=_as_text(varied),
+        recipe=spec.recipe(whole),
         acceleration=acceleration,
         alternative=alternative,
     )

@@ -24,7 +24,7 @@ from study.alternative_sections import alternative_mistakes
 from study.axes import MAX_AXIS_VALUES, Range, parse_axis
 from study.designs import MOST_SAMPLES, is_sample_count
 from study.errors import SpecError, shortened
-from study.pack import Value
+from study.pack import Recipe, Value
 from study.sections import Method, Network, Resources, Section, Training, method_section, problem_section
 
 T = TypeVar("T")
@@ -65,18 +65,29 @@ class Spec:
     rule_class: type | None
     _made: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def section(self, name: str, cell: Mapping[str, Value]) -> Any:
+    def section(self, name: str, cell: Mapping[str, Value]) -> Mapping[str, Any]:
         """A section with the cell's values filled in."""
-        varying = _varying(name, cell)
-        return self._once(name, varying, lambda: self._filled(name, varying))
+        varying = self._varying(name, cell)
+        section: Mapping[str, Any] = self._once(name, varying, lambda: self._filled(name, varying))
+        return section
 
-    def _filled(self, name: str, varying: Mapping[str, Value]) -> Any:
+    def _varying(self, name: str, cell: Mapping[str, T]) -> dict[str, T]:
+        """What a cell, or the axes, hold of one section, by key."""
+        return {key: cell[axis] for axis, key in self._axes_of[name] if axis in cell}
+
+    @functools.cached_property
+    def _axes_of(self) -> dict[str, list[tuple[str, str]]]:
+        """Of each section its axes, as (axis, key): asked some times for each of 10,000 cells."""
+        split = {axis: split_axis(axis) for axis in self.axes}
+        return {name: [(axis, key) for axis, (owner, key) in split.items() if owner == name] for name in SECTIONS}
+
+    def _filled(self, name: str, varying: Mapping[str, Value]) -> dict[str, Any]:
         """Validated, unless each value was when the spec was loaded: 10,000 cells may be of 100 values of two axes."""
         first, known = self._validated[name]
         seen = varying.keys() == first.keys() and all((key, repr(value)) in known for key, value in varying.items())
         if seen and varying != first:
-            return self._once(name, first, lambda: self._filled(name, first)).model_copy(update=varying)
-        return self.models[name](**self.sections[name], **varying)
+            return {**self._once(name, first, lambda: self._filled(name, first)), **varying}
+        return dict(self.models[name](**self.sections[name], **varying))
 
     @functools.cached_property
     def _validated(self) -> dict[str, tuple[dict[str, Value], frozenset[tuple[str, str]]]]:
@@ -84,8 +95,8 @@ class Spec:
         first = {axis: values[0] for axis, values in self.axes.items()}
         return {
             name: (
-                _varying(name, first),
-                frozenset((key, repr(v)) for key, vs in _varying(name, self.axes).items() for v in vs),
+                self._varying(name, first),
+                frozenset((key, repr(v)) for key, vs in self._varying(name, self.axes).items() for v in vs),
             )
             for name in SECTIONS
         }
@@ -104,17 +115,29 @@ class Spec:
 
         def make() -> Problem:
             section = self.section("problem", cell)
-            made: Problem = self.problem_class(**{key: value for key, value in section if key != "name"})
+            made: Problem = self.problem_class(**{key: value for key, value in section.items() if key != "name"})
             return made
 
-        problem: Problem = self._once("Problem", _varying("problem", cell), make)
+        problem: Problem = self._once("Problem", self._varying("problem", cell), make)
         return problem
+
+    def recipe(self, cell: Mapping[str, Value]) -> Recipe:
+        """The plain training of a cell; cells that differ in other axes share it."""
+
+        def make() -> Recipe:
+            training = self.section("training", cell)
+            batch = None if training["batch"] == "full" else training["batch"]
+            return Recipe(**{**self.section("network", cell), **training, "batch": batch})
+
+        varying = {**self._varying("network", cell), **self._varying("training", cell)}
+        recipe: Recipe = self._once("Recipe", varying, make)
+        return recipe
 
     def has_own_network(self, cell: Mapping[str, Value]) -> bool:
         """Whether the problem of a cell brings its network."""
         # a protocol with methods is slow to be asked about
         own: bool = self._once(
-            "OwnNetwork", _varying("problem", cell), lambda: isinstance(self.problem(cell), OwnNetwork)
+            "OwnNetwork", self._varying("problem", cell), lambda: isinstance(self.problem(cell), OwnNetwork)
         )
         return own
 
@@ -207,11 +230,6 @@ def split_axis(axis: str) -> tuple[str, str]:
     """Section and key that an axis varies: ``m`` -> (method, m), ``training.lr`` -> (training, lr)."""
     section, dot, key = axis.partition(".")
     return (section, key) if dot else ("method", section)
-
-
-def _varying(name: str, cell: Mapping[str, T]) -> dict[str, T]:
-    """What a cell, or the axes, hold of one section, by key."""
-    return {key: value for axis, value in cell.items() for section, key in [split_axis(axis)] if section == name}
 
 
 class _Loader(yaml.SafeLoader):

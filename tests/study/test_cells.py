@@ -87,16 +87,25 @@ def test_a_cell_among_many_is_as_it_would_be_alone(small):
 @pytest.mark.parametrize("m", [1, 4.5, True, "four"])
 def test_a_value_that_no_axis_holds_is_validated(small, m):
     spec = small({"axes.m": [2, 4]})
-    assert spec.section("method", {"m": 3, "s": 2, "tolerance": 1e-6}).m == 3
+    assert spec.section("method", {"m": 3, "s": 2, "tolerance": 1e-6})["m"] == 3
     for _ in range(2):
         with pytest.raises(ValidationError):
             spec.section("method", {"m": m, "s": 2, "tolerance": 1e-6})
 
 
+def test_cells_that_differ_in_the_method_alone_share_their_training(small):
+    spec = small({**TWO_PLAIN_AXES, "axes.m": [2, 4]})
+    trainings = {}
+    for replicate in replicates(spec):
+        trainings.setdefault(replicate.parameters["training.lr"], set()).add(id(replicate.recipe))
+        assert replicate.recipe.lr == replicate.parameters["training.lr"]
+    assert {lr: len(made) for lr, made in trainings.items()} == {0.05: 1, 0.02: 1}
+
+
 def test_what_is_kept_of_cells_stays_bounded(small):
     spec = small({"axes.m": [2, 10_000], "training.epochs": 10_000})
     for m in range(2, 3 * MOST_MADE):
-        assert spec.section("method", {"m": m, "s": 2, "tolerance": 1e-6}).m == m
+        assert spec.section("method", {"m": m, "s": 2, "tolerance": 1e-6})["m"] == m
     assert len(spec._made) <= MOST_MADE
 
 

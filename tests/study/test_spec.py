@@ -130,7 +130,7 @@ def test_defaults_are_those_of_the_paper(raw):
     spec = load_spec({"name": "q", "problem": {"name": "pollutant"}, "axes": {"m": [14], "s": [55], "tolerance": [0]}})
     assert spec.sections["network"] == {"hidden": (40, 200, 1000), "activation": "softsign"}
     assert spec.sections["training"]["epochs"] == 3000
-    assert spec.section("method", {"m": 14, "s": 55, "tolerance": 0}).form == "state"
+    assert spec.section("method", {"m": 14, "s": 55, "tolerance": 0})["form"] == "state"
 
 
 # what may vary
@@ -162,7 +162,7 @@ def test_any_key_of_a_section_may_be_an_axis(small, axis, values):
     owner, name = (section, key) if dot else ("method", axis)
     assert name not in spec.sections[owner]
     for cell in cells(spec):
-        assert getattr(spec.section(owner, cell), name) == cell[axis]
+        assert spec.section(owner, cell)[name] == cell[axis]
 
 
 def test_a_methods_axis_may_be_written_with_its_section(small):
