@@ -101,9 +101,13 @@ def save_figure(figure: Figure, folder: Path | str, stem: str, *, frame: pd.Data
         with matplotlib.rc_context(RC):
             figure.savefig(path, format=kind, dpi=200, metadata=undated[kind])
 
-    paths = []
-    for kind in undated:
-        paths.append(_write_whole(folder / f"{stem}.{kind}", lambda path, kind=kind: save_as(kind, path)))  # type: ignore[misc]
+    paths, layout = [], figure.get_layout_engine()
+    try:
+        for kind in undated:
+            paths.append(_write_whole(folder / f"{stem}.{kind}", lambda path, kind=kind: save_as(kind, path)))  # type: ignore[misc]
+            figure.set_layout_engine(None)  # all is in its place now: no need to draw it twice for every other file
+    finally:
+        figure.set_layout_engine(layout)
     if frame is not None:
         paths.append(_write_whole(folder / f"{stem}.csv", lambda path: frame.to_csv(path, index=False)))
     return paths
@@ -159,7 +163,8 @@ def _draw_panel(axes: Axes, panel: Panel, data: HeatmapData, annotate: bool) -> 
                 axes.add_patch(Polygon([(j + 1, i), (j + 1, i + 0.4), (j + 0.6, i)], facecolor=INK, linewidth=0))
     if data.metric.scale == "ratio":
         border = _border(values < 1, np.isfinite(values))
-        axes.add_collection(LineCollection(border, colors=INK, linewidths=1.1, rasterized=large))
+        # right above the cells, so that in vector files both are one picture
+        axes.add_collection(LineCollection(border, colors=INK, linewidths=1.1, zorder=1.4, rasterized=large))
     if not annotate and min(values.shape) >= 3:
         _draw_levels(axes, values, data)
     for i, j in panel.near:

@@ -219,7 +219,9 @@ def test_a_grid_of_very_many_cells_stays_a_page_of_some_size(make_table, tmp_pat
     assert max(figure.get_size_inches()) < 25
     assert [len(panel.texts) for panel in panels(figure)] == [0, 0]
     save_figure(figure, tmp_path, "large")
-    assert (tmp_path / "large.svg").read_text().count("<path") < 1000  # of 20,000 cells
+    written = (tmp_path / "large.svg").read_text()
+    assert written.count("<path") < 1000  # of 20,000 cells
+    assert written.count("<image") == 3  # of each panel, with the line between its cells, and of the colour bar
 
 
 def test_a_level_that_is_a_few_lines_is_labelled_beside_one_that_is_noise(make_table):
@@ -279,6 +281,15 @@ def test_a_failed_write_leaves_the_old_file(figure, data, tmp_path, monkeypatch)
         save_figure(figure, tmp_path, "heatmap")
     assert (tmp_path / "heatmap.png").read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["heatmap.pdf", "heatmap.png", "heatmap.svg"]
+
+
+def test_a_figure_is_laid_out_once_for_all_its_files(figure, tmp_path, monkeypatch):
+    layout, laid_out = figure.get_layout_engine(), []
+    real = layout.execute
+    monkeypatch.setattr(layout, "execute", lambda figure: (laid_out.append(figure), real(figure)))
+    save_figure(figure, tmp_path, "heatmap")
+    assert laid_out == [figure]
+    assert figure.get_layout_engine() is layout  # whoever changes and saves it again has it laid out anew
 
 
 def test_the_same_data_give_the_same_bytes(data, tmp_path):
