@@ -246,20 +246,15 @@ class Record:
         Columns: one per axis, seed, status, reason, epoch, steps, jumps, every metric of `study.catalogue.METRICS`
         (``_train`` and ``_test`` where it has a split), seconds and FLOPs by what they were spent on, pack.
         """
-        rows = self._read(_rows.PLAIN)
+        rows = self._read((*_rows.PLAIN, "curve_train_epoch", "curve_train"))
         grid = self.grid
-        order = {name: place for place, name in enumerate(grid.names())}
-        against = {key(row["cell"], row["seed"]): row for row in rows if row["kind"] == "baseline"}
         out = []
-        for row in rows:
-            name = key(row["cell"], row["seed"])
-            if row["kind"] != "cell" or name not in order:
-                continue
-            plain = {axis: row["cell"][axis] for axis in grid.plain_axes}
-            out.append((order[name], _against_baseline(row, against.get(key(plain, row["seed"])))))
-        out.sort(key=lambda pair: pair[0])
+        for name in grid.names():
+            if row := rows.get(f"cell {name}"):
+                shared = key({axis: row["cell"][axis] for axis in grid.plain_axes}, row["seed"])
+                out.append(_against_baseline(row, rows.get(f"baseline {shared}")))
         names = [*grid.axes, *TABLE_COLUMNS]
-        return pd.DataFrame([{n: row[n] for n in names} for _, row in out], columns=names)
+        return pd.DataFrame([{n: row[n] for n in names} for row in out], columns=names)
 
     def details(self, done: Callable[[int, int], object] = lambda done, total: None) -> list[dict[str, Any]]:
         """Every recorded replicate of the current grid with its jumps and curves, cells and baselines alike.
@@ -267,16 +262,16 @@ class Record:
         ``done`` is called with the packs that have been read, and of how many.
         """
         rows = self._read(_rows.SCHEMA.names, done)
-        wanted = set(self.grid.names())
-        cells = [row for row in rows if row["kind"] == "cell" and key(row["cell"], row["seed"]) in wanted]
-        return [*(row for row in rows if row["kind"] == "baseline"), *cells]
+        wanted = {f"cell {name}" for name in self.grid.names()}
+        cells = [row for name, row in rows.items() if name in wanted]
+        return [*(row for row in rows.values() if row["kind"] == "baseline"), *cells]
 
     def _read(
         self, columns: Sequence[str], count: Callable[[int, int], object] = lambda done, total: None
-    ) -> list[dict[str, Any]]:
-        """Rows as plain dicts with their cell and pack; a pack that cannot be read is named in a warning."""
+    ) -> dict[str, dict[str, Any]]:
+        """Rows by name as plain dicts with their cell and pack; a pack that cannot be read is named in a warning."""
         done = {name: pack for name, (pack, _) in self.done().items()}
-        rows, damaged = [], []
+        rows, damaged = {}, []
         packs = sorted(set(done.values()))
         for number, pack_id in enumerate(packs, 1):
             try:
@@ -285,8 +280,8 @@ class Record:
                 damaged.append(str(error))
                 continue
             for row in found:
-                if done.get(f"{row['kind']} {key(row['cell'], row['seed'])}") == pack_id:
-                    rows.append({**row, **row["cell"], "pack": pack_id})
+                if done.get(name := _rows.name_of(row)) == pack_id:
+                    rows[name] = {**row, **row["cell"], "pack": pack_id}
             count(number, len(packs))
         if damaged:
             warnings.warn(f"left out, since they cannot be read: {listed(damaged)}", stacklevel=3)
@@ -310,10 +305,7 @@ def _against_baseline(row: dict[str, Any], baseline: dict[str, Any] | None) -> d
         before, after = np.array([baseline[f"final_loss_{split}"]]), np.array([row[f"final_loss_{split}"]])
         row[f"final_loss_ratio_{split}"] = float(proposed_ratios(before, after)[0])
     row["steps_to_baseline_loss"] = steps_to_loss(
-        np.array(row["curve_train_epoch"], np.int64),
-        np.array(row["curve_train"]),
-        baseline["final_loss_train"],
-        row["steps"] / max(row["epoch"], 1),
+        row["curve_train_epoch"], row["curve_train"], baseline["final_loss_train"], row["steps"] / max(row["epoch"], 1)
     )
     solved = row["iterations"] is not None and math.isfinite(row["iterations"])
     if solved and baseline["stacked"] == 1:  # side by side with others, neither has a time of its own

@@ -5,13 +5,15 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from study.catalogue import TABLE_METRICS
 from study.cells import key
@@ -54,8 +56,9 @@ SCHEMA = pa.schema(
     ]
 )
 JUMPS = tuple(name for name in SCHEMA.names if name.startswith("jump_"))
-PLAIN = tuple(name for name in SCHEMA.names if name not in (*JUMPS, "groups"))
-"""What a table of replicates is made of."""
+_LISTS = tuple(name for name in SCHEMA.names if pa.types.is_list(SCHEMA.field(name).type))
+PLAIN = tuple(name for name in SCHEMA.names if name not in _LISTS)
+"""What one number or word a replicate tells."""
 
 
 class Unreadable(Exception):
@@ -105,18 +108,35 @@ def row_of(outcome: Outcome) -> dict[str, Any]:
     return row
 
 
+def _leaf(name: str, kind: pa.DataType) -> str:
+    """The column of a Parquet file that holds the numbers of a list, or of lists of lists."""
+    return _leaf(f"{name}.list.element", kind.value_type) if pa.types.is_list(kind) else name
+
+
+_LAYOUT: Any = {
+    # a pack has few rows and many columns: of each a codec, a dictionary and statistics take as long as all else
+    "compression": {_leaf(name, SCHEMA.field(name).type): "zstd" for name in _LISTS},
+    "use_dictionary": False,
+    "write_statistics": False,
+    "store_schema": False,  # Parquet's own says the same
+}
+
+
 def write_pack(path: Path, rows: Sequence[Mapping[str, Any]], metadata: Mapping[str, Any]) -> None:
     """Write a pack's rows, whole or not at all. Raises OSError where they cannot be written."""
     table = pa.Table.from_pylist(list(rows), schema=SCHEMA)
     said = {**metadata, "digest": _digest(table, metadata)}
-    table = table.replace_schema_metadata({"dmd_study": json.dumps(said)})
-    # a pack has few rows and many columns: a dictionary and statistics of each take as long as all else
-    plain = {"use_dictionary": False, "write_statistics": False}
-    write_whole(path, lambda to: pq.write_table(table, to, compression="zstd", write_page_checksum=True, **plain))
+
+    def write(to: Path) -> None:
+        with pq.ParquetWriter(to, SCHEMA, write_page_checksum=True, **_LAYOUT) as file:
+            file.write_table(table)
+            file.add_key_value_metadata({"dmd_study": json.dumps(said)})
+
+    write_whole(path, write)
 
 
 def read_pack(path: Path, columns: Iterable[str] = SCHEMA.names) -> list[dict[str, Any]]:
-    """A pack's rows as plain dicts, each with its ``cell``.
+    """A pack's rows as plain dicts, each with its ``cell``; curves are arrays, of which a long study has many numbers.
 
     Raises:
         Unreadable: the file is not there, or differs by a single bit from what was written.
@@ -125,7 +145,12 @@ def read_pack(path: Path, columns: Iterable[str] = SCHEMA.names) -> list[dict[st
         raise Unreadable(why)
     wanted = list(columns)
     try:
-        rows: list[dict[str, Any]] = _read(path, wanted).to_pylist()
+        table = _read(path, wanted)
+        curves = [name for name in table.column_names if name in CURVES]
+        rows: list[dict[str, Any]] = table.drop_columns(curves).to_pylist()
+        for name in curves:
+            for row, curve in zip(rows, _arrays(table[name].combine_chunks()), strict=True):
+                row[name] = curve
     except Exception as error:
         raise Unreadable(_why(path, error)) from error
     for row in rows:
@@ -175,12 +200,17 @@ def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
         return file.read(columns=columns, use_threads=False)
 
 
+def _arrays(lists: pa.ListArray) -> Iterator[NDArray[Any]]:
+    numbers, ends = lists.values.to_numpy(zero_copy_only=False), lists.offsets.to_pylist()
+    return (numbers[start:end] for start, end in pairwise(ends))
+
+
 def _digest(table: pa.Table, metadata: Mapping[str, Any]) -> str:
     """Hash of a pack's values and of what is said of them, however they are laid out in memory or in a file."""
     said = json.dumps([table.schema.names, metadata], sort_keys=True)
     digest = hashlib.blake2b(said.encode(), digest_size=16)
-    for name in table.schema.names:
-        values = table[name].combine_chunks()
+    for column in table.combine_chunks().itercolumns():
+        (values,) = column.chunks
         while pa.types.is_list(values.type):
             digest.update(values.value_lengths().to_numpy(zero_copy_only=False).tobytes())
             values = values.flatten()

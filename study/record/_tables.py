@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 _STUDY, _TRIAL, _PARAMETER = models.StudyModel, models.TrialModel, models.TrialParamModel
 _ATTRIBUTE, _VALUE = models.TrialUserAttributeModel, models.TrialValueModel
 _distribution = functools.lru_cache(maxsize=10_000)(json_to_distribution)
+_value = functools.lru_cache(maxsize=10_000)(json.loads)
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,14 @@ def read_ended(storage: RDBStorage, study: str, attributes: Sequence[str]) -> li
             sql.select(_TRIAL.trial_id)
             .where(of_study, _TRIAL.state.in_((TrialState.COMPLETE, TrialState.FAIL)))
             .order_by(_TRIAL.trial_id)
-        )
-        found = {trial: Ended({}, {}) for (trial,) in trials}
+        ).scalars()
+        found = {trial: Ended({}, {}) for trial in trials.all()}
         parameters = connection.execute(
             sql.select(_PARAMETER.trial_id, _PARAMETER.param_name, _PARAMETER.param_value, _PARAMETER.distribution_json)
             .join(_TRIAL, _TRIAL.trial_id == _PARAMETER.trial_id)
             .where(of_study)
         )
-        for trial, name, value, distribution in parameters:
+        for trial, name, value, distribution in parameters.all():
             if trial in found:
                 found[trial].parameters[name] = _distribution(distribution).to_external_repr(value)
         said = connection.execute(
@@ -59,9 +60,9 @@ def read_ended(storage: RDBStorage, study: str, attributes: Sequence[str]) -> li
             .join(_TRIAL, _TRIAL.trial_id == _ATTRIBUTE.trial_id)
             .where(of_study, _ATTRIBUTE.key.in_(attributes))
         )
-        for trial, key, value in said:
+        for trial, key, value in said.all():
             if trial in found:
-                found[trial].attributes[key] = json.loads(value)
+                found[trial].attributes[key] = _value(value)
     return list(found.values())
 
 

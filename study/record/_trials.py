@@ -29,7 +29,8 @@ def ended(storage: RDBStorage, study: str) -> list[tuple[str, dict[str, Any]]]:
     The attributes are status, pack, and why it failed (``reason``).
     """
     found = read_ended(storage, study, ("status", "pack", "reason", "axes"))
-    return [(_name_of(trial), trial.attributes) for trial in found if _is_ours(trial)]
+    named = ((_name_of(trial), trial.attributes) for trial in found)
+    return [(name, attributes) for name, attributes in named if name is not None]
 
 
 def objective(spec: Spec, *, is_baseline: bool) -> str:
@@ -37,20 +38,24 @@ def objective(spec: Spec, *, is_baseline: bool) -> str:
     return "final_loss_train" if is_baseline or not spec.jumps else "mean_relative_error_train"
 
 
-def _name_of(trial: Ended) -> str:
-    parameters = dict(trial.parameters)
+def _name_of(trial: Ended) -> str | None:
+    """A replicate's name; None of a trial that is none of ours.
+
+    Others can get into a storage, by hand or through a dashboard; a pack's name must be no way to another file.
+    """
+    parameters, said = dict(trial.parameters), trial.attributes
+    if "seed" not in parameters or not (isinstance(said.get("status"), str) and is_pack_id(said.get("pack"))):
+        return None
     seed = parameters.pop("seed")
-    return key({**parameters, **json.loads(trial.attributes.get("axes", "{}"))}, seed)
-
-
-def _is_ours(trial: Ended) -> bool:
-    """Others can get into a storage, by hand or through a dashboard; a pack's name must be no way to another file."""
-    said = trial.attributes
-    try:
-        whole = "seed" in trial.parameters and isinstance(json.loads(said.get("axes", "{}")), dict)
-    except (TypeError, ValueError):
-        return False
-    return whole and isinstance(said.get("status"), str) and is_pack_id(said.get("pack"))
+    if "axes" in said:
+        try:
+            others = json.loads(said["axes"])
+        except (TypeError, ValueError):
+            return None
+        if not isinstance(others, dict):
+            return None
+        parameters |= others
+    return key(parameters, seed)
 
 
 class Trials:

@@ -31,7 +31,7 @@ def test_a_stable_cell_at_the_papers_full_size(tmp_path: Path) -> None:
     assert np.shape(cell["jump_rank"]) == (3, 4)
     assert all(1 <= rank <= 13 for ranks in cell["jump_rank"] for rank in ranks)
     # the same seed: the same weights and losses until the first jump, after epoch 14
-    assert cell["curve_train"][:14] == baseline["curve_train"][:14]
+    assert cell["curve_train"][:14].tolist() == baseline["curve_train"][:14].tolist()
     assert cell["curve_train"][14] != baseline["curve_train"][14]
     # what a jump reports is what training goes on with: the loss at the start of the next epoch (float32 rounding)
     assert cell["curve_train"][14] == pytest.approx(cell["jump_train_after"][0], rel=1e-5)
@@ -46,7 +46,7 @@ def test_the_papers_own_cell_ends_as_a_row_whatever_its_jumps_do(tmp_path: Path)
     record = run("figure3", tmp_path, executor="inline", overrides={"axes.m": [14], "axes.s": [55]} | HERE)
     (row,) = record.table().to_dict("records")
     baseline, cell = record.details()
-    assert cell["curve_train"][:14] == baseline["curve_train"][:14]
+    assert cell["curve_train"][:14].tolist() == baseline["curve_train"][:14].tolist()
     assert np.isfinite(cell["jump_train_before"][0])
     if row["status"] == "diverged":
         assert row["epoch"] < EPOCHS

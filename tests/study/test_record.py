@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import optuna
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import sqlalchemy
 import torch
@@ -80,6 +81,27 @@ def test_the_table_is_what_was_trained(small, train, swept):
     assert (table["seconds"] > 0).all()
 
 
+def test_of_a_packs_columns_lists_alone_are_compressed(swept):
+    record = swept()
+    columns = [pq.read_metadata(path).row_group(0) for path in (record.folder / "packs").iterdir()]
+    found = [of.column(place) for of in columns for place in range(of.num_columns)]
+    assert {column.compression for column in found if "." in column.path_in_schema} == {"ZSTD"}
+    assert {column.compression for column in found if "." not in column.path_in_schema} == {"UNCOMPRESSED"}
+
+
+def test_a_pack_that_another_writer_laid_out_reads_the_same(swept):
+    """As packs were written once: every column compressed, the schema as pyarrow has it beside Parquet's own."""
+    record = swept()
+    table, details = record.table(), repr(record.details())
+    for path in (record.folder / "packs").iterdir():
+        pq.write_table(pq.read_table(path), path, compression="zstd", use_dictionary=False, write_page_checksum=True)
+        assert b"ARROW:schema" in pq.read_metadata(path).metadata
+    again = open_study(record.folder)
+    assert again.damaged() == {}
+    pd.testing.assert_frame_equal(again.table(), table, check_exact=True)
+    assert repr(again.details()) == details
+
+
 def test_jumps_and_curves_are_kept(small, train, swept):
     spec = small({"network.hidden": [5]})
     rows = swept({"network.hidden": [5]}).details()
@@ -92,7 +114,7 @@ def test_jumps_and_curves_are_kept(small, train, swept):
             assert row[f"jump_{name}"] == getattr(outcome.jumps, name).tolist()
         assert row["jump_spectral_radius"] == outcome.jumps.spectral_radius.tolist()
         for name in ("curve_train_epoch", "curve_train", "curve_test_epoch", "curve_test"):
-            assert row[name] == getattr(outcome, name).tolist()
+            assert row[name].tolist() == getattr(outcome, name).tolist()
 
 
 def test_the_table_has_the_grids_order_whatever_ran_first(swept):
@@ -418,8 +440,6 @@ def test_a_damaged_pack_is_named_and_the_rest_is_shown(swept):
 
 
 def test_packs_say_what_they_are(swept, small):
-    import pyarrow.parquet as pq
-
     record = swept()
     metadata = json.loads(pq.read_schema(record.pack_path(record.table()["pack"][0])).metadata[b"dmd_study"])
     assert metadata["study"] == "small"
