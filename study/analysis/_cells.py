@@ -134,14 +134,17 @@ def _summary(parameters: dict[str, Any], values: tuple[float, ...], statuses: li
     else:
         state = "failed" if "failed" in statuses else "pruned" if "pruned" in statuses else "missing"
     mean = math.nan if state != "ok" else float(np.mean(known)) if n_ok > 1 else known[0]
-    with np.errstate(over="ignore"):  # of values near the largest there are, it is infinite
-        spread = float(np.std(known, ddof=1)) if state == "ok" and n_ok > 1 else math.nan
+    spread = math.nan
+    if state == "ok" and n_ok > 1:
+        with np.errstate(over="ignore"):  # of values near the largest there are, it is infinite
+            spread = float(np.std(known, ddof=1))
     return CellSummary(parameters, values, tuple(statuses), centre, mean, spread, state)
 
 
 def value_key(value: object) -> Hashable:
     """A key that is equal for equal axis values, however they were stored (numpy, float for int, nan for None)."""
-    if type(value) is int or type(value) is str:  # most are, and of many cells there are many
+    # most are plain, and of many cells there are many
+    if type(value) is int or type(value) is str or (type(value) is float and not math.isnan(value)):
         return value
     if isinstance(value, np.generic):
         value = value.item()
