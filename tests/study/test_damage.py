@@ -122,6 +122,18 @@ def test_every_byte_of_a_pack_is_guarded(folder):
     assert refused > 100  # the others hit what nobody reads, such as statistics of pages
 
 
+def test_a_list_that_is_not_there_is_no_empty_one():
+    import pyarrow as pa
+
+    from study.record._rows import _digest
+
+    lists = [[[1.0, 2.0], [], [3.0]], [[1.0, 2.0], None, [3.0]], [[1.0], [2.0], [3.0]], [[1.0, 2.0, 3.0], [], []]]
+    tables = [pa.table({"curve_train": pa.array(rows, pa.list_(pa.float64()))}) for rows in lists]
+    assert len({_digest(table, {}) for table in tables}) == len(lists)
+    together = pa.concat_tables([table.slice(row, 1) for table in tables[:1] for row in range(3)])
+    assert _digest(together, {}) == _digest(tables[0], {})  # however it is laid out in memory
+
+
 def test_a_pack_that_is_gone_is_named_and_trained_again(raw, folder, trained):
     table = open_study(folder).table()
     path = packs(folder)[0]
