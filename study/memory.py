@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from study.flops import dense_weights
-from study.pack import Replicate, Task
+from study.pack import WITH_MOMENTUM, Replicate, Task
 from study.replay import CAPTURES
 
 HEADROOM = 0.8
@@ -64,7 +64,7 @@ def predict_memory(
     recipe, acceleration = replicate.recipe, replicate.acceleration
     size = 8 if recipe.dtype == "float64" else 4
     count = dense_weights(inputs, recipe.hidden, outputs) if weights is None else weights
-    moments = _MOMENTS[recipe.optimizer] + (recipe.optimizer in ("sgd", "rmsprop") and recipe.momentum > 0)
+    moments = _MOMENTS[recipe.optimizer] + (recipe.optimizer in WITH_MOMENTUM and recipe.momentum > 0)
     widths = [*recipe.hidden, outputs]
     samples = max(recipe.batch or train_samples, test_samples, train_samples if acceleration is not None else 0)
     stepped = recipe.batch or train_samples

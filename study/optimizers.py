@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from study.networks import Networks
-from study.pack import Recipe
+from study.pack import WITH_MOMENTUM, Recipe
 
 _KINDS: Mapping[str, Any] = {
     "adam": torch.optim.Adam,
@@ -26,9 +26,9 @@ _COUNTS_ON_HOST = ("adam", "adamw", "rmsprop", "adadelta")
 
 
 def hyperparameters(recipe: Recipe) -> dict[str, float]:
-    """What replicates side by side may differ in; momentum is that of sgd and rmsprop."""
+    """What replicates side by side may differ in."""
     options = {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
-    return options | ({"momentum": recipe.momentum} if recipe.optimizer in ("sgd", "rmsprop") else {})
+    return options | ({"momentum": recipe.momentum} if recipe.optimizer in WITH_MOMENTUM else {})
 
 
 class StackOptimizer:

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 Value = int | float | str | bool | tuple[int | float, ...] | None
 """What an axis can hold."""
 
+WITH_MOMENTUM = ("sgd", "rmsprop")
+"""The optimisers that `Recipe.momentum` is of; others have moments of their own, or none."""
+
 
 @dataclass(frozen=True)
 class Recipe:

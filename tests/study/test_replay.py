@@ -12,7 +12,7 @@ from study.cells import baselines, make_tasks, replicates
 from study.memory import predict_memory
 from study.networks import Networks
 from study.optimizers import StackOptimizer
-from study.pack import Pack, Recipe
+from study.pack import WITH_MOMENTUM, Pack, Recipe
 from study.replay import CAPTURES, WARM_UP, Replayed
 from study.stack import train_stack
 from study.trainer import train_pack
@@ -75,7 +75,7 @@ def test_every_optimiser(small, tapes, optimizer, batch, alone):
     changes["axes"] = {
         "training.lr": [0.03, 0.01],
         "training.weight_decay": [0.02],
-        "training.momentum": [0.5],
+        "training.momentum": [0.5 if optimizer in WITH_MOMENTUM else 0.0],
         "m": [6],
         "s": [4],
         "tolerance": [1e-4],

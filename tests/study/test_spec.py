@@ -308,6 +308,10 @@ def test_the_valid_names_are_listed(raw):
             {"axes.training.optimizer": ["sgd", "adagrad"], "training.optimizer": None, "method.moments": "reset"},
             "method.moments: must be keep with the optimizer adagrad",
         ),
+        (
+            {"axes.training.optimizer": ["adam", "adagrad"], "training.optimizer": None, "training.momentum": 0.5},
+            "training.momentum: must be 0.0 with the optimizer adam or adagrad, which takes none",
+        ),
         ({"problem.noise": -1}, "problem: quadratic: noise must be a finite number >= 0, not -1.0"),
         ({"axes.problem.noise": [0.1, -1]}, "problem: quadratic: noise must be a finite number >= 0, not -1.0 at"),
         ({"problem": {"name": "pollutant", "samples": 10**400}}, "problem: "),

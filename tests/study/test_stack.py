@@ -12,7 +12,7 @@ from study import stack
 from study.cells import baselines, make_tasks, replicates
 from study.memory import free_memory, predict_memory
 from study.networks import why_not_stacked
-from study.pack import Pack, Replicate, Task
+from study.pack import WITH_MOMENTUM, Pack, Replicate, Task
 from study.stack import train_stack
 from study.trainer import train_pack
 
@@ -86,7 +86,7 @@ def test_every_optimiser_and_hyperparameters_of_each_ones_own(small, optimizer, 
     changes["axes"] = {
         "training.lr": [0.03, 0.01],
         "training.weight_decay": [0.0, 0.02],
-        "training.momentum": [0.5],
+        "training.momentum": [0.5 if optimizer in WITH_MOMENTUM else 0.0],
         "m": [6],
         "s": [4],
         "tolerance": [1e-4],
@@ -146,7 +146,7 @@ def test_one_that_diverges_ends_at_its_step_and_touches_no_other(small, batch, c
 @pytest.mark.parametrize("moments", ["keep", "reset"])
 def test_those_that_are_left_go_on_whenever_the_diverged_one_is_taken_out(small, optimizer, lr, moments):
     changes = {**NETWORK, "training.optimizer": optimizer, "training.lr": None, "network.hidden": []}
-    changes |= {"method.moments": moments, "training.momentum": 0.5}
+    changes |= {"method.moments": moments, "training.momentum": 0.5 if optimizer in WITH_MOMENTUM else 0.0}
     changes["axes"] = {"training.lr": [0.05, lr, 0.1], "m": [4, 6], "s": [3], "tolerance": [1e-4]}
     spec = small(changes)
     expected = {}
@@ -165,7 +165,8 @@ def test_those_that_are_left_go_on_whenever_the_diverged_one_is_taken_out(small,
 @pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop", "adadelta"])
 def test_moments_are_reset_for_the_one_that_jumped_alone(small, optimizer):
     """Different windows in one stack: the state of those that do not jump at that step stays."""
-    changes = {**NETWORK, "method.moments": "reset", "training.optimizer": optimizer, "training.momentum": 0.5}
+    changes = {**NETWORK, "method.moments": "reset", "training.optimizer": optimizer}
+    changes |= {"training.momentum": 0.5 if optimizer in WITH_MOMENTUM else 0.0}
     changes |= {"axes": {"m": [4, 5, 7], "s": [2], "tolerance": [1e-3]}, "training.epochs": 8}
     spec, keeping = small(changes), small({**changes, "method.moments": "keep"})
     chosen = replicates(spec)

@@ -15,7 +15,7 @@ from study.cells import baselines, make_tasks, replicates
 from study.metrics import outcome_metrics
 from study.networks import Networks, build_loss, build_network
 from study.optimizers import StackOptimizer
-from study.pack import Outcome, Pack, Recipe, Replicate, Task
+from study.pack import WITH_MOMENTUM, Outcome, Pack, Recipe, Replicate, Task
 from study.streams import STREAMS
 from study.trainer import train as train_one
 from study.trainer import train_pack
@@ -94,8 +94,9 @@ def plain_loop(task, recipe, seed, optimizer):
 @pytest.mark.parametrize("batch", ["full", 20])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_baseline_is_a_plain_torch_loop_bit_for_bit(small, train, optimizer, batch, dtype):
+    momentum = 0.5 if optimizer in WITH_MOMENTUM else 0.0
     changes = {
-        "training": {"optimizer": optimizer, "lr": 0.05, "weight_decay": 0.01, "momentum": 0.5, "epochs": 12},
+        "training": {"optimizer": optimizer, "lr": 0.05, "weight_decay": 0.01, "momentum": momentum, "epochs": 12},
         "training.batch": batch,
         "training.dtype": dtype,
         "network.hidden": [6, 5],
@@ -217,7 +218,7 @@ def test_a_fresh_process_is_bit_identical(raw, small, fresh_environment):
     code = f"""
 from study import load_spec
 from study.cells import baselines, make_tasks, replicates
-from study.pack import Pack
+from study.pack import WITH_MOMENTUM, Pack
 from study.trainer import train_pack
 spec = load_spec({raw(REPEATED)!r})
 chosen = (*baselines(spec), *replicates(spec))
