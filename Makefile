@@ -10,8 +10,8 @@ PYTEST_ARGS ?=
 help:
 	@echo "make study      install, run the quick study, say where its pictures are"
 	@echo "make test       install, run the fast tests (8 minutes at most on 2 cores)"
-	@echo "make test-slow  the second tier: whole studies, clusters, the paper's full size"
-	@echo "make test-faults  drivers, workers and nodes killed over and over, for about half an hour"
+	@echo "make test-slow  the second tier: whole studies, clusters, the paper's full size, what is killed"
+	@echo "make test-faults  drivers, workers and nodes killed, in packs of one and of several"
 	@echo "make lint       formatting, linting, types, import contracts"
 	@echo "make benchmark  tables of ratios, on this machine"
 
@@ -31,7 +31,7 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,integrations,postgres]"
-	$(BIN)/pytest -m "slow and not benchmark" --timeout 1500 --ignore tests/faults $(PYTEST_ARGS)
+	$(BIN)/pytest -m "slow and not benchmark and not long" --timeout 1500 $(PYTEST_ARGS)
 
 test-faults: $(INSTALLED)
 	$(BIN)/pytest -m slow --timeout 1500 tests/faults $(PYTEST_ARGS)

@@ -10,6 +10,7 @@ from tests.faults._nodes import Nodes
 from tests.faults._sweep import Sweep
 
 pytestmark = pytest.mark.slow
+long = pytest.mark.long
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def check_whole(sweep, pack):
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("pack", "kills", "cells"), [(1, 20, 160), (5, 6, 80)])
+@pytest.mark.parametrize(("pack", "kills", "cells"), [(1, 20, 160), pytest.param(5, 6, 80, marks=long)])
 def test_a_driver_killed_again_and_again_loses_nothing_and_trains_nothing_twice(sweep, pack, kills, cells):
     slow = sweep(cells=cells, seconds=0.5, pack=pack)
     known: dict[int, tuple[str, str, float]] = {}
@@ -68,7 +69,7 @@ def test_a_driver_killed_again_and_again_loses_nothing_and_trains_nothing_twice(
     check_whole(slow, pack)
 
 
-@pytest.mark.parametrize("pack", [1, 5])
+@pytest.mark.parametrize("pack", [1, pytest.param(5, marks=long)])
 def test_a_worker_that_is_killed_is_replaced(sweep, pack):
     slow = sweep(cells=40, seconds=1.0, pack=pack)
     result = _faults.kill_workers(slow, times=2, seed=pack)
@@ -78,7 +79,7 @@ def test_a_worker_that_is_killed_is_replaced(sweep, pack):
     check_whole(slow, pack)
 
 
-@pytest.mark.parametrize(("kind", "pack"), [("raylet killed", 1), ("node removed", 4)])
+@pytest.mark.parametrize(("kind", "pack"), [pytest.param("raylet killed", 1, marks=long), ("node removed", 4)])
 def test_a_node_that_is_lost_in_mid_pack_is_done_without(tmp_path, kind, pack):
     nodes = Nodes(head_cpus=0)
     slow = None
@@ -95,7 +96,7 @@ def test_a_node_that_is_lost_in_mid_pack_is_done_without(tmp_path, kind, pack):
     check_whole(slow, pack)
 
 
-@pytest.mark.parametrize("pack", [1, 4])
+@pytest.mark.parametrize("pack", [pytest.param(1, marks=long), 4])
 def test_a_pack_that_kills_its_worker_every_time_fails_and_the_sweep_goes_on(sweep, pack):
     slow = sweep(cells=12, seconds=0.2, pack=pack, deadly=5)
     slow.start()
