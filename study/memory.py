@@ -8,7 +8,7 @@ import torch
 
 from study.flops import dense_weights
 from study.pack import WITH_MOMENTUM, Replicate, Task
-from study.replay import CAPTURES
+from study.replay import GRAPHS
 
 HEADROOM = 0.8
 """Part of the free memory that is planned with: allocators round up, and products have workspaces."""
@@ -103,7 +103,7 @@ def fitting(replicates: Sequence[Replicate], task: Task, device: torch.device, g
     if free is None:
         return len(replicates)
     inputs, outputs = task.train_inputs.shape[1], task.train_targets.shape[1]
-    samples, recorded = (len(task.train_inputs), len(task.test_inputs)), device.type in CAPTURES
+    samples, recorded = (len(task.train_inputs), len(task.test_inputs)), device.type in GRAPHS
     needed = max(predict_memory(each, inputs, outputs, *samples, recorded=recorded).total for each in replicates)
     if needed > free:
         where = "the CPU" if device.type == "cpu" else f"{gpu:g} of a GPU"

@@ -120,10 +120,14 @@ class StackOptimizer:
             {"params": tensors, **hyperparameters(self._recipes[block.start])}
             for block, tensors in zip(self._blocks, self._tensors, strict=True)
         ]
-        options = {"fused": True} if recipe.optimizer in _FUSED else {}
-        if whole[0].is_cuda and recipe.optimizer in _COUNTS_ON_HOST:
-            options["capturable"] = True
-        self._optimizer = _KINDS[recipe.optimizer](groups, **options)
+        self._optimizer = _KINDS[recipe.optimizer](groups, **_options(recipe.optimizer, whole[0].is_cuda))
+
+
+def _options(optimizer: str, on_cuda: bool) -> dict[str, bool]:
+    # Adagrad's fused update is new on CUDA; before, it raises
+    known = not (optimizer == "adagrad" and on_cuda and torch.__version__ < "2.13")
+    options = {"fused": True} if optimizer in _FUSED and known else {}
+    return options | ({"capturable": True} if optimizer in _COUNTS_ON_HOST and on_cuda else {})
 
 
 def _rows(state: Mapping[str, Any], tensor: Tensor, rows: list[int]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from study.networks import Networks, build_loss, build_network
 from study.optimizers import Attach, StackOptimizer, hyperparameters
 from study.pack import Outcome, Recipe, Replicate, Task
 from study.probing import ProbeSet, answer
-from study.replay import CAPTURES, Replayed
+from study.replay import GRAPHS, Replayed
 from study.streams import batch_orders, global_generator
 
 CURVE_POINTS = 200
@@ -111,6 +111,25 @@ class _Data:
         return cls(*(torch.tensor(np.asarray(a), dtype=dtype, device=device) for a in arrays))
 
 
+@dataclass(frozen=True)
+class _Launched:
+    """A step as it is; it does not hold the run, which would then outlive its end."""
+
+    recipe: Recipe
+    networks: Networks
+    optimizer: StackOptimizer
+
+    def __call__(self, x: Tensor, y: Tensor, shared: bool) -> Tensor:
+        with _precision(self.recipe, x.device):
+            losses = self.networks.losses(x, y, shared=shared)
+            self.optimizer.step(losses)
+        return losses.detach()
+
+    def state(self) -> list[Tensor]:
+        """What it changes."""
+        return [*self.networks.trainable, *self.optimizer.state]
+
+
 @dataclass
 class _Pending:
     """Losses that the device has been told to compute and that have not been looked at, (K,) each."""
@@ -165,7 +184,8 @@ class _Run:
         self.pending = _Pending()
         # what a network of one's own or something attached does may depend on more than can be replayed
         recordable = replays and attach is None and task.network is None
-        self.take_step = Replayed(self._launch, self._state, CAPTURES.get(device.type) if recordable else None, warn)
+        launched = _Launched(recipe, self.networks, self.optimizer)
+        self.take_step = Replayed(launched, launched.state, GRAPHS.get(device.type) if recordable else None, warn)
         self.check_every = check_every or (1 if device.type == "cpu" else CHECK_EVERY)
         self.unchecked = 0
         self.steps = self.epoch = 0
@@ -198,15 +218,6 @@ class _Run:
         self.steps += 1
         self.unchecked += 1
         self.pending.steps.append((self.epoch, self.steps, losses))
-
-    def _launch(self, x: Tensor, y: Tensor, shared: bool) -> Tensor:
-        with _precision(self.recipe, x.device):
-            losses = self.networks.losses(x, y, shared=shared)
-            self.optimizer.step(losses)
-        return losses.detach()
-
-    def _state(self) -> list[Tensor]:
-        return [*self.networks.trainable, *self.optimizer.state]
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor, bool]]:
         """Inputs, targets, and whether all replicates share them: replicates of one seed see the same batches."""

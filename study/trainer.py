@@ -10,7 +10,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -142,7 +142,8 @@ def _train_halving(
         exhausted = isinstance(error, torch.OutOfMemoryError | MemoryError) or "not enough memory" in str(error)
     if exhausted:
         if device.type == "cuda":
-            torch.cuda.empty_cache()
+            with suppress(RuntimeError):  # it frees what it can
+                torch.cuda.empty_cache()
         size = -(-len(replicates) // 2)
         warn(f"{len(replicates)} replicates side by side need more memory than {device} has: going on with {size}")
     else:

@@ -25,7 +25,7 @@ import torch
 
 from study.memory import predict_memory
 from study.pack import Acceleration, Recipe, Replicate, Task
-from study.replay import CAPTURES
+from study.replay import GRAPHS
 from study.stack import train_stack
 from tests.benchmarks._setting import describe_machine, timed
 
@@ -54,7 +54,7 @@ def main(
         peak = _peak_flops(where)
         for name in [preset] if preset else ["quick", *(["figure3"] if where == "cuda" else [])]:
             print(f"{name}, {where}: {peak / 1e9:.0f} GFLOP/s at best")
-            print("   K   replicates/s   of peak   times one at a time" + "   times launched" * (where in CAPTURES))
+            print("   K   replicates/s   of peak   times one at a time" + "   times launched" * (where in GRAPHS))
             for count in stacks:
                 found |= _measure(where, name, count, epochs, repeats, peak)
             found |= _processes(where, name, max(stacks), epochs)
@@ -76,7 +76,7 @@ def _measure(device: str, name: str, count: int, epochs: int, repeats: int, peak
     for _ in range(repeats):
         together_s.append(timed(lambda: train_stack(replicates, task, {}, where), device) / count)
         alone_s.append(timed(alone, device) / len(few))
-        if device in CAPTURES:
+        if device in GRAPHS:
             launched_s.append(timed(lambda: train_stack(replicates, task, {}, where, replays=False), device) / count)
     outcomes = train_stack(replicates, task, {}, where)
     flops = sum(o.flops_training + o.flops_jumps + o.flops_judging for o in outcomes) / count
@@ -136,7 +136,7 @@ def _memory(device: str, name: str, count: int, epochs: int) -> dict[str, float]
     """Predicted against actual bytes that a stack adds; on the CPU, in a process of its own."""
     _, outputs, samples, test_samples, _ = NETWORKS[name]
     replicates = _replicates(name, count, epochs)
-    recorded = device in CAPTURES
+    recorded = device in GRAPHS
     each = (predict_memory(r, INPUTS, outputs, samples, test_samples, recorded=recorded) for r in replicates)
     predicted = sum(memory.total for memory in each)
     if device == "cuda":

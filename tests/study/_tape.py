@@ -4,8 +4,9 @@ As a graph does, it reads and writes the very memory of the recording when it is
 between the operations, leaves everything as it was when it records, and refuses what a device could not do by itself.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -22,15 +23,15 @@ class Tape(TorchDispatchMode):
         super().__init__()
         self.replays = 0
         self._operations: list[tuple[Any, Any, Any, list[Tensor]]] = []
-        self._before: dict[int, tuple[Tensor, Tensor]] = {}
+        self._before: dict[tuple[Any, ...], tuple[Tensor, Tensor]] = {}
 
     def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
         """Run an operation and note it."""
-        if function.name().partition(".")[0] in SYNCHRONISES:
-            raise RuntimeError(f"operation not permitted when stream is capturing: {function.name()}\nand more")
+        _refuse(function)
         options = options or {}
         for tensor in _written(function, arguments, options):
-            self._before.setdefault(tensor.data_ptr(), (tensor.detach(), tensor.detach().clone()))
+            key = tensor.data_ptr(), tensor.shape, tensor.stride()
+            self._before.setdefault(key, (tensor.detach(), tensor.detach().clone()))
         found = function(*arguments, **options)
         given = {_storage(leaf) for leaf in _tensors((arguments, options))}
         made = [leaf.detach() for leaf in _tensors(found) if _storage(leaf) not in given]
@@ -40,7 +41,7 @@ class Tape(TorchDispatchMode):
 
     def undo(self) -> None:
         """Put back what was there before it was written to."""
-        for tensor, before in self._before.values():
+        for tensor, before in reversed(self._before.values()):
             tensor.copy_(before)
 
     def replay(self) -> None:
@@ -53,13 +54,38 @@ class Tape(TorchDispatchMode):
                     tensor.copy_(value)
 
 
-def capture(step: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
-    """As `study.replay.capture_cuda`."""
-    tape = Tape()
-    with tape:
-        losses = step()
-    tape.undo()
-    return tape.replay, losses
+class Tapes:
+    """As `study.replay.CudaGraphs`; ``made``: every tape, of whichever object."""
+
+    made: ClassVar[list[Tape]]
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """As of `study.replay.Graphs`."""
+        with _Refusing():
+            yield
+
+    def record(self, step: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+        """As of `study.replay.Graphs`."""
+        tape = Tape()
+        try:
+            with tape:
+                losses = step()
+        finally:
+            tape.undo()
+        self.made.append(tape)
+        return tape.replay, losses
+
+
+class _Refusing(TorchDispatchMode):
+    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
+        _refuse(function)
+        return function(*arguments, **(options or {}))
+
+
+def _refuse(function: Any) -> None:
+    if function.name().partition(".")[0] in SYNCHRONISES:
+        raise RuntimeError(f"operation not permitted when stream is capturing: {function.name()}\nand more")
 
 
 def _written(function: Any, arguments: Any, options: Any) -> Iterator[Tensor]:

@@ -1,6 +1,7 @@
 """Replayed steps are the steps: the tape of `_tape.py`, which runs on the CPU, in the place of a CUDA graph."""
 
 import dataclasses
+import gc
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from study.memory import predict_memory
 from study.networks import Networks
 from study.optimizers import StackOptimizer
 from study.pack import WITH_MOMENTUM, Pack, Recipe
-from study.replay import CAPTURES, WARM_UP, Replayed
+from study.replay import GRAPHS, WARM_UP, Replayed
 from study.stack import train_stack
 from study.trainer import train_pack
 from tests.study import _tape
@@ -23,14 +24,8 @@ from tests.study.test_stack import CPU, NETWORK, POLICIES, assert_alike
 @pytest.fixture
 def tapes(monkeypatch):
     """Steps are recorded on the CPU too; the list of the tapes."""
-    made = []
-
-    def capture(step):
-        again, losses = _tape.capture(step)
-        made.append(again.__self__)
-        return again, losses
-
-    monkeypatch.setattr("study.stack.CAPTURES", {"cpu": capture, **CAPTURES})
+    _tape.Tapes.made = made = []
+    monkeypatch.setattr("study.stack.GRAPHS", {"cpu": _tape.Tapes, **GRAPHS})
     return made
 
 
@@ -166,7 +161,7 @@ def test_a_replay_that_is_not_the_step_is_found_out_and_undone(small, tapes, gro
     assert [tape.replays for tape in tapes] == [1]
 
 
-def test_the_step_that_is_compared_is_taken_once():
+def test_the_step_that_is_compared_is_taken_once(tapes):
     """From where it began, with the state of the optimiser that it had: a count that each step raises by one."""
     state = [torch.zeros(3, dtype=torch.float64), torch.zeros((), dtype=torch.float64)]
 
@@ -176,7 +171,7 @@ def test_the_step_that_is_compared_is_taken_once():
         return (state[0] * y).sum()[None]
 
     told = []
-    take = Replayed(step, lambda: state, _tape.capture, told.append)
+    take = Replayed(step, lambda: state, _tape.Tapes, told.append)
     weights, expected = torch.zeros(3, dtype=torch.float64), []
     for count in range(1, 12):
         x, y = torch.full((3,), 1.0 + count, dtype=torch.float64), torch.full((3,), 2.0, dtype=torch.float64)
@@ -190,6 +185,108 @@ class _OnGpu(torch.nn.Module):
     def __init__(self):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.empty(2, 3, device="cuda"))
+
+
+class _Scarce(_tape.Tapes):
+    """Memory runs out once a step has been replayed."""
+
+    def record(self, step):
+        again, losses = super().record(step)
+
+        def scarce():
+            again()
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        return scarce, losses
+
+
+@pytest.mark.parametrize("fails", ["while it is recorded", "while it is compared", "while it is watched"])
+def test_whatever_fails_leaves_the_state_that_the_steps_give(tapes, fails):
+    """A step of two updates, of which the second cannot be recorded, or whose replay is not done with."""
+    state = [torch.zeros(2), torch.zeros(2)]
+    calls = []
+
+    def step(x, y, shared):
+        calls.append(x)
+        state[0].add_(1.0)
+        if len(calls) == {"while it is watched": WARM_UP, "while it is recorded": WARM_UP + 1}.get(fails):
+            state[0].sum().item()
+        state[1].add_(state[0])
+        return state[1].sum()[None].clone()
+
+    told = []
+    take = Replayed(step, lambda: state, _Scarce if fails == "while it is compared" else _tape.Tapes, told.append)
+    x = torch.ones(2)
+    assert [take(x, x, True).item() for _ in range(8)] == [2.0 * sum(range(count + 1)) for count in range(1, 9)]
+    assert (state[0].tolist(), len(told)) == ([8.0, 8.0], 1)
+
+
+def test_one_replicate_that_stands_still_is_seen_beside_one_that_moves_far(tapes):
+    state = [torch.zeros(2, 3, dtype=torch.float64)]
+    steps = torch.tensor([[1.0], [1e-6]], dtype=torch.float64)
+
+    class Forgetful(_tape.Tapes):
+        def record(self, step):
+            again, losses = super().record(step)
+
+            def all_but_the_last():
+                kept = state[0][1].clone()
+                again()
+                state[0][1] = kept
+
+            return all_but_the_last, losses
+
+    def step(x, y, shared):
+        state[0].add_(steps)
+        return x.new_ones(2)
+
+    told = []
+    take = Replayed(step, lambda: state, Forgetful, told.append)
+    for _ in range(8):
+        take(steps, steps, True)
+    assert len(told) == 1
+    assert told[0].endswith("a replayed step is not the step")
+    torch.testing.assert_close(state[0], 8 * steps.expand(2, 3))
+
+
+def test_steps_are_recorded_later_each_time_that_the_state_moves(tapes):
+    state = [torch.zeros(1)]
+
+    def step(x, y, shared):
+        state[0].add_(1.0)
+        return state[0].clone()
+
+    take, x, recorded_at = Replayed(step, lambda: state, _tape.Tapes, print), torch.ones(1), []
+    for _ in range(6):
+        known, count = len(tapes), 0
+        while len(tapes) == known:
+            take(x, x, True)
+            count += 1
+        recorded_at.append(count)
+        take.forget()
+    assert recorded_at == [4, 7, 13, 25, 49, 51]
+
+
+def test_a_run_leaves_nothing_behind(small, tapes):
+    """Not even until the next collection of garbage: its memory is the next run's, and so is a graph's."""
+    spec = small({**NETWORK, "training.epochs": 12})
+    chosen = replicates(spec)
+    gc.collect()
+    gc.disable()
+    try:
+        both(spec, chosen)
+        assert [thing for thing in gc.get_objects() if type(thing).__name__ in ("_Run", "Networks", "Replayed")] == []
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize(("version", "fused"), [("2.9.1+cu130", False), ("2.12.0", False), ("2.13.0+cu130", True)])
+def test_adagrad_is_fused_on_a_gpu_where_torch_can(monkeypatch, version, fused):
+    monkeypatch.setattr(torch, "__version__", torch.torch_version.TorchVersion(version))
+    recipe = Recipe((), "tanh", "adagrad", 0.1, 0.0, 0.0, 10, None, "float32")
+    with FakeTensorMode():
+        own = StackOptimizer(Networks([_OnGpu() for _ in range(3)], None, own=False), [recipe] * 3, [False] * 3)
+    assert [bool(group["fused"]) for group in own._optimizer.param_groups] == [fused]
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "rmsprop", "adadelta"])
