@@ -81,10 +81,12 @@ def report_of(
     metrics = _PROBED_METRICS if probed else _TAKEN_METRICS
     if sampled is not None:
         drivers = of_samples(whole, sampled, all_axes, seeds, metrics)
-    elif list(axes) != ["cell"]:
-        drivers = on_a_grid(table, axes, seeds, metrics)
-    else:
+    elif list(axes) == ["cell"]:
         drivers = Drivers(f"No shares: {_SEARCHED}.")
+    else:
+        drivers = on_a_grid(table, axes, seeds, metrics)
+        if spec.get("design") == "search" and not drivers.shares:
+            drivers = Drivers(f"No shares: {_SEARCHED}.")
     said = answer(table, axes, seeds, probed=probed, drives=drivers.shares.get(metrics[0]))
     failures = [row for row in details if row["status"] != "finished"]
     return Report(

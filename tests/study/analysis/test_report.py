@@ -140,6 +140,18 @@ def test_numbers_are_shown_as_json_can_hold_them():
     assert [shown(v) for v in (math.nan, math.inf, -math.inf, 1.23456789, 0.0)] == [None, "inf", "-inf", 1.2346, 0.0]
 
 
+def test_a_search_says_why_it_has_no_shares_and_a_grid_with_holes_what_it_lacks():
+    record = MadeUp(
+        {"m": [2, 8], "s": [5, 10]},
+        status=lambda cell, seed: "missing" if cell["m"] > cell["s"] else "finished",
+        reason="",
+    )
+    record.spec["design"] = "grid"
+    assert "have no final_loss_ratio" in record.report().sensitivity_note
+    record.spec["design"] = "search"
+    assert record.report().sensitivity_note.startswith("No shares: a search")
+
+
 def test_a_search_over_ranges_is_shown_cell_by_cell():
     drawn = {(8, 10, 1.5e-6), (2, 5, 3.25e-4), (14, 40, 1e-6)}
     axes = {"m": [2, 8, 14], "s": [5, 10, 40], "tolerance": [1e-6, 1.5e-6, 3.25e-4]}
