@@ -4,15 +4,15 @@ Needs torch and numpy only.
 """
 
 from accel._accelerator import Accelerator
-from accel._class_pca import ClassPCA
-from accel._horizon import ByLoss, Constant, Decay, Horizon, Linear
-from accel._loss_gradient import loss_gradient
-from accel._mgrit import MGRIT, Trajectory
-from accel._options import Options
-from accel._policy import Outcome
-from accel._reports import GroupReport, GroupReports, Jump, Proposal
+from accel._jump.horizon import ByLoss, Constant, Decay, Horizon, Linear
+from accel._jump.options import Options
+from accel._jump.outcome import Outcome
+from accel._jump.reports import GroupReport, GroupReports, Jump, Proposal
+from accel._jump.stacked import StackedAccelerator
+from accel._other_methods.class_pca import ClassPCA
+from accel._other_methods.loss_gradient import loss_gradient
+from accel._other_methods.mgrit import MGRIT, Trajectory
 from accel._rules import DMD, RULES, Anderson, Average, Combination, Koopman, Line, Rule
-from accel._stacked import StackedAccelerator
 
 __all__ = [
     "DMD",

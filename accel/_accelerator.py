@@ -9,15 +9,16 @@ from torch import Tensor, distributed, nn
 from torch.optim import Optimizer
 
 from accel._best import read_best
-from accel._groups import Grouping, Partition
-from accel._horizon import Horizon
-from accel._jump import take_jump
-from accel._options import Options
-from accel._policy import Accept, Closure, Moments, Outcome
-from accel._reports import Jump, Proposal
+from accel._jump.horizon import Horizon
+from accel._jump.judging import take_jump
+from accel._jump.options import Options
+from accel._jump.outcome import Outcome
+from accel._jump.policy import Accept, Closure, Moments
+from accel._jump.reports import Jump, Proposal
+from accel._jump.stacked import StackedAccelerator
 from accel._rules import Rule
-from accel._shapes import Shape
-from accel._stacked import StackedAccelerator
+from accel._window.groups import Grouping, Partition
+from accel._window.reshaping import Shape
 
 _STATE_FORMAT = 3
 

@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from accel._horizon import schedule
+from accel._jump.horizon import schedule
 from accel._rules import RULES, Rule
 
 _FORMAT = 1

@@ -5,7 +5,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from accel._accelerator import Accelerator
-from accel._reports import Jump
+from accel._jump.reports import Jump
 from accel._rules import Rule
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from accel._accelerator import Accelerator
-from accel._reports import Jump
+from accel._jump.reports import Jump
 from accel._rules import Rule
 
 

@@ -1,6 +1,7 @@
 """Pages on a study. They are handed data or a storage URL, and know nothing of how a study is run."""
 
-from dashboards.optuna_app import Heatmap, Shown, serve_optuna
-from dashboards.report import Bar, Bars, Grid, Report, Snippet, render_report
+from dashboards._content import Bar, Bars, Grid, Heatmap, Report, Shown, Snippet
+from dashboards.optuna_app import serve_optuna
+from dashboards.report import render_report
 
 __all__ = ["Bar", "Bars", "Grid", "Heatmap", "Report", "Shown", "Snippet", "render_report", "serve_optuna"]

@@ -3,47 +3,22 @@
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+from dashboards._content import Shown
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
 
 REFRESH_S = 10.0
 """How often what is shown is looked at again, while a study runs."""
 
+
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Heatmap:
-    """A picture on the dashboard. ``levels``: where in ``colours`` each value is, 0 to 1, None where it has none.
-
-    ``id``: letters, digits and hyphens. ``words``: what is said of each cell, (y, x) as the levels. ``scale``: what is
-    written beside the lowest, the middle and the highest colour.
-    """
-
-    id: str
-    title: str
-    x: str
-    y: str
-    x_values: Sequence[str]
-    y_values: Sequence[str]
-    levels: Sequence[Sequence[float | None]]
-    words: Sequence[Sequence[str]]
-    colours: Sequence[str]
-    scale: Sequence[str]
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What is shown beside a study: a note in Markdown, and heatmaps."""
-
-    note: str
-    heatmaps: Sequence[Heatmap] = ()
 
 
 def serve_optuna(
@@ -75,7 +50,7 @@ def serve_optuna(
     from optuna.storages import get_storage
     from optuna_dashboard import wsgi
 
-    from dashboards._shown import ShownStorage
+    from dashboards._shown_storage import ShownStorage
 
     storage = ShownStorage(url, engine_kwargs or {})
     storage.show(shown or {})

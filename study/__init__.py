@@ -8,16 +8,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from study.execution.run import run
     from study.record import Record, open_study
-    from study.spec import Spec, load_spec
-    from study.sweep import run
+    from study.specification import Spec, load_spec
 
 _HOME = {
     "Record": "study.record",
-    "Spec": "study.spec",
-    "load_spec": "study.spec",
+    "Spec": "study.specification",
+    "load_spec": "study.specification",
     "open_study": "study.record",
-    "run": "study.sweep",
+    "run": "study.execution.run",
 }
 
 __all__ = ["Record", "Spec", "load_spec", "open_study", "run"]

@@ -10,7 +10,7 @@ import pytest
 import typer.main
 
 from study.cli import app
-from study.spec import load_spec
+from study.specification import load_spec
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -1,16 +1,18 @@
 """From the table of replicates to numbers and pictures. Needs a pandas table; knows nothing of how it was made."""
 
-from study.analysis._data import Options, Picture, StudyData
-from study.analysis.best import Choice, NoChoice, best
-from study.analysis.comparison import Comparison, compare_studies, draw_comparison
-from study.analysis.draw_sensitivity import draw_sensitivity
-from study.analysis.draw_sobol import draw_sobol
-from study.analysis.figures import draw_heatmaps, save_figure
-from study.analysis.heatmap import HeatmapData, Panel, heatmap_data
-from study.analysis.importance import EVALUATORS, optuna_importances
-from study.analysis.sensitivity import NoIndices, Sensitivity, sensitivity
-from study.analysis.sobol import SobolIndices, sobol_indices
-from study.analysis.suite import FIGURES, draw_all
+from study.analysis.figures.all_figures import FIGURES, draw_all
+from study.analysis.figures.comparison import draw_comparison
+from study.analysis.figures.heatmap import draw_heatmaps, save_figure
+from study.analysis.figures.picture import Options, Picture
+from study.analysis.figures.sensitivity import draw_sensitivity
+from study.analysis.figures.sobol import draw_sobol
+from study.analysis.statistics.best_cell import Choice, NoChoice, best
+from study.analysis.statistics.comparison import Comparison, compare_studies
+from study.analysis.statistics.heatmap_data import HeatmapData, Panel, heatmap_data
+from study.analysis.statistics.importance import EVALUATORS, optuna_importances
+from study.analysis.statistics.sensitivity import NoIndices, Sensitivity, sensitivity
+from study.analysis.statistics.sobol import SobolIndices, sobol_indices
+from study.analysis.statistics.study_data import StudyData
 
 __all__ = [
     "EVALUATORS",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from study.cli import clusters, comparing, drawing, offline, pages, parts, reading, running, searching
+from study.cli import check, cluster_template, compare_methods, export_packs, figures, report, run, search, status
 from study.cli.console import err_console
 from study.cli.signals import on_sigterm, stoppable
 from study.errors import UserError
@@ -18,26 +18,26 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 _commands: tuple[Callable[..., None], ...] = (
-    running.run,
-    searching.search,
-    reading.status,
-    reading.table,
-    drawing.figures,
-    drawing.heatmap,
-    drawing.sensitivity,
-    drawing.compare,
-    reading.best,
-    pages.report,
-    pages.dashboard,
-    parts.problem,
-    parts.check,
+    run.run,
+    search.search,
+    status.status,
+    status.table,
+    figures.figures,
+    figures.heatmap,
+    figures.sensitivity,
+    figures.compare,
+    status.best,
+    report.report,
+    report.dashboard,
+    check.problem,
+    check.check,
 )
 for _command in _commands:
     app.command()(stoppable(_command))
-app.command("compare-methods")(stoppable(comparing.compare_methods))
-app.command("export-packs")(stoppable(offline.export_packs))
-app.command("import")(stoppable(offline.import_outcomes))
-app.command("cluster-template")(stoppable(clusters.cluster_template))
+app.command("compare-methods")(stoppable(compare_methods.compare_methods))
+app.command("export-packs")(stoppable(export_packs.export_packs))
+app.command("import")(stoppable(export_packs.import_outcomes))
+app.command("cluster-template")(stoppable(cluster_template.cluster_template))
 
 
 def main() -> None:

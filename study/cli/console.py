@@ -30,7 +30,7 @@ def say(text: str) -> None:
 
 def chosen_values(at: Iterable[str] | None) -> dict[str, Any]:
     """``AXIS=VALUE`` texts as a mapping; the values are YAML."""
-    from study.spec import parse_yaml
+    from study.specification import parse_yaml
 
     chosen: dict[str, Any] = {}
     for text in at or []:

@@ -8,9 +8,10 @@ made anew from the packs, and the damaged files are kept.
 """
 
 from study.record._files import write_whole
+from study.record._grid import Grid
 from study.record._lock import held
 from study.record._open import begun, create, open_study
-from study.record._record import Grid, Record
+from study.record._record import Record
 from study.record._rows import name_of as row_name
 from study.record._rows import row_of
 from study.record._storage import masked

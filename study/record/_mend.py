@@ -13,12 +13,11 @@ from typing import Any
 
 from sqlalchemy.engine import URL
 
-from study.progress import counting
 from study.record import _rows
 from study.record._files import unused
 from study.record._record import Record
 from study.record._storage import DATABASE
-from study.spec import Spec
+from study.specification import Spec
 
 TOGETHER = 100
 """Trials that are put back in one transaction."""
@@ -57,8 +56,13 @@ def set_aside_damaged(record: Record) -> list[Path]:
     return aside
 
 
-def put_back(record: Record, spec: Spec) -> int:
+def put_back(record: Record, spec: Spec, progress: Callable[[int, int], object]) -> int:
     """Add the trials that rows lack; returns how many. Of a replicate in two packs, the one written later counts.
+
+    Args:
+        record: open for writing.
+        spec: the one that runs; packs of another are left alone.
+        progress: called with the trials put back so far, and of how many.
 
     Raises:
         OSError: the storage cannot be written to.
@@ -77,9 +81,8 @@ def put_back(record: Record, spec: Spec) -> int:
             recorded = done.get(_rows.name_of(row))
             if recorded is None or (recorded[0] == pack and recorded[1] != row["status"]):
                 lacking[_rows.name_of(row)] = (pack, row)
-    with counting("trials put back") as count:
-        for start in range(0, len(lacking), TOGETHER):
-            some = list(lacking.values())[start : start + TOGETHER]
-            record.add_trials([(row, row["cell"], pack) for pack, row in some], spec)
-            count(start + len(some), len(lacking))
+    for start in range(0, len(lacking), TOGETHER):
+        some = list(lacking.values())[start : start + TOGETHER]
+        record.add_trials([(row, row["cell"], pack) for pack, row in some], spec)
+        progress(start + len(some), len(lacking))
     return len(lacking)

@@ -3,15 +3,13 @@
 import os
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import optuna
 import yaml
 
-from study.axes import Range, parse_axis
-from study.designs import is_sample_count
 from study.errors import UserError
 from study.record import _rows
 from study.record._files import check_writable, listed, write_whole
@@ -19,7 +17,9 @@ from study.record._mend import put_back, renew_database, set_aside_damaged
 from study.record._record import Record
 from study.record._storage import DATABASE, DamagedDatabase, chosen, masked, open_storage, reading, storage_url
 from study.record._trials import objective
-from study.spec import FORMAT_VERSION, NAME, Spec, content_hash
+from study.specification import FORMAT_VERSION, NAME, Spec, content_hash
+from study.specification.axes import Range, parse_axis
+from study.specification.saltelli import is_sample_count
 
 SPEC_FILE = "spec.yaml"
 
@@ -76,11 +76,24 @@ def begun(folder: Path, spec: Spec, storage: str | None) -> Record | None:
     return record
 
 
-def create(folder: Path, spec: Spec, storage: str | None, code_hash: str | None) -> Record:
+def create(
+    folder: Path,
+    spec: Spec,
+    storage: str | None,
+    code_hash: str | None,
+    progress: Callable[[int, int], object] = lambda done, total: None,
+) -> Record:
     """Open the record of a spec for writing; make it where there is none, and mend what is damaged.
 
     A damaged database in the folder is made anew from the packs beside it; damaged packs are renamed, so that their
     replicates count as missing. What was done is said in warnings.
+
+    Args:
+        folder: of the study.
+        spec: what is to be run.
+        storage: URL of the Optuna storage; None for the database in the folder.
+        code_hash: of the user's own code; None where there is none.
+        progress: called with the trials put back so far, and of how many.
 
     Raises:
         UserError: as of `begun`; or the folder cannot be written to.
@@ -97,7 +110,7 @@ def create(folder: Path, spec: Spec, storage: str | None, code_hash: str | None)
         said.append(f"trained again, since they cannot be read: {listed(damaged.values())}")
     if aside := set_aside_damaged(record):
         said.append(f"damaged packs are kept as {listed(aside)}")
-    put_back(record, spec)
+    put_back(record, spec, progress)
     if said:
         warnings.warn("; ".join(said), stacklevel=2)
     return record

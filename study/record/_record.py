@@ -5,8 +5,6 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,45 +14,21 @@ import pandas as pd
 from optuna.trial import FrozenTrial
 from sqlalchemy.engine import make_url
 
-from study.axes import parse_axis, within
-from study.catalogue import TABLE_COLUMNS
-from study.cells import distinct, key, replicate_key
-from study.designs import saltelli
-from study.metrics import proposed_ratios, steps_to_loss
-from study.pack import Outcome, Pack, Replicate, Value
+from study.planning.cells import distinct
 from study.record import _rows
 from study.record._files import listed
+from study.record._grid import Grid
 from study.record._storage import engine_options, persist, reading
 from study.record._tables import add_together
 from study.record._trials import Trials, ended
-from study.spec import FORMAT_VERSION, Spec, split_axis
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The cells that a record is read by: those of the spec that ran last.
-
-    ``axes``: axis key -> its values. ``cells``: where they are not all combinations of the values, those they are, as
-    a search has asked for them or samples were drawn. ``sampled``: of the design saltelli, the cells in the order that
-    indices are computed from, with repetitions.
-    """
-
-    axes: Mapping[str, tuple[Any, ...]]
-    seeds: tuple[int, ...]
-    cells: tuple[Mapping[str, Any], ...] | None = None
-    sampled: tuple[Mapping[str, Any], ...] | None = None
-
-    @property
-    def plain_axes(self) -> list[str]:
-        """Axes that are not the method's, and that baselines therefore share."""
-        return [axis for axis in self.axes if split_axis(axis)[0] != "method"]
-
-    def names(self) -> list[str]:
-        """Names of its replicates, in order."""
-        cells: Iterable[Mapping[str, Any]] | None = self.cells
-        if cells is None:
-            cells = (dict(zip(self.axes, values, strict=True)) for values in product(*self.axes.values()))
-        return [key(cell, seed) for cell in cells for seed in self.seeds]
+from study.replicates.keys import key, replicate_key
+from study.replicates.metric_catalogue import TABLE_COLUMNS
+from study.replicates.metrics import proposed_ratios, steps_to_loss
+from study.replicates.outcome import Outcome
+from study.replicates.replicate import Pack, Replicate, Value
+from study.specification import FORMAT_VERSION, Spec
+from study.specification.axes import parse_axis, within
+from study.specification.saltelli import saltelli
 
 
 class Record:
@@ -113,7 +87,7 @@ class Record:
         return engine_options(make_url(self.url))
 
     def done(self) -> dict[str, tuple[str, str]]:
-        """Every recorded replicate: its key (see `study.cells.replicate_key`) -> pack that holds its row, status.
+        """Every recorded replicate: its key (`study.replicates.keys.replicate_key`) -> pack that holds its row, status.
 
         A replicate that was trained again, since it had failed or its pack could not be read, counts as it ended last.
         """
@@ -243,8 +217,9 @@ class Record:
     def table(self) -> pd.DataFrame:
         """One tidy row per recorded replicate of the current grid, in the grid's order.
 
-        Columns: one per axis, seed, status, reason, epoch, steps, jumps, every metric of `study.catalogue.METRICS`
-        (``_train`` and ``_test`` where it has a split), seconds and FLOPs by what they were spent on, pack.
+        Columns: one per axis, seed, status, reason, epoch, steps, jumps, every metric of
+        `study.replicates.metric_catalogue.METRICS` (``_train`` and ``_test`` where it has a split), seconds and FLOPs
+        by what they were spent on, pack.
         """
         rows = self._read((*_rows.PLAIN, "curve_train_epoch", "curve_train"))
         grid = self.grid

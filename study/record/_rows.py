@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from study.catalogue import TABLE_METRICS
-from study.cells import key
-from study.metrics import outcome_metrics
-from study.pack import Outcome
 from study.record._files import write_whole
+from study.replicates.keys import key
+from study.replicates.metric_catalogue import TABLE_METRICS
+from study.replicates.metrics import outcome_metrics
+from study.replicates.outcome import Outcome
 
 PACKS = "packs"
 _STRINGS = pa.list_(pa.string())
@@ -82,7 +82,7 @@ def packs(folder: Path) -> list[Path]:
 
 
 def name_of(row: Mapping[str, Any]) -> str:
-    """The replicate of a row, as `study.cells.replicate_key` names it."""
+    """The replicate of a row, as `study.replicates.keys.replicate_key` names it."""
     return f"{row['kind']} {key(row['cell'], row['seed'])}"
 
 

@@ -16,15 +16,15 @@ from optuna.distributions import (
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from study.cells import key
-from study.pack import Value
 from study.record._rows import is_pack_id
 from study.record._tables import Ended, first_distributions, read_ended
-from study.spec import Spec
+from study.replicates.keys import key
+from study.replicates.replicate import Value
+from study.specification import Spec
 
 
 def ended(storage: RDBStorage, study: str) -> list[tuple[str, dict[str, Any]]]:
-    """The trials of a study that are replicates, as they were added: name, as `study.cells.key` has it, and attributes.
+    """The trials of a study that are replicates, as they were added: name (`study.replicates.keys.key`) and attributes.
 
     The attributes are status, pack, and why it failed (``reason``).
     """

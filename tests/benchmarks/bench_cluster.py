@@ -19,11 +19,14 @@ import numpy as np
 
 from problems.pollutant import Pollutant
 from study import load_spec
-from study.cells import make_tasks, plan, replicates
-from study.pack import Outcome, Replicate, Task
+from study.planning.cells import replicates
+from study.planning.packs import plan
+from study.planning.tasks import make_tasks
 from study.record import create
-from study.spec import Spec
-from study.trainer import train_pack
+from study.replicates.outcome import Outcome
+from study.replicates.replicate import Replicate, Task
+from study.specification import Spec
+from study.training.packs import train_pack
 from tests.benchmarks._setting import describe_machine
 
 

@@ -23,10 +23,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from study.memory import predict_memory
-from study.pack import Acceleration, Recipe, Replicate, Task
-from study.replay import GRAPHS
-from study.stack import train_stack
+from study.replicates.replicate import Acceleration, Recipe, Replicate, Task
+from study.training.cuda_graphs import GRAPHS
+from study.training.loop import train_stack
+from study.training.memory import predict_memory
 from tests.benchmarks._setting import describe_machine, timed
 
 NETWORKS = {"quick": ((20, 40), 300, 160, 40, 400), "figure3": ((40, 200, 1000), 2670, 800, 200, 3000)}

@@ -29,9 +29,11 @@ import numpy as np
 import yaml
 
 from study import load_spec
-from study.cells import make_tasks, plan, replicates
+from study.planning.cells import replicates
+from study.planning.packs import plan
+from study.planning.tasks import make_tasks
 from study.record import create
-from study.trainer import train_pack
+from study.training.packs import train_pack
 from tests.benchmarks._setting import describe_machine
 from tests.faults._nodes import Nodes
 from tests.faults._sweep import Sweep
@@ -95,8 +97,8 @@ def _timed_s(*arguments: Any) -> float:
 _LOOK = """
 import sys, time
 from study import load_spec, open_study
-from study.cells import replicates
-from study.cli.outputs import write_heatmap
+from study.planning.cells import replicates
+from study.cli.printing import write_heatmap
 start_s = time.perf_counter()
 record = open_study(sys.argv[2])
 opened_s = time.perf_counter()

@@ -16,9 +16,9 @@ from typing import Any
 import pandas as pd
 
 from study import load_spec
-from study.search._ask import Asker
-from study.search._history import CAP
-from study.search._space import Space
+from study.adaptive_search._ask import Asker
+from study.adaptive_search._history import CAP
+from study.adaptive_search._space import Space
 from tests.benchmarks._setting import describe_machine, quartiles
 
 TABLE = Path(__file__).parents[2] / "results" / "quick" / "table.csv"

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from dashboards import Report
-from study.analysis.report import report_of
-from study.catalogue import TABLE_METRICS
+from study.analysis.pages.report import report_of
+from study.replicates.metric_catalogue import TABLE_METRICS
 
 AXES: dict[str, list[Any]] = {"m": [2, 8, 14], "s": [5, 10, 20, 40], "tolerance": [1e-6, 1e-3]}
 SEEDS = [0, 1, 2]

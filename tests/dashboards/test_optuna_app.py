@@ -19,9 +19,9 @@ import optuna_dashboard
 import pytest
 
 from dashboards import Heatmap, Shown
-from dashboards._shown import ShownStorage
+from dashboards._shown_storage import ShownStorage
 from study import run
-from study.analysis.shown import MOST_HEATMAPS, note_of, shown_of
+from study.analysis.pages.optuna_dashboard import MOST_HEATMAPS, note_of, shown_of
 from tests.dashboards._made_up import MadeUp
 
 SPEC = {
@@ -169,7 +169,7 @@ def test_what_is_shown_is_beside_the_storage_and_not_in_it(tmp_path: Path) -> No
 
 
 def test_a_heatmap_is_a_picture_of_its_levels_and_words() -> None:
-    from dashboards._shown import _figure
+    from dashboards._shown_storage import _figure
 
     figure = json.loads(_figure(heatmap()).to_json())
     (picture,) = figure["data"]

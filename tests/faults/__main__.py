@@ -16,8 +16,8 @@ from typing import Any
 import joblib
 import pandas as pd
 
-from study.analysis.standings_text import markdown
-from study.provenance import provenance
+from study.method_comparison.standings_text import markdown
+from study.replicates.provenance import provenance
 from tests.faults import _faults
 from tests.faults._faults import Result
 from tests.faults._nodes import Nodes

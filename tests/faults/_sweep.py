@@ -16,9 +16,9 @@ import pandas as pd
 import yaml
 
 from study import open_study
-from study.catalogue import TIMINGS
 from study.errors import UserError
 from study.record import Record
+from study.replicates.metric_catalogue import TIMINGS
 
 WINDOW, JUMPS = 4, 2
 

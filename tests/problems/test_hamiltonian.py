@@ -8,9 +8,10 @@ from torch import nn
 from problems import Problem
 from problems.hamiltonian import Hamiltonian
 from study import load_spec
-from study.cells import make_tasks, replicates
-from study.networks import why_not_stacked
-from study.stack import train_stack
+from study.planning.cells import replicates
+from study.planning.tasks import make_tasks
+from study.training.loop import train_stack
+from study.training.networks import why_not_stacked
 
 
 class Exact(nn.Module):

@@ -1,6 +1,7 @@
 """A study that trains in milliseconds: gradient descent on a quadratic."""
 
 import copy
+import math
 import os
 import shutil
 import signal
@@ -8,14 +9,18 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from study import Spec, cli, load_spec
-from study.cells import baselines, make_tasks, replicates
-from study.pack import Outcome, Pack, Replicate
+from study.planning.cells import baselines, replicates
+from study.planning.tasks import make_tasks
+from study.replicates.outcome import Outcome
+from study.replicates.replicate import Pack, Replicate
 
 QUADRATIC: dict[str, Any] = {
     "name": "small",
@@ -98,7 +103,7 @@ def train() -> Callable[..., list[Outcome]]:
     def run(
         spec: Spec, chosen: Sequence[Replicate] | None = None, rules: Mapping[str, Any] | None = None
     ) -> list[Outcome]:
-        from study.trainer import train_pack
+        from study.training.packs import train_pack
 
         chosen = [*baselines(spec), *replicates(spec)] if chosen is None else chosen
         tasks = make_tasks(spec, chosen)
@@ -133,3 +138,48 @@ def dmd_study(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
     yield call
     for number, handler in handlers.items():
         signal.signal(number, handler)
+
+
+Value = float | str | None
+Table = tuple[pd.DataFrame, dict[str, list[Any]], list[int]]
+
+
+def _table(
+    axes: Mapping[str, Sequence[Any]],
+    values: Callable[..., Sequence[Value]],
+    *,
+    seeds: Sequence[int] = (0, 1, 2),
+    overhead: Callable[..., float] = lambda **_: 1.05,
+    final_loss_ratio: Callable[..., float] = lambda **_: 0.9,
+) -> Table:
+    rows = []
+    for cell in product(*axes.values()):
+        parameters = dict(zip(axes, cell, strict=True))
+        for seed, value in zip(seeds, values(**parameters), strict=True):
+            if value is None:
+                continue
+            finished = not isinstance(value, str)
+            number = value if finished else math.nan
+            ratio = final_loss_ratio(**parameters) if finished else math.nan
+            rows.append(
+                {
+                    **parameters,
+                    "seed": seed,
+                    "status": "finished" if finished else value,
+                    "epoch": 100,
+                    "mean_relative_error_train": number,
+                    "mean_relative_error_test": number + 0.01 if finished else math.nan,
+                    "final_loss_ratio_train": ratio,
+                    "final_loss_ratio_test": ratio,
+                    "log_gain_per_epoch_train": 1 - number if finished else math.nan,
+                    "log_gain_per_epoch_test": 1 - number if finished else math.nan,
+                    "overhead": overhead(**parameters),
+                    "seconds": 1.0,
+                }
+            )
+    return pd.DataFrame(rows), {key: list(values) for key, values in axes.items()}, list(seeds)
+
+
+@pytest.fixture
+def make_table() -> Callable[..., Table]:
+    return _table

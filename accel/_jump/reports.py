@@ -1,0 +1,203 @@
+"""What a jump tells about itself."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, overload
+
+import torch
+from torch import Tensor
+
+from accel._window.groups import Family
+
+if TYPE_CHECKING:
+    from accel._jump.outcome import Outcome
+
+
+@dataclass(frozen=True)
+class GroupReport:
+    """What a rule found in one group's window."""
+
+    name: str
+    size: int
+    """Number of weights."""
+    rank: int
+    """Modes kept."""
+    spectral_radius: float
+    """Largest |eigenvalue| kept: above 1 the prediction grows with s. NaN where the window is not finite."""
+    deficient: bool
+    """Whether the snapshots are multiples of one vector; such a group stays where it is. Single weights, which are
+    always multiples of each other, count only where they did not move."""
+    resolution: float
+    """Smallest singular value, relative to the largest, that is more than rounding of the weights and of float64."""
+    noise_modes: int
+    """Modes kept although they lie below the resolution: above 0 the rule's tolerance is too low for these weights."""
+    relative_move: float
+    """Length of the predicted move relative to the newest weights."""
+    residual: float
+    """Largest residual of the kept Ritz pairs (λ, U y), ‖W+ V Σ⁻¹ y - λ U y‖ with ‖y‖ = 1 (Drmač, Mezić & Mohr 2018,
+    arXiv:1708.02685): how far the steps are from those of one linear operator on the kept modes. NaN where the window
+    is not finite."""
+    inconsistency: float
+    """Consistency index λ_max(I - K_f K_b) of the operators fitted forwards and backwards in the kept modes (Haseli &
+    Cortés 2022, arXiv:2207.07719); from 0, where they are inverse to each other (always so at rank m-1), to 1."""
+
+
+class GroupReports(Sequence[GroupReport]):
+    """The reports of all groups, made one by one when looked at: a large model has many nodes.
+
+    ``columns[field]`` holds one number per group: ``rank``, ``spectral_radius``, … as in `GroupReport`.
+
+    Args:
+        families: The groups.
+        columns: What was needed to propose.
+        diagnose: The other columns, made when one is first looked at.
+    """
+
+    def __init__(
+        self,
+        families: tuple[Family, ...],
+        columns: Mapping[str, Tensor],
+        diagnose: Callable[[], Mapping[str, Tensor]] = dict,
+    ) -> None:
+        self._proposed = columns
+        self._families = families
+        self._diagnose: Callable[[], Mapping[str, Tensor]] | None = diagnose
+
+    @property
+    def proposed(self) -> Mapping[str, Tensor]:
+        """The columns that proposing needed, which cost nothing more: ``rank``, ``spectral_radius``, ``deficient``."""
+        return self._proposed
+
+    @cached_property
+    def columns(self) -> Mapping[str, Tensor]:
+        """All columns."""
+        assert self._diagnose is not None
+        columns = {**self._proposed, **self._diagnose()}
+        self._diagnose = None  # which holds windows
+        return columns
+
+    @property
+    def family_names(self) -> tuple[str, ...]:
+        """Names of the layers or parameters."""
+        return tuple(family.name for family in self._families)
+
+    def settle(self) -> None:
+        """Make all columns now: a report that is kept must not keep the window."""
+        _ = self.columns
+
+    def largest(self, column: str) -> list[float]:
+        """Of a proposed column the largest number of each layer's or parameter's groups."""
+        return [float(self._proposed[column][f.first : f.first + f.count].max()) for f in self._families]
+
+    def __len__(self) -> int:
+        """Number of groups."""
+        return sum(family.count for family in self._families)
+
+    @overload
+    def __getitem__(self, index: int) -> GroupReport: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[GroupReport, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> GroupReport | tuple[GroupReport, ...]:
+        """One report, or a tuple of them."""
+        if isinstance(index, slice):
+            return tuple(self[i] for i in range(*index.indices(len(self))))
+        number = range(len(self))[index]
+        family = next(f for f in self._families if number < f.first + f.count)
+        return self._report(family.group_name(number - family.first), family, number)
+
+    def __iter__(self) -> Iterator[GroupReport]:
+        for family in self._families:
+            for index in range(family.count):
+                yield self._report(family.group_name(index), family, family.first + index)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all groups and numbers are the same; NaN equals NaN."""
+        if not isinstance(other, GroupReports):
+            return NotImplemented
+        return self._families == other._families and all(
+            torch.equal(own.isnan(), theirs.isnan()) and torch.equal(own[~own.isnan()], theirs[~theirs.isnan()])
+            for own, theirs in ((self.columns[name], other.columns[name]) for name in self.columns)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        shown = ", ".join(map(repr, self[:3]))
+        return f"({shown}{', … ' if len(self) > 3 else ''})" + (f" of {len(self)} groups" if len(self) > 3 else "")
+
+    def worst(self, column: str) -> float:
+        """The largest number of a column among the groups that move; NaN counts as infinite, no such group as 0."""
+        values = self.columns[column][~self.columns["deficient"].bool()].double()
+        return float(values.nan_to_num(nan=torch.inf).amax()) if len(values) else 0.0
+
+    @cached_property
+    def families(self) -> tuple[GroupReport, ...]:
+        """One report per layer or parameter instead of one per node or weight: the largest number of its groups."""
+        return tuple(self._report(f.name, f, slice(f.first, f.first + f.count)) for f in self._families)
+
+    def _report(self, name: str, family: Family, where: int | slice) -> GroupReport:
+        values = {key: column[where] for key, column in self.columns.items()}
+        if isinstance(where, slice):
+            deficient = values.pop("deficient").all()
+            values = {key: column.max() for key, column in values.items()} | {"deficient": deficient}
+        return GroupReport(
+            name=name,
+            size=family.size,
+            rank=int(values["rank"]),
+            spectral_radius=float(values["spectral_radius"]),
+            deficient=bool(values["deficient"]),
+            resolution=float(values["resolution"]),
+            noise_modes=int(values["noise_modes"]),
+            relative_move=float(values["relative_move"]),
+            residual=float(values["residual"]),
+            inconsistency=float(values["inconsistency"]),
+        )
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A prediction as coefficients, before anything is written. Valid until the window is cleared."""
+
+    s: int
+    groups: GroupReports
+    coefficients: Tensor
+    """(groups, m) float64; a group's predicted weights are its snapshots, oldest first, combined by these. Where only
+    pairs of snapshots are kept (see `Koopman`), the columns are those that stand for them; the last is the newest's."""
+
+    @property
+    def finite(self) -> bool:
+        """Whether every group's prediction is finite (before rounding to the parameters' dtype)."""
+        return bool(self.coefficients.isfinite().all())
+
+    @property
+    def deficient(self) -> bool:
+        """Whether no group shows a direction to follow."""
+        return bool(self.groups.proposed["deficient"].all())
+
+
+@dataclass(frozen=True)
+class Jump:
+    """Report of one jump."""
+
+    step: int
+    """Calls of `Accelerator.step` so far, this one included."""
+    s: int
+    """Steps leapt; of several candidates, the best, and the first where none could be judged."""
+    groups: GroupReports
+    loss_before: float | None
+    """Loss at the newest snapshot; None if not evaluated (no closure, or nothing fit to judge)."""
+    loss_after: float | None
+    """Loss at the prediction, likewise; of several candidates, the lowest."""
+    ratio: float | None
+    """loss_after / loss_before, +inf where not finite; None if not evaluated."""
+    outcome: "Outcome"
+    evaluations: int = 0
+    """Calls of the closure that this jump cost."""
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the weights are now the predicted ones."""
+        return self.outcome.value == "accepted"

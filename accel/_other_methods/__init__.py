@@ -1,0 +1,1 @@
+"""Methods beside jumps: multigrid over training steps, and class-based PCA."""

@@ -1,0 +1,1 @@
+"""The window: which weights share one operator, their snapshots, and the Gram matrix of these."""

@@ -1,0 +1,199 @@
+"""The window of snapshots: written one row per step, read once per jump.
+
+The window enters a rule as R, an (m, m) matrix with RᵀR = WᵀW: the snapshots in an orthonormal basis of their span (see
+`_gram`). What comes out of a rule are the coefficients that combine the snapshots.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from accel._window import gram as _gram
+from accel._window.groups import Group
+from accel._window.storage import Store, build_store
+
+_CHUNK = 1 << 19  # float64 numbers combined at a time, few enough to stay in a processor's cache
+
+
+class Window:
+    """Up to m snapshots of the given tensors, which have one dtype and one device, flattened.
+
+    Several replicates of a network are tensors with a leading axis of K; n is the number of weights of one.
+
+    Snapshots are allocated when the first one is taken, so that a model may still move between devices before.
+
+    Args:
+        tensors: Whose values are recorded.
+        m: How many snapshots; at least 2.
+        dtype: Of the differences from the first snapshot that the second to the last but one are kept as, if narrower
+            than the tensors' own; None keeps every snapshot as it is. Snapshots are then rounded, up to the newest.
+        device: Where snapshots are kept; None for the tensors' own. Jumps are computed there.
+        replicates: K; None for tensors of one network, which lack the leading axis.
+    """
+
+    def __init__(
+        self,
+        tensors: Sequence[Tensor],
+        m: int,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+        replicates: int | None = None,
+    ) -> None:
+        self.m = m
+        self.filled = 0
+        self.replicates = 1 if replicates is None else replicates
+        self._tensors = tuple(tensors)
+        self._shapes = tuple(tensor.shape for tensor in self._tensors)
+        self._snapshot_dtype = dtype
+        self._snapshot_device = None if device is None else torch.device(device)
+        self._rows: Store | None = None
+        self._dtype, self._device = self._tensors[0].dtype, self._tensors[0].device
+        self._flats: list[Tensor] = []
+        self._signature: list[tuple[int, torch.Size, torch.dtype, tuple[int, ...]]] | None = None
+
+    @property
+    def full(self) -> bool:
+        """Whether m snapshots are held."""
+        return self.filled == self.m
+
+    @property
+    def device(self) -> torch.device:
+        """Where snapshots are kept."""
+        return self._store().newest.device
+
+    @property
+    def snapshots(self) -> Tensor:
+        """(filled, K, n) snapshots, oldest first: a view, or, of differences, a new float64 tensor; loses nothing."""
+        return self.values(0, self._size)
+
+    @property
+    def newest(self) -> Tensor:
+        """(K, n) view of a full window's last snapshot, bit for bit as recorded."""
+        return self._store().newest
+
+    @property
+    def move_eps(self) -> float:
+        """Relative rounding error of moves since the first snapshot, on top of the weights' own; 0 if kept whole."""
+        return self._store().move_eps
+
+    def values(self, start: int, stop: int) -> Tensor:
+        """(filled, K, stop - start): these weights in all snapshots, oldest first."""
+        return self._store().values(self.filled, start, stop)
+
+    def append(self) -> None:
+        """Copy the tensors' present values in as the newest snapshot."""
+        # What tells that a tensor is another one costs 2 µs; preparing views of small networks costs ten times that.
+        signature = [(tensor.data_ptr(), tensor.shape, tensor.dtype, tensor.stride()) for tensor in self._tensors]
+        if signature != self._signature or self._rows is None:
+            self._check_unchanged()
+            self._flats = [tensor.detach().reshape(self.replicates, -1) for tensor in self._tensors]
+            views = all(tensor.is_contiguous() for tensor in self._tensors)  # reshape() copied the others
+            self._signature = signature if views else None
+        with torch.no_grad():
+            self._store().put(self.filled, self._flats)
+        self.filled += 1
+
+    def load(self, snapshots: Tensor) -> None:
+        """Replace the content by these (k, K, n) snapshots, k <= m."""
+        self.filled = 0
+        for row in snapshots:
+            self._store().put(self.filled, [row])
+            self.filled += 1
+
+    def clear(self) -> None:
+        """Forget the snapshots; their memory is kept."""
+        self.filled = 0
+
+    def release(self) -> None:
+        """Forget the snapshots and give their memory back."""
+        self.filled, self._rows = 0, None
+
+    def keep(self, tensors: Sequence[Tensor], replicates: Tensor) -> None:
+        """Go on with these replicates only, whose weights now lie in these tensors."""
+        self._tensors, self._shapes = tuple(tensors), tuple(tensor.shape for tensor in tensors)
+        self._signature = None
+        self.replicates = len(replicates)
+        if self._rows is not None:
+            self._rows.keep(replicates.to(self._rows.newest.device))
+
+    def factors(self, groups: Sequence[Group]) -> Tensor:
+        """R of every group of a full window: (groups, K, m, m) float64 on the CPU; NaN where it is not finite."""
+        store = self._store()
+        spans = [(group.start, group.stop) for group in groups]
+        return _gram.factors(store.levels, spans, self.m, store.newest.dtype, store.newest.device)
+
+    def combine(self, groups: Sequence[Group], coefficients: Tensor) -> Iterator[Tensor]:
+        """The combined snapshots of a full window, flattened, in consecutive float64 blocks of (K, weights).
+
+        Args:
+            groups: consecutive ones.
+            coefficients: (K, groups, m) float64.
+        """
+        store = self._store()
+        begin, end = groups[0].start, groups[-1].stop
+        width = min(max(1, _CHUNK // (self.m * self.replicates)), end - begin)
+        device = store.newest.device
+        scratch = torch.empty(self.replicates, self.m, width, dtype=torch.float64, device=device)
+        each = coefficients.to(device).unsqueeze(2).unbind(1)
+        for start in range(begin, end, width):
+            stop = min(start + width, end)
+            block = scratch[:, :, : stop - start]
+            block.copy_(store.values(self.m, start, stop).transpose(0, 1))
+            parts = [
+                own @ block[:, :, max(group.start - start, 0) : group.stop - start]
+                for group, own in zip(groups, each, strict=True)
+                if group.start < stop and group.stop > start
+            ]
+            yield (parts[0] if len(parts) == 1 else torch.cat(parts, dim=2))[:, 0]
+
+    @property
+    def _size(self) -> int:
+        return sum(shape.numel() for shape in self._shapes) // self.replicates
+
+    def _store(self) -> Store:
+        like = self._tensors[0]
+        if self._rows is None or (self.filled == 0 and self._device != like.device):
+            self._dtype, self._device = like.dtype, like.device
+            device = self._snapshot_device or like.device
+            self._rows = build_store(self.m, self.replicates, self._size, like.dtype, device, self._snapshot_dtype)
+        return self._rows
+
+    def _check_unchanged(self) -> None:
+        self._store()
+        for tensor, shape in zip(self._tensors, self._shapes, strict=True):
+            if tensor.shape != shape or tensor.dtype != self._dtype or tensor.device != self._device:
+                raise ValueError(
+                    "parameters must keep shape, dtype and device between steps: "
+                    f"expected {tuple(shape)} {self._dtype} on {self._device}, "
+                    f"got {tuple(tensor.shape)} {tensor.dtype} on {tensor.device}; "
+                    "build a new Accelerator after such a change"
+                )
+
+
+def write(tensors: Sequence[Tensor], blocks: Iterable[Tensor]) -> Tensor:
+    """Write consecutive blocks of flattened vectors, each (K, weights), into the tensors in place.
+
+    Returns:
+        (K,) bool; whether all of a replicate's weights are finite there.
+    """
+    flats: list[Tensor] = []
+    total = torch.zeros(())  # a sum is finite iff its terms are
+    index = offset = 0
+    for block in blocks:
+        if not flats:  # views, but for tensors that are not contiguous
+            flats = [tensor.detach().reshape(len(block), -1) for tensor in tensors]
+            total = torch.zeros(len(block), dtype=torch.float64, device=flats[0].device)
+        rest = block
+        while rest.shape[1]:
+            target = flats[index][:, offset : offset + rest.shape[1]]
+            width = target.shape[1]
+            target.copy_(rest[:, :width])
+            total += target.sum(1, dtype=torch.float64)
+            rest, offset = rest[:, width:], offset + width
+            if offset == flats[index].shape[1]:
+                index, offset = index + 1, 0
+    for tensor, flat in zip(tensors, flats, strict=True):
+        if not tensor.is_contiguous():
+            tensor.detach().copy_(flat.view(tensor.shape))
+    return total.isfinite()

@@ -1,0 +1,91 @@
+"""An Optuna storage that shows notes and pictures which it does not hold. Imported where the dashboard is served."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+import plotly.graph_objects as go
+from optuna.storages import InMemoryStorage, RDBStorage
+from optuna.study._frozen import FrozenStudy
+from optuna_dashboard import save_note, save_plotly_graph_object
+
+from dashboards._content import Heatmap, Shown
+
+_NOTE = "dashboard:note"
+
+
+class ShownStorage(RDBStorage):
+    """A storage to read from: what is shown beside its own content is kept in memory, and never written to it.
+
+    Args:
+        url: the storage, which must have its tables.
+        engine_kwargs: as SQLAlchemy's ``create_engine`` takes them.
+    """
+
+    def __init__(self, url: str, engine_kwargs: Mapping[str, Any]) -> None:
+        super().__init__(url, engine_kwargs=dict(engine_kwargs), skip_table_creation=True)
+        self._shown: dict[str, dict[str, Any]] = {}
+
+    def show(self, shown: Mapping[str, Shown]) -> None:
+        """Show these, by the study's name, in place of what was shown before."""
+        self._shown = {name: _attributes(one) for name, one in shown.items()}
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        """What the storage holds of a study, and what is shown beside it."""
+        return self._beside(self.get_study_name_from_id(study_id), super().get_study_system_attrs(study_id))
+
+    def get_all_studies(self) -> list[FrozenStudy]:
+        """All studies, each with what is shown beside it."""
+        studies = super().get_all_studies()
+        for study in studies:
+            study.system_attrs = self._beside(study.study_name, study.system_attrs)
+        return studies
+
+    def _beside(self, name: str, held: dict[str, Any]) -> dict[str, Any]:
+        shown = self._shown.get(name, {})
+        if any(key.startswith(_NOTE) for key in held):  # someone's own note stays
+            shown = {key: value for key, value in shown.items() if not key.startswith(_NOTE)}
+        return {**shown, **held}
+
+
+def _attributes(shown: Shown) -> dict[str, Any]:
+    """As the dashboard keeps a note and pictures in a study's attributes."""
+    storage = InMemoryStorage()
+    study_id = storage.create_new_study([optuna.study.StudyDirection.MINIMIZE], study_name="shown")
+    study = optuna.load_study(study_name="shown", storage=storage)
+    save_note(study, shown.note)
+    for heatmap in shown.heatmaps:
+        save_plotly_graph_object(study, _figure(heatmap), graph_object_id=heatmap.id)
+    return dict(storage.get_study_system_attrs(study_id))
+
+
+def _figure(heatmap: Heatmap) -> go.Figure:
+    colours = heatmap.colours
+    low, middle, high = heatmap.scale
+    picture = go.Heatmap(
+        x=[_escaped(value) for value in heatmap.x_values],
+        y=[_escaped(value) for value in heatmap.y_values],
+        z=[list(row) for row in heatmap.levels],
+        zmin=0,
+        zmax=1,
+        customdata=[[_escaped(text) for text in row] for row in heatmap.words],
+        hovertemplate="%{customdata}<extra></extra>",
+        colorscale=[(k / (len(colours) - 1), colour) for k, colour in enumerate(colours)],
+        colorbar={"tickvals": [0, 0.5, 1], "ticktext": [low, middle, high]},
+        xgap=1,
+        ygap=1,
+    )
+    axis: dict[str, Any] = {"type": "category"}  # each value as wide as the next
+    return go.Figure(
+        picture,
+        layout={
+            "title": {"text": _escaped(heatmap.title)},
+            "xaxis": {**axis, "title": {"text": _escaped(heatmap.x)}},
+            "yaxis": {**axis, "title": {"text": _escaped(heatmap.y)}},
+        },
+    )
+
+
+def _escaped(text: str) -> str:
+    """Plotly takes some markup in a text."""
+    return text.replace("&", "&amp;").replace("<", "&lt;")

@@ -1,0 +1,85 @@
+"""All figures of a study by name. Each is drawn from the data alone; what they do not allow is left out, with why."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from study.analysis.figures.cost_benefit import draw_plane
+from study.analysis.figures.curves import draw_curves
+from study.analysis.figures.eigenvalues import draw_eigenvalues
+from study.analysis.figures.heatmap import draw_heatmaps
+from study.analysis.figures.jumps import draw_jumps
+from study.analysis.figures.picture import Options, Picture
+from study.analysis.figures.sensitivity import draw_sensitivity
+from study.analysis.figures.slices import draw_slices
+from study.analysis.figures.sobol import draw_sobol
+from study.analysis.statistics.heatmap_data import HeatmapData, heatmap_data, spread_data
+from study.analysis.statistics.sensitivity import sensitivity
+from study.analysis.statistics.sobol import sobol_indices
+from study.analysis.statistics.study_data import StudyData
+
+
+def _heatmap_data(data: StudyData, options: Options) -> HeatmapData:
+    _check_grid(data, "a heatmap")
+    return heatmap_data(
+        data.table,
+        data.axes,
+        data.seeds,
+        metric=options.metric,
+        x=options.x,
+        y=options.y,
+        facet=options.facet,
+        at=options.at,
+    )
+
+
+def _heatmap(data: StudyData, options: Options) -> Picture:
+    drawn = _heatmap_data(data, options)
+    return Picture(options.stem("heatmap"), draw_heatmaps(drawn, title=data.title), drawn.frame())
+
+
+def _spread(data: StudyData, options: Options) -> Picture:
+    drawn = spread_data(_heatmap_data(data, options))
+    return Picture(options.stem("spread"), draw_heatmaps(drawn, title=data.title), drawn.frame())
+
+
+def _slices(data: StudyData, options: Options) -> Picture:
+    _check_grid(data, "slices")
+    return draw_slices(data, options)
+
+
+def _check_grid(data: StudyData, what: str) -> None:
+    if data.sampled is not None:
+        raise ValueError(f"{what} must have neighbouring cells, as of a grid, and the cells of {data.name} are samples")
+
+
+def _sensitivity(data: StudyData, options: Options) -> Picture:
+    if data.sampled is not None:
+        if options.at:
+            raise ValueError("at must be left out for Sobol' indices, which are of all samples together")
+        indices = sobol_indices(data.table, data.sampled, data.axes, data.seeds, metric=options.metric)
+        return Picture(options.stem("sensitivity"), draw_sobol(indices, title=data.title), indices.frame())
+    found = sensitivity(data.table, data.axes, data.seeds, metric=options.metric, at=options.at)
+    return Picture(options.stem("sensitivity"), draw_sensitivity(found, title=data.title), found.frame())
+
+
+FIGURES: dict[str, Callable[[StudyData, Options], Picture]] = {
+    "heatmap": _heatmap,
+    "spread": _spread,
+    "slices": _slices,
+    "sensitivity": _sensitivity,
+    "curves": draw_curves,
+    "jumps": draw_jumps,
+    "plane": draw_plane,
+    "eigenvalues": draw_eigenvalues,
+}
+"""Every figure of a study. All raise ValueError where the data do not allow it, and say why."""
+
+
+def draw_all(
+    data: StudyData, options: Options, names: Iterable[str] = FIGURES
+) -> Iterator[tuple[str, Picture | ValueError]]:
+    """Each of these figures in turn, or why it cannot be drawn."""
+    for name in names:
+        try:
+            yield name, FIGURES[name](data, options)
+        except ValueError as reason:
+            yield name, reason

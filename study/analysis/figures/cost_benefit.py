@@ -1,0 +1,166 @@
+"""What jumps cost and what they give: final loss ratio against overhead of every cell, and the Pareto front."""
+
+import math
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import BoundaryNorm
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+
+from study.analysis.figures.picture import Options, Picture
+from study.analysis.figures.style import (
+    INK,
+    RC,
+    axis_label,
+    caption,
+    cell_label,
+    label_plainly,
+    legend_below,
+    value_label,
+)
+from study.analysis.statistics.cells import Replicates, restrict, rising, value_key
+from study.analysis.statistics.study_data import StudyData
+from study.replicates.metric_catalogue import known_metric
+
+_MARKERS = "osD^vP"
+_CAP = 10.0
+
+
+def draw_plane(data: StudyData, options: Options) -> Picture:
+    """Cells by cost and benefit, medians over seeds, with the Pareto front that begins at plain training (1, 1).
+
+    Colour is the first axis that varies, the marker the last one with six values or fewer. Only cells where every seed
+    finished can be on the front; others are hollow. Ratios above 10 are drawn on the upper edge. Raises ValueError
+    where no cell has both numbers.
+    """
+    if data.table.empty:
+        raise ValueError("the table has no replicates yet: there is nothing to draw")
+    for name in ("final_loss_ratio", "overhead"):
+        known_metric(name, data.table.columns)
+    grid = {key: rising(values) for key, values in restrict(data.axes, options.at).items()}
+    replicates = Replicates(data.table, grid, data.seeds)
+    columns = ("final_loss_ratio_train", "overhead")
+    both = zip(*(replicates.summaries(column, recorded=True) for column in columns), strict=True)
+    frame = pd.DataFrame(
+        [
+            {
+                **ratio.parameters,
+                "overhead": cost.centre,
+                "final_loss_ratio": ratio.centre,
+                "complete": ratio.complete,
+                "state": ratio.state,
+            }
+            for ratio, cost in both
+            if not math.isnan(ratio.centre) and math.isfinite(cost.centre)
+        ]
+    )
+    if frame.empty or not np.isfinite(frame["final_loss_ratio"]).any():
+        raise ValueError("no cell has both a finite final_loss_ratio and an overhead: there is nothing to draw")
+    frame["pareto"] = _front(frame)
+    varying = [key for key, values in grid.items() if len(values) > 1]
+    colour = varying[0] if varying else next(iter(grid))
+    marker = next((key for key in reversed(varying) if key != colour and len(grid[key]) <= len(_MARKERS)), None)
+    with matplotlib.rc_context(RC):
+        figure = Figure(figsize=(7.2, 5.4), layout=ConstrainedLayoutEngine())
+        axes = figure.subplots()
+        _draw_points(figure, axes, frame, grid, colour, marker)
+        _draw_front(axes, frame)
+        axes.axhline(1.0, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
+        axes.set_xlabel("overhead: cost of training with jumps / cost of training")
+        axes.set_ylabel("final loss / final loss of the baseline")
+        axes.set_yscale("log")
+        label_plainly(axes.yaxis)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color="#ececec", linewidth=0.6)
+        _draw_legend(figure, data, frame, grid, marker)
+        figure.suptitle(f"{data.title}: cost and benefit", fontweight="bold")
+    return Picture("plane", figure, frame)
+
+
+def _front(frame: pd.DataFrame) -> list[bool]:
+    """Which complete cells neither plain training nor another one beats in both numbers (costs differ by rounding)."""
+    costs = frame["overhead"].map(lambda cost: float(f"{cost:.9g}"))
+    front, lowest = [False] * len(frame), 1.0
+    for k in sorted(range(len(frame)), key=lambda k: (costs.iloc[k], frame["final_loss_ratio"].iloc[k])):
+        if frame["complete"].iloc[k] and frame["final_loss_ratio"].iloc[k] < lowest:
+            front[k], lowest = True, frame["final_loss_ratio"].iloc[k]
+    return front
+
+
+def _draw_points(
+    figure: Figure, axes: Axes, frame: pd.DataFrame, grid: dict[str, list[Any]], colour: str, marker: str | None
+) -> None:
+    places = {value_key(value): k for k, value in enumerate(grid[colour])}
+    n = len(places)
+    colours = matplotlib.colormaps["cividis"].resampled(n)
+    norm = BoundaryNorm(np.arange(n + 1) - 0.5, n)
+    for k, value in enumerate(grid[marker] if marker else [None]):
+        own = frame if marker is None else frame[[value_key(v) == value_key(value) for v in frame[marker]]]
+        at = own["final_loss_ratio"].clip(upper=_CAP)
+        face = colours(norm([places[value_key(v)] for v in own[colour]])) if len(own) else np.empty((0, 4))
+        hollow = ~own["complete"].to_numpy(dtype=bool)
+        axes.scatter(
+            own["overhead"],
+            at,
+            s=30,
+            marker=_MARKERS[k],
+            facecolors=np.where(hollow[:, None], 1.0, face),
+            edgecolors=np.where(hollow[:, None], face, [0.2, 0.2, 0.2, 1.0]).tolist(),
+            linewidths=np.where(hollow, 1.2, 0.5).tolist(),
+            zorder=3,
+        )
+    bar = figure.colorbar(matplotlib.cm.ScalarMappable(norm, colours), ax=axes, ticks=range(n), pad=0.02)
+    bar.ax.set_yticklabels([value_label(value) for value in grid[colour]])
+    bar.set_label(axis_label(colour))
+
+
+def _numbered(frame: pd.DataFrame) -> pd.DataFrame:
+    """The front in order of cost, not more than six cells of it."""
+    front = frame[frame["pareto"]].sort_values("overhead")
+    return front.iloc[np.unique(np.linspace(0, len(front) - 1, 6).round().astype(int))] if len(front) else front
+
+
+def _draw_front(axes: Axes, frame: pd.DataFrame) -> None:
+    front = frame[frame["pareto"]].sort_values("overhead")
+    x, y = [1.0, *front["overhead"]], [1.0, *front["final_loss_ratio"]]
+    axes.step(x, y, where="post", color=INK, linewidth=1.2, zorder=2)
+    axes.plot(1.0, 1.0, **_PLAIN, zorder=4)
+    for k, row in enumerate(_numbered(frame).itertuples(), 1):
+        place = (float(row.overhead), float(row.final_loss_ratio))  # type: ignore[arg-type]
+        axes.annotate(str(k), place, xytext=(-5, -10), textcoords="offset points", fontweight="bold", zorder=4)
+
+
+_PLAIN: dict[str, Any] = {"marker": "X", "linestyle": "none", "color": INK, "markersize": 7}
+
+
+def _draw_legend(
+    figure: Figure, data: StudyData, frame: pd.DataFrame, grid: dict[str, list[Any]], marker: str | None
+) -> None:
+    handles = [Line2D([], [], **_PLAIN), Line2D([], [], color=INK, linewidth=1.2)]
+    labels = ["plain training", "Pareto front"]
+    for k, value in enumerate(grid[marker] if marker else []):
+        handles.append(Line2D([], [], marker=_MARKERS[k], linestyle="none", color="#7f7f7f", markersize=5.5))
+        labels.append(f"{axis_label(str(marker))} {value_label(value)}")
+    if not frame["complete"].all():
+        handles.append(Line2D([], [], marker="o", linestyle="none", markerfacecolor="white", color=INK, markersize=5.5))
+        labels.append("some seeds without a finite value")
+    seeds = len(data.seeds)
+    said = "1 seed" if seeds == 1 else f"Medians over {seeds} seeds"
+    if above := int((frame["final_loss_ratio"] > _CAP).sum()):
+        said += f"; {above} of {len(frame)} cells are above {_CAP:g}, on the upper edge"
+    named = [
+        f"{k}: {cell_label({key: row[key] for key in grid})}"
+        for k, (_, row) in enumerate(_numbered(frame).iterrows(), 1)
+    ]
+    legend_below(
+        figure,
+        handles,
+        labels,
+        "\n".join([caption(figure, f"{said}. Below the dotted line: better than plain training."), *named]),
+        ncols=3,
+    )

@@ -1,0 +1,143 @@
+"""Draws what drives a metric: shares as bars with their intervals, and the metric along each axis."""
+
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from study.analysis.figures.style import (
+    INK,
+    LINES,
+    RC,
+    SPLIT_LABEL,
+    axis_label,
+    caption,
+    label_plainly,
+    legend_below,
+    setting_label,
+    shown_ticks,
+    value_label,
+)
+from study.analysis.statistics.anova import Decomposition
+from study.analysis.statistics.sensitivity import Curve, Sensitivity
+
+_BAR, _NOISE = "#0072b2", "#d9d9d9"
+
+
+def draw_sensitivity(found: Sensitivity, *, title: str) -> Figure:
+    """Bars with the share of each term and of noise, beside them those of divergence if any; below, effect curves.
+
+    Raises ValueError where there are no shares, with the reason.
+    """
+    if found.shares is None:
+        raise ValueError(found.unavailable)
+    both = [("Metric", found.shares)]
+    if found.diverged is not None:
+        both.append(("Divergence", found.diverged))
+    bars = 0.27 * len(found.shares.shares) + 0.7
+    width = max(3.1 * len(both) + 2.0, 2.3 * len(found.curves) + 0.6, 6.0)
+    with matplotlib.rc_context(RC):
+        figure = Figure(figsize=(width, bars + 3.6), layout=ConstrainedLayoutEngine(wspace=0.05, hspace=0.1))
+        upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=(bars, 2.4))[:, 0]
+        for axes, (words, shares) in zip(upper.subplots(1, len(both), squeeze=False).flat, both, strict=True):
+            _draw_bars(axes, shares)
+            if len(both) > 1:
+                axes.set_title(words, loc="left")
+        curve_axes = lower.subplots(1, len(found.curves), squeeze=False, sharey=True)[0]
+        for axes, curve in zip(curve_axes, found.curves, strict=True):
+            _draw_curve(axes, curve, found)
+        curve_axes[0].set_ylabel(found.metric.meaning.replace(", ", ",\n"))
+        figure.suptitle(f"{title}: what drives the {found.metric.title.lower()}", fontweight="bold")
+        _draw_legend(figure, found)
+    return figure
+
+
+def _draw_bars(axes: Axes, shares: Decomposition) -> None:
+    for k, share in enumerate(shares.shares):
+        noise = share is shares.noise
+        axes.barh(
+            k,
+            share.share,
+            height=0.66,
+            color=_NOISE if noise else _BAR,
+            edgecolor="#8c8c8c" if noise else _BAR,
+            hatch="////" if noise else None,
+            linewidth=0.8,
+        )
+        if share.low is not None and share.high is not None:
+            axes.plot([share.low, share.high], [k, k], color=INK, linewidth=1.2, marker="|", markersize=6)
+        elif share.leave_one_out:
+            axes.plot(share.leave_one_out, [k] * len(share.leave_one_out), color=INK, **_POINTS)
+    axes.axvline(0, color=INK, linewidth=0.8)
+    axes.set_yticks(range(len(shares.shares)), [share.name for share in shares.shares])
+    axes.invert_yaxis()
+    axes.set_xlabel("share of the variance between cells")
+    axes.grid(axis="x", color="#e5e5e5", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+
+
+_POINTS: dict[str, Any] = {
+    "linestyle": "none",
+    "marker": "o",
+    "markersize": 3.4,
+    "markerfacecolor": "white",
+    "markeredgewidth": 0.9,
+}
+
+
+def _draw_curve(axes: Axes, curve: Curve, found: Sensitivity) -> None:
+    at = np.arange(len(curve.values))
+    if curve.low is not None and curve.high is not None:
+        axes.fill_between(at, curve.low, curve.high, color=LINES[1]["color"], alpha=0.25, linewidth=0)
+    axes.plot(at, curve.mean, **LINES[1], marker="o", markersize=3.5)
+    if found.metric.scale in ("ratio", "log"):
+        axes.set_yscale("log")
+        label_plainly(axes.yaxis)
+    if found.metric.scale in ("ratio", "signed"):
+        axes.axhline(1.0 if found.metric.scale == "ratio" else 0.0, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
+    shown = shown_ticks(len(at), 8)
+    axes.set_xticks(at[shown], [value_label(curve.values[k]) for k in shown])
+    axes.set_xlabel(axis_label(curve.axis))
+    axes.grid(axis="y", color="#e5e5e5", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_legend(figure: Figure, found: Sensitivity) -> None:
+    assert found.shares is not None
+    handles: list[Line2D | Patch] = []
+    labels: list[str] = []
+    if found.shares.noise is not None:
+        handles.append(Patch(facecolor=_NOISE, edgecolor="#8c8c8c", hatch="////", linewidth=0.8))
+        labels.append(f"noise that {found.seeds} seeds leave (taken off the others)")
+    if any(share.low is not None for share in found.shares.shares):
+        handles.append(Line2D([], [], color=INK, linewidth=1.2, marker="|", markersize=6))
+        labels.append("95 % interval over seeds")
+    elif found.shares.terms[0].leave_one_out:
+        handles.append(Line2D([], [], color=INK, **_POINTS))
+        labels.append("without one seed each")
+    if found.curves[0].low is not None:
+        handles.append(Patch(facecolor=LINES[1]["color"], alpha=0.25))
+        interval = found.shares.terms[0].low is not None
+        labels.append("mean over the other axes, " + ("95 % interval" if interval else "lowest to highest seed"))
+    said = [f"{found.cells} cells, {'1 seed' if found.seeds == 1 else f'{found.seeds} seeds'}"]
+    if found.split:
+        said.append(SPLIT_LABEL[found.split].lower())
+    said += [setting_label(key, value) for key, value in found.at.items()]
+    if found.n_capped or found.n_diverged:
+        said.append(f"{found.n_cells_at_cap} cells with a replicate at the cap of {found.cap:.3g}")
+    if found.shares.noise is None:
+        said.append("one seed: noise is in the shares")
+    legend_below(
+        figure,
+        handles,
+        labels,
+        caption(figure, "; ".join(said)),
+        ncols=2 if figure.get_figwidth() > 7 else 1,
+    )

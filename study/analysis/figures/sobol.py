@@ -1,0 +1,77 @@
+"""Draws Sobol' indices: first order and total of each axis beside each other, and those of pairs."""
+
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from study.analysis.figures.style import INK, RC, SPLIT_LABEL, caption, legend_below
+from study.analysis.statistics.sobol import Index, SobolIndices
+
+_LOOK: dict[str, dict[str, Any]] = {
+    "first": {"facecolor": "#0072b2", "edgecolor": "#0072b2"},
+    "total": {"facecolor": "white", "edgecolor": "#0072b2", "hatch": "////"},
+    "second": {"facecolor": "#e69f00", "edgecolor": "#e69f00"},
+}
+_LABEL = {"first": "first order: the axis alone", "total": "total: with all its interactions", "second": "second order"}
+
+
+def draw_sobol(found: SobolIndices, *, title: str) -> Figure:
+    """Bars with 95 % intervals: of every axis to the left, of every pair (if there is one) to the right."""
+    pairs = found.of("second")
+    rows = max(len(found.axes), len(pairs))
+    with matplotlib.rc_context(RC):
+        figure = Figure(
+            figsize=(8.6 if pairs else 5.6, 0.42 * rows + 2.5), layout=ConstrainedLayoutEngine(wspace=0.05, hspace=0.1)
+        )
+        panels = figure.subplots(1, 2 if pairs else 1, squeeze=False, sharex=True)[0]
+        _draw_bars(panels[0], {order: found.of(order) for order in ("first", "total")})
+        panels[0].set_title("Axes", loc="left")
+        if pairs:
+            _draw_bars(panels[1], {"second": pairs})
+            panels[1].set_title("Pairs, beyond either alone", loc="left")
+        figure.suptitle(f"{title}: what drives the {found.metric.title.lower()}", fontweight="bold")
+        _draw_legend(figure, found)
+    return figure
+
+
+def _draw_bars(axes: Axes, by_order: dict[str, list[Index]]) -> None:
+    height = 0.72 / len(by_order)
+    for number, (order, indices) in enumerate(by_order.items()):
+        shift = (number - (len(by_order) - 1) / 2) * height
+        for k, index in enumerate(indices):
+            axes.barh(k + shift, index.value, height=0.9 * height, linewidth=0.8, **_LOOK[order])
+            axes.plot([index.low, index.high], [k + shift] * 2, color=INK, linewidth=1.2, marker="|", markersize=6)
+    names = [index.name for index in next(iter(by_order.values()))]
+    axes.axvline(0, color=INK, linewidth=0.8)
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.set_xlabel("Sobol' index (share of the variance)")
+    axes.grid(axis="x", color="#e5e5e5", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+
+
+def _draw_legend(figure: Figure, found: SobolIndices) -> None:
+    orders = [order for order in _LABEL if found.of(order)]
+    handles: list[Patch | Line2D] = [Patch(linewidth=0.8, **_LOOK[order]) for order in orders]
+    handles.append(Line2D([], [], color=INK, linewidth=1.2, marker="|", markersize=6))
+    said = [f"{found.samples} samples in {found.cells} cells, {found.seeds} seed{'s' * (found.seeds > 1)}"]
+    if found.split:
+        said.append(SPLIT_LABEL[found.split].lower())
+    if found.noise is not None:
+        said.append(f"noise is {found.noise:.2g} of the variance, not taken off")
+    if found.n_cells_at_cap:
+        said.append(f"{found.n_cells_at_cap} cells with a replicate at the cap of {found.cap:.3g}")
+    legend_below(
+        figure,
+        handles,
+        [*(_LABEL[order] for order in orders), "95 % interval (bootstrap over samples)"],
+        caption(figure, "; ".join(said)),
+        ncols=2 if found.of("second") else 1,
+    )

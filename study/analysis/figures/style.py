@@ -1,0 +1,171 @@
+"""How the study's pictures look: fonts, colours, and the words on their axes."""
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import seaborn
+from matplotlib.artist import Artist
+from matplotlib.axis import Axis
+from matplotlib.colors import Colormap, LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from numpy.typing import NDArray
+
+from study.analysis.statistics.cells import State
+from study.replicates.metric_catalogue import Metric
+
+RC: Any = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same picture on every machine
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.labelsize": 9.5,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "legend.fontsize": 8.5,
+    "figure.titlesize": 11.5,
+    "hatch.linewidth": 0.7,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "dmd-study",  # identifiers inside an SVG are random without it
+}
+
+INK = "#1a1a1a"
+
+# Lines are told apart by brightness and dashes as well as by colour (Okabe and Ito's, for every colour vision).
+LINES: tuple[dict[str, Any], ...] = (
+    {"color": "#000000", "linestyle": "-"},
+    {"color": "#0072b2", "linestyle": "-"},
+    {"color": "#e69f00", "linestyle": (0, (5, 1.5))},
+    {"color": "#009e73", "linestyle": (0, (1, 1))},
+    {"color": "#cc79a7", "linestyle": (0, (4, 1, 1, 1))},
+    {"color": "#56b4e9", "linestyle": (0, (7, 2))},
+    {"color": "#d55e00", "linestyle": (0, (3, 1, 1, 1, 1, 1))},
+    {"color": "#7f7f7f", "linestyle": "-"},
+)
+
+STAR: dict[str, Any] = {
+    "marker": "*",
+    "linestyle": "none",
+    "markerfacecolor": "#ffd92f",
+    "markeredgecolor": "black",
+    "markeredgewidth": 0.6,
+}
+"""Mark of the best cell."""
+
+# Hatch and face of a cell that has no number.
+STATE_LOOK: dict[State, tuple[str, str, str]] = {
+    "diverged": ("xxxx", "#d9d9d9", "diverged (half of its seeds or more)"),
+    "infinite": ("++++", "#f2f2f2", "finished, value not finite"),
+    "failed": ("----", "#f0e6c8", "failed"),
+    "pruned": ("\\\\\\\\", "#ffffff", "stopped early"),
+    "missing": ("....", "#ffffff", "not run yet"),
+}
+
+_AXIS_LABEL = {
+    "m": "snapshots per jump $m$",
+    "s": "horizon $s$ (steps)",
+    "tolerance": r"tolerance $\sigma_k/\sigma_0$",
+    "training.lr": "learning rate",
+    "training.batch": "batch size",
+    "training.epochs": "epochs",
+}
+
+SPLIT_LABEL = {"train": "Training set", "test": "Test set"}
+
+
+def axis_label(key: str) -> str:
+    """Words for an axis; a key without words of its own stands for itself."""
+    return _AXIS_LABEL.get(key, key)
+
+
+def value_label(value: Any) -> str:
+    """A tick: floats short, everything else as it is; a dollar sign begins no formula."""
+    return f"{value:g}" if isinstance(value, float) else str(value).replace("$", r"\$")
+
+
+def setting_label(key: str, value: Any) -> str:
+    """One axis at one value, as in a panel's title."""
+    sign = ">" if key == "tolerance" else "="
+    return f"{axis_label(key)} {sign} {value_label(value)}"
+
+
+def cell_label(cell: Mapping[str, Any]) -> str:
+    """A cell in one line, the keys as in the spec."""
+    return ", ".join(f"{key} = {value_label(value)}" for key, value in cell.items())
+
+
+def caption(figure: Figure, text: str) -> str:
+    """Words under a figure, broken into lines that its width holds; a letter is some 0.075 inches wide."""
+    return textwrap.fill(text, int(figure.get_figwidth() / 0.075))
+
+
+def legend_below(figure: Figure, handles: Sequence[Artist], labels: Sequence[str], title: str, **options: Any) -> None:
+    """The legend under a figure, headed by what is to be known of all of it; options as of `Figure.legend`."""
+    size = RC["legend.fontsize"]
+    figure.legend(
+        handles, labels, title=title, title_fontsize=size, loc="outside lower center", frameon=False, **options
+    )
+
+
+def shown_ticks(n: int, most: int = 12) -> NDArray[np.intp]:
+    """Indices of the values that get a label: evenly spaced, the last among them."""
+    step = math.ceil(n / most)
+    return np.arange((n - 1) % step, n, step)
+
+
+def round_ticks(low: float, high: float, logarithmic: bool) -> list[float]:
+    """Round numbers inside the limits; on a wide log scale 1, 2, 5 of each decade."""
+    if logarithmic and low > 0 and high / low > 4:
+        exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        digits = (1, 2, 5) if high / low < 1e3 else (1,)
+        ticks = [digit * 10.0**exponent for exponent in exponents for digit in digits]
+        ticks = ticks[:: math.ceil(len(ticks) / 12)] if digits == (1,) else ticks
+    else:
+        ticks = list(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high))
+    slack = 1e-9 * (high - low)
+    return [tick for tick in ticks if low - slack <= tick <= high + slack]
+
+
+def label_plainly(axis: Axis) -> None:
+    """Round numbers on a logarithmic axis whose data are all drawn, however few decades or parts of one they span."""
+    low, high = sorted(axis.get_view_interval())
+    axis.set_major_locator(FixedLocator(round_ticks(low, high, logarithmic=True)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
+
+
+def number_label(value: float) -> str:
+    """A value inside a cell, in five characters or six."""
+    size = abs(value)
+    if not math.isfinite(size):
+        return ""
+    if size != 0 and (size >= 1e4 or size < 1e-4):
+        mantissa, exponent = f"{value:.0e}".split("e")
+        return f"{mantissa}e{int(exponent)}"
+    if 0 < size < 0.1:
+        return f"{value:.4f}".replace("0.", ".")
+    return f"{value:.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.3f}"
+
+
+def colour_map(metric: Metric) -> Colormap:
+    """Blue is better and red is worse than the reference; without a reference, dark is better.
+
+    Blue against orange-red is told apart with every common colour vision; the blue end is much darker than the red one,
+    so that a grey print shows the best cells as the darkest.
+    """
+    ramp = ["#08306b", "#2171b5", "#6baed6", "#c6dbef", "#f7f7f7", "#fddfd0", "#fbb497", "#f5855f", "#e8553a"]
+    if metric.scale not in ("ratio", "signed"):
+        ramp = ["#08306b", "#2171b5", "#6baed6", "#c6dbef", "#f7fbff"]
+    colours: Colormap = seaborn.blend_palette(
+        ramp[::-1] if metric.higher_is_better else ramp, n_colors=256, as_cmap=True
+    )
+    return colours
+
+
+def colour_norm(metric: Metric, limits: tuple[float, float]) -> Normalize:
+    """One scale for all panels: logarithmic for ratios and losses, so that 0.5 and 2 are equally far from 1."""
+    if metric.scale in ("ratio", "log") and limits[0] > 0:
+        return LogNorm(*limits)
+    return Normalize(*limits)

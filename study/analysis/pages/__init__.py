@@ -1,0 +1,1 @@
+"""Pages on a study, as plain data for `dashboards` to render."""

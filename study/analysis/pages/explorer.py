@@ -1,0 +1,155 @@
+"""What a page's heatmaps and curves are drawn from: plain data without nan, and no larger than a page can be."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.colors import to_hex
+
+from study.analysis.figures.style import STATE_LOOK, axis_label, colour_map
+from study.analysis.pages.thinned_curves import name_of, points_per_curve, runs_by_name, shown
+from study.analysis.statistics.cells import Axes, Replicates, State, list_values
+from study.analysis.statistics.heatmap_data import colour_limits
+from study.replicates.metric_catalogue import METRICS, Metric
+
+_COLOURS = 65
+_LETTER_OF_STATUS = {"finished": "i", "diverged": "d", "failed": "f", "pruned": "s", "missing": "-"}
+"""A seed's status as a state, for one whose value is not finite."""
+
+_LETTERS: dict[State, str] = {
+    "ok": "o",
+    "partial": "p",
+    "diverged": "d",
+    "infinite": "i",
+    "failed": "f",
+    "pruned": "s",
+    "missing": "-",
+}
+_LOOKS: dict[State, str] = {
+    "diverged": "crossed",
+    "infinite": "ruled",
+    "failed": "hatched",
+    "pruned": "empty",
+    "missing": "empty",
+}
+_WORDS: dict[State, str] = {
+    "ok": "finished",
+    "partial": "not every seed finished",
+    **{s: look[2] for s, look in STATE_LOOK.items()},
+}
+_PLAIN_AXES = ("problem.", "network.", "training.")
+
+
+def explorer(
+    table: pd.DataFrame,
+    axes: Axes,
+    seeds: Sequence[int],
+    details: Sequence[Mapping[str, Any]],
+    *,
+    first: int | None = None,
+    preferred: str | None = None,
+    done: Callable[[int, int], object] = lambda done, total: None,
+) -> dict[str, Any]:
+    """What `dashboards.Report` names ``explorer``.
+
+    Parameters
+    ----------
+    table, axes, seeds
+        As in `heatmap_data`.
+    details
+        A row per replicate, cells and baselines alike, with its jumps and curves, as of `study.record.Record.details`.
+    first
+        Index of the cell whose curves are shown at first; by default the first that has any.
+    preferred
+        Metric that is shown at first.
+    done
+        Called with the replicates whose curves are made, and of how many.
+    """
+    cells = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
+    replicates = Replicates(table, axes, seeds)
+    metrics, ramps = [], {}
+    for metric in METRICS.values():
+        known = [column for column in metric.columns if column in table.columns]
+        # a method without jumps has no ratios of jumps
+        if metric.name == preferred or (known and table[known].notna().any(axis=None)):
+            ramps["down" if metric.higher_is_better else metric.scale] = [
+                to_hex(colour_map(metric)(level)) for level in np.linspace(0, 1, _COLOURS)
+            ]
+            metrics += [_metric(metric, split, replicates, axes) for split in metric.splits]
+    metrics.sort(key=lambda metric: metric["name"] != preferred)
+    points = points_per_curve(len(details))
+    runs, baselines = runs_by_name(details, axes, points, done)
+    found = [[runs.get(name_of(cell, axes, seed)) for seed in seeds] for cell in cells]
+    x, y = axes_shown(axes)
+    longest = max((len(row["curve_train"]) for row in details), default=0)
+    return {
+        "axes": [
+            {"key": k, "label": plain_label(k), "values": [list_values([v]) for v in vs]} for k, vs in axes.items()
+        ],
+        "x": x,
+        "y": y or x,
+        "seeds": [str(seed) for seed in seeds],
+        "states": {letter: {"word": _WORDS[s], "look": _LOOKS.get(s, "")} for s, letter in _LETTERS.items()},
+        "statuses": [
+            "".join(_LETTER_OF_STATUS[status] for status in cell.statuses) for cell in replicates.summaries("seed")
+        ],
+        "ramps": ramps,
+        "metrics": metrics,
+        "cells": found,
+        "baselines": baselines,
+        "first": first if first is not None else next((k for k, run in enumerate(found) if any(run)), 0),
+        "note": (
+            f"Curves and jumps are thinned to {points} points at most, the lowest and the highest of every stretch; "
+            f"the longest curve has {longest}."
+            if longest > points
+            else ""
+        ),
+    }
+
+
+def axes_shown(axes: Axes) -> tuple[str, str | None]:
+    """The axes to the right and upwards of a first look: s and m, or the longest; None where there is only one."""
+    longest = sorted(axes, key=lambda key: -len(axes[key]))
+    return ("s", "m") if {"s", "m"} <= set(axes) else (longest[0], longest[1] if len(longest) > 1 else None)
+
+
+def written_values(written: Any) -> str:
+    """The values of an axis as the spec has them; a search may have a range."""
+    return f"{written['from']} to {written['to']}" if isinstance(written, Mapping) else list_values(written)
+
+
+def plain_label(key: str) -> str:
+    """A figure's label of an axis, without its mathematical setting."""
+    return axis_label(key).replace("$", "").replace(r"\sigma", "σ")
+
+
+def _metric(metric: Metric, split: str | None, replicates: Replicates, axes: Axes) -> dict[str, Any]:
+    cells = list(replicates.summaries(metric.column(split), higher_is_better=metric.higher_is_better))
+    finite = np.array([value for cell in cells for value in (cell.centre, *cell.values) if math.isfinite(value)])
+    low, high = colour_limits(finite, metric) if finite.size else (0.5, 2.0)
+    several = [key for key, values in axes.items() if key.startswith(_PLAIN_AXES) and len(values) > 1]
+    sign = -1.0 if metric.higher_is_better else 1.0
+    ranked = [(sign * cell.centre, k) for k, cell in enumerate(cells) if cell.complete]
+    # a cell is chosen by its training metric, and never across trainings by what single jumps gave
+    marked = bool(ranked) and split != "test" and not (metric.per_jump and several)
+    title = metric.title if split is None else f"{metric.title}, {'training' if split == 'train' else 'test'} set"
+    return {
+        "column": metric.column(split),
+        "name": metric.name,
+        "title": title,
+        "split": split,
+        "meaning": metric.meaning,
+        "scale": metric.scale if low > 0 or metric.scale != "log" else "linear",
+        "reference": {"ratio": 1, "signed": 0}.get(metric.scale),
+        "low": shown(low),
+        "high": shown(high),
+        "ramp": "down" if metric.higher_is_better else metric.scale,
+        "centre": [shown(cell.centre) for cell in cells],
+        "spread": [shown(cell.spread) for cell in cells],
+        "values": [[shown(value) for value in cell.values] for cell in cells],
+        "states": "".join(_LETTERS[cell.state] for cell in cells),
+        "best": min(ranked)[1] if marked else None,
+    }

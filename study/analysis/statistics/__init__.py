@@ -1,0 +1,1 @@
+"""Numbers from the table of replicates: cells, shares of variance, the best cell, the answer."""

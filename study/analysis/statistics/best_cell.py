@@ -1,0 +1,190 @@
+"""The best parameters of a study, by two rules.
+
+| symbol | meaning | shape |
+|---|---|---|
+| y_ij | log of the metric in cell i with seed j | (cells, seeds) |
+| a_i, b_j | effect of the cell, of the seed: y_ij = a_i + b_j + e_ij | |
+| sigma | standard deviation of e_ij | |
+
+Two cells with the same seeds share b_j, so the difference of their means has the standard error sigma sqrt(2/seeds).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from study.analysis.statistics.cells import Axes, CellSummary, Replicates, list_values, restrict
+from study.replicates.metric_catalogue import METRICS, SPLITS, known_metric
+
+RULES = ("minimum", "one-standard-error")
+
+METRICS_IN_DOCUMENT = ("mean_relative_error", "final_loss_ratio")
+
+RANKED = tuple(name for name, metric in METRICS.items() if metric.scale == "ratio")
+
+_FEWEST_SEEDS = 3
+
+
+class NoChoice(ValueError):
+    """The replicates do not allow a choice by this rule; the message says why."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The best cell by one metric and one rule.
+
+    Everything is a median over the study's seeds, on the training set unless said: ``value`` and ``value_test`` of the
+    metric, ``final_loss_ratio`` (to the same seed's baseline), ``overhead`` (cost with jumps / cost without).
+    ``spread``: standard deviation of the metric over seeds. ``improves``: the metric is below 1; ``beats_baseline``:
+    the final loss ratio is. ``standard_error`` and ``qualifying`` (number of cells within it of the lowest): of the
+    one-standard-error rule, on the log metric. None stands for what the table does not hold or one seed cannot tell.
+    """
+
+    metric: str
+    rule: str
+    parameters: dict[str, Any]
+    value: float
+    value_test: float | None
+    spread: float | None
+    seeds: int
+    overhead: float | None
+    final_loss_ratio: float | None
+    improves: bool
+    beats_baseline: bool | None
+    standard_error: float | None = None
+    qualifying: int | None = None
+
+
+def best(
+    table: pd.DataFrame,
+    axes: Axes,
+    seeds: Sequence[int],
+    *,
+    metric: str = "mean_relative_error",
+    rule: str = "minimum",
+    at: Mapping[str, Any] | None = None,
+) -> Choice:
+    """Choose the best cell by its training metric.
+
+    Only cells where every seed finished with a finite value are considered; a cell with a diverged seed is never best.
+
+    Parameters
+    ----------
+    table, axes, seeds
+        As in `heatmap_data`.
+    metric
+        A ratio to be low: a relative error per jump, or ``final_loss_ratio``.
+    rule
+        ``minimum``: the lowest median over seeds, then the least overhead. ``one-standard-error``: of the cells whose
+        mean log metric lies within sigma sqrt(2/seeds) of the lowest, the one with the least overhead, then the lowest
+        metric. sigma is the residual of cell + seed over the cells whose median is below 1. Needs 3 seeds.
+    at
+        Considers only the cells with these axis values.
+
+    Raises
+    ------
+    NoChoice
+        No complete cell, too few seeds or cells for the rule, or a metric per jump over several problems, networks or
+        trainings: the worst trained network has the easiest jumps, so one of each must be chosen with ``at``.
+    ValueError
+        Unknown metric, rule, axis or value, with the valid ones.
+    """
+    if rule not in RULES:
+        raise ValueError(f"rule must be one of {', '.join(RULES)}; got {rule!r}")
+    grid = restrict(axes, at)
+    if table.empty:
+        raise NoChoice("the table has no replicates yet")
+    absent = [f"{metric}_{split}" for split in SPLITS if f"{metric}_{split}" not in table.columns]
+    if metric in RANKED and absent:
+        raise NoChoice(f"the table has no column {', '.join(absent)}")
+    chosen = known_metric(metric, table.columns, RANKED)
+    if chosen.per_jump:
+        _one_training(metric, grid)
+
+    replicates = Replicates(table, grid, seeds)
+    cells = list(replicates.summaries(chosen.column("train"), recorded=True))
+    overheads = [cell.centre for cell in replicates.summaries("overhead", recorded=True)]
+    complete = [k for k, cell in enumerate(cells) if cell.complete]
+    if not complete:
+        diverged = sum(cell.n_diverged > 0 for cell in cells)
+        raise NoChoice(
+            f"no cell has a finite {metric} on all {len(seeds)} seeds "
+            f"({len(cells)} cells, {diverged} of them with a diverged seed)"
+        )
+    standard_error, qualifying = None, None
+    # Costs that differ by rounding are equal; a cost that is not known comes last.
+    costs = [float(f"{cost:.9g}") if math.isfinite(cost) else math.inf for cost in overheads]
+    if rule == "minimum":
+        k = min(complete, key=lambda k: (cells[k].centre, costs[k], k))
+    else:
+        means, standard_error = means_and_standard_error([cells[k] for k in complete], metric)
+        near = [
+            (costs[k], mean, k) for k, mean in zip(complete, means, strict=True) if mean <= min(means) + standard_error
+        ]
+        k, qualifying = min(near)[2], len(near)
+
+    def centre(column: str) -> float | None:
+        value = list(replicates.summaries(column, recorded=True))[k].centre
+        return value if math.isfinite(value) else None
+
+    final = centre("final_loss_ratio_train")
+    return Choice(
+        metric=metric,
+        rule=rule,
+        parameters=cells[k].parameters,
+        value=cells[k].centre,
+        value_test=centre(chosen.column("test")),
+        spread=cells[k].spread if math.isfinite(cells[k].spread) else None,
+        seeds=len(seeds),
+        overhead=overheads[k] if math.isfinite(overheads[k]) else None,
+        final_loss_ratio=final,
+        improves=cells[k].centre < 1,
+        beats_baseline=None if final is None else final < 1,
+        standard_error=standard_error,
+        qualifying=qualifying,
+    )
+
+
+def _one_training(metric: str, grid: Mapping[str, list[Any]]) -> None:
+    several = {
+        key: values
+        for key, values in grid.items()
+        if key.startswith(("problem.", "network.", "training.")) and len(values) > 1
+    }
+    if several:
+        choices = "; ".join(f"{key}: {list_values(values)}" for key, values in several.items())
+        raise NoChoice(
+            f"{metric} is comparable only within one problem, network and training, because a badly trained network "
+            f"has the easiest jumps; choose one value with at: {choices}"
+        )
+
+
+def means_and_standard_error(cells: list[CellSummary], metric: str) -> tuple[list[float], float]:
+    """Mean log metric of each cell, and the standard error of the difference of two of them."""
+    seeds = cells[0].n_expected
+    if seeds < _FEWEST_SEEDS:
+        raise NoChoice(f"the rule needs at least {_FEWEST_SEEDS} seeds that all cells share; the study has {seeds}")
+    values = np.array([cell.values for cell in cells], dtype=np.float64)
+    if not (values > 0).all():
+        raise NoChoice(f"the rule compares logarithms, and {metric} is not positive in every complete cell")
+    logs = np.log(values)
+    better = [cell.centre < 1 for cell in cells]
+    if sum(better) < 2:
+        raise NoChoice(
+            f"the rule takes its standard error from the complete cells with {metric} below 1, and needs two or more; "
+            f"there {'is one' if sum(better) == 1 else 'are none'}"
+        )
+    sigma = _residual_deviation(logs[better])
+    return [float(mean) for mean in logs.mean(axis=1)], sigma * math.sqrt(2 / seeds)
+
+
+def _residual_deviation(y: NDArray[np.float64]) -> float:
+    """Residual standard deviation of y_ij = a_i + b_j; y is (cells, seeds), with none missing."""
+    residual = y - y.mean(axis=1, keepdims=True) - y.mean(axis=0, keepdims=True) + y.mean()
+    freedom = (y.shape[0] - 1) * (y.shape[1] - 1)
+    return math.sqrt(float((residual**2).sum()) / freedom)

@@ -1,0 +1,1 @@
+"""Contract tests for a problem or rule of the user's own."""

@@ -1,0 +1,211 @@
+"""Commands that turn what is recorded into figures and tables. They import nothing that a record names."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from study.cli.console import At, Folder, Storage, as_user_errors, chosen_values, opened, out_console, say
+from study.cli.printing import study_data, write_figures
+from study.errors import UserError
+
+if TYPE_CHECKING:
+    from study.analysis import Sensitivity, SobolIndices
+
+Metric = Annotated[str, typer.Option(help="Which metric, without _train or _test.")]
+X = Annotated[str, typer.Option(help="Axis of the heatmap to the right.")]
+Y = Annotated[str, typer.Option(help="Axis of the heatmap upwards.")]
+Facet = Annotated[str, typer.Option(help="Axis with one row of heatmaps per value.")]
+To = Annotated[Path | None, typer.Option(help="Folder for the pictures; DIR/figures by default.")]
+
+
+def figures(
+    folder: Folder,
+    only: Annotated[list[str] | None, typer.Option(help="Only the figure of this name. May be repeated.")] = None,
+    metric: Metric = "mean_relative_error",
+    x: X = "s",
+    y: Y = "m",
+    facet: Facet = "tolerance",
+    at: At = None,
+    to: To = None,
+    storage: Storage = None,
+) -> None:
+    """Draw every figure that the record allows: PNG, SVG, PDF and the CSV behind each; say what is left out and why.
+
+    They are heatmap, spread (over seeds), slices (through the best cell), sensitivity, curves (loss with and without
+    jumps), jumps (ratio, rank, spectral radius), plane (final loss ratio against overhead), and eigenvalues (of the
+    jumps, on the unit circle): that one only where it is named, since it trains the cell once more.
+    """
+    from study.analysis import FIGURES, Options
+
+    for name in only or []:
+        if name not in FIGURES:
+            raise UserError(f"--only must be one of {', '.join(FIGURES)}, got {name!r}")
+    record = opened(folder, storage)
+    options = Options(metric=metric, x=x, y=y, facet=facet, at=chosen_values(at))
+    with as_user_errors():
+        write_figures(record, to, options, only)
+
+
+def heatmap(
+    folder: Folder,
+    metric: Metric = "mean_relative_error",
+    x: X = "s",
+    y: Y = "m",
+    facet: Facet = "tolerance",
+    at: At = None,
+    to: To = None,
+    storage: Storage = None,
+) -> None:
+    """Draw the heatmaps of Figure 3, as figures --only heatmap: PNG, SVG, PDF and the CSV behind them."""
+    figures(folder, ["heatmap"], metric, x, y, facet, at, to, storage)
+
+
+def sensitivity(
+    folder: Folder,
+    metric: Metric = "mean_relative_error",
+    split: Annotated[str, typer.Option(help="train or test.")] = "train",
+    at: At = None,
+    to: To = None,
+    storage: Storage = None,
+) -> None:
+    """Say which axes drive a metric: shares of its variance with intervals, effect curves, and Optuna's importances.
+
+    Of a study with design: saltelli, its Sobol' indices: first order, total and second order, with intervals.
+    """
+    from study.analysis import NoIndices, draw_sensitivity, draw_sobol, optuna_importances, save_figure, sobol_indices
+    from study.analysis import sensitivity as decomposed
+
+    if split not in ("train", "test"):
+        raise UserError(f"--split must be train or test, got {split!r}")
+    record = opened(folder, storage)
+    table, grid = record.table(), record.grid
+    stem = "sensitivity" if metric == "mean_relative_error" else f"sensitivity_{metric}"
+    if grid.sampled is not None:
+        if at:
+            raise UserError("--at must be left out for Sobol' indices, which are of all samples together")
+        with as_user_errors():
+            try:
+                indices = sobol_indices(table, grid.sampled, grid.axes, grid.seeds, metric=metric, split=split)  # type: ignore[arg-type]
+            except NoIndices as reason:
+                raise UserError(f"no Sobol' indices of {metric}: {reason}") from reason
+            figure = draw_sobol(indices, title=record.name)
+            paths = save_figure(figure, to or record.folder / "figures", stem, frame=indices.frame())
+        _print_indices(indices)
+        for path in paths:
+            say(str(path))
+        return
+    options: dict[str, Any] = {"metric": metric, "split": split, "at": chosen_values(at)}
+    with as_user_errors():
+        found = decomposed(table, grid.axes, grid.seeds, **options)
+        if found.shares is None:
+            raise UserError(f"no sensitivities of {metric}: {found.unavailable}")
+        importances = optuna_importances(table, grid.axes, grid.seeds, **options)
+        figure = draw_sensitivity(found, title=record.name)
+        paths = save_figure(figure, to or record.folder / "figures", stem, frame=found.frame())
+    _print_shares(found)
+    _print_importances(importances)
+    for path in paths:
+        say(str(path))
+
+
+def compare(
+    first: Folder,
+    second: Annotated[Path, typer.Argument(help="Another study's folder.", metavar="DIR")],
+    metric: Metric = "mean_relative_error",
+    at: At = None,
+    to: Annotated[Path | None, typer.Option(help="Folder for the pictures; the second DIR/figures by default.")] = None,
+) -> None:
+    """Put two studies side by side: the cells and seeds they share, and how much they differ, with intervals."""
+    from study.analysis import compare_studies, draw_comparison, save_figure
+
+    studies = [study_data(opened(folder, None)) for folder in (first, second)]
+    if studies[0].name == studies[1].name:
+        studies = [replace(data, name=str(folder)) for data, folder in zip(studies, (first, second), strict=True)]
+    with as_user_errors():
+        found = compare_studies(*studies, metric=metric, at=chosen_values(at))
+        paths = save_figure(draw_comparison(found), to or second / "figures", f"compared_{metric}", frame=found.frame)
+    say(f"{found.names[1]} against {found.names[0]} by {metric}, training set:")
+    say(f"{len(found.frame)} cells and {len(found.seeds)} seeds are in both")
+    how = "by 95 % intervals" if len(found.seeds) >= 5 else "on every seed"
+    for words, count in found.counted().items():
+        say(f"  {count:5} cells {words}" + ("" if words == "not told apart" else f" {how}"))
+    centre, low, high = found.overall
+    interval = "" if math.isnan(low) else f" ({low:.4g} to {high:.4g} over seeds)"
+    what = f"{'ratio' if found.relative else 'difference'}, mean over the cells that all seeds finished in both"
+    say(f"  {what}: {centre:.4g}{interval}")
+    for note in found.notes:
+        say(note)
+    for path in paths:
+        say(str(path))
+
+
+def _print_shares(found: "Sensitivity") -> None:
+    what = found.metric.title.lower() if found.split is None else f"{found.metric.title.lower()} ({found.split})"
+    for heading, shares in ((f"Shares of the variance of the {what}", found.shares), ("of divergence", found.diverged)):
+        if shares is None:
+            continue
+        lines = Table(title=heading)
+        for column in ("", "share", "how sure", "with noise", "d.f."):
+            lines.add_column(column, justify="left" if not column else "right", no_wrap=True)
+        for share in shares.shares:
+            noise = share is shares.noise
+            interval = "-"
+            if share.low is not None and share.high is not None:
+                interval = f"{share.low:.3f} to {share.high:.3f}"
+            elif share.leave_one_out:
+                interval = f"{min(share.leave_one_out):.3f} to {max(share.leave_one_out):.3f}"
+            rest = ("", "") if noise else (f"{share.raw:.3f}", str(share.degrees))
+            lines.add_row(share.name, f"{share.share:.3f}", interval, *rest)
+        out_console.print(lines)
+    say(f"{found.cells} cells, {found.seeds} seeds. " + " ".join([*_jackknifed(found), *_capped(found), *found.notes]))
+
+
+def _print_indices(found: "SobolIndices") -> None:
+    what = found.metric.title.lower() if found.split is None else f"{found.metric.title.lower()} ({found.split})"
+    scale = "logarithm of the " if found.metric.scale in ("ratio", "log") else ""
+    lines = Table(title=f"Sobol' indices of the {scale}{what}")
+    for column in ("", "index", "value", "95 % interval"):
+        lines.add_column(column, justify="right" if column in ("value", "95 % interval") else "left", no_wrap=True)
+    for index in found.indices:
+        order = "total" if index.order == "total" else f"{index.order} order"
+        lines.add_row(index.name, order, f"{index.value:.3f}", f"{index.low:.3f} to {index.high:.3f}")
+    out_console.print(lines)
+    said = [
+        f"{found.samples} samples in {found.cells} cells; mean over {found.seeds} seed{'s' * (found.seeds > 1)}.",
+        "Intervals: SALib's bootstrap over the samples.",
+    ]
+    say(" ".join([*said, *_capped(found), *found.notes]))
+
+
+def _jackknifed(found: "Sensitivity") -> list[str]:
+    if found.shares and found.shares.seeds >= 5:
+        return ["How sure: 95 % intervals, jackknife over seeds."]
+    return []
+
+
+def _capped(found: "Sensitivity | SobolIndices") -> list[str]:
+    said = []
+    if found.n_capped or found.n_diverged:
+        said.append(
+            f"Held at the cap of {found.cap:.4g}: {found.n_capped} replicates that are worse and {found.n_diverged} "
+            f"that diverged, in {found.n_cells_at_cap} cells."
+        )
+    return said
+
+
+def _print_importances(found: dict[str, dict[str, float]]) -> None:
+    from study.analysis import EVALUATORS
+
+    lines = Table(title="Optuna's importances, which answer other questions")
+    lines.add_column("")
+    for name in found:
+        lines.add_column(name, justify="right")
+    for axis in next(iter(found.values())):
+        lines.add_row(axis, *(f"{of[axis]:.3f}" for of in found.values()))
+    out_console.print(lines)
+    for name in found:
+        say(f"{name}: {EVALUATORS[name]}.")

@@ -1,0 +1,111 @@
+"""Commands that train."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from study.cli import printing
+from study.cli.console import Storage, err_console
+from study.cli.signals import recording, this_command
+from study.errors import UserError
+
+TIME_LIMIT_STATUS = 124
+"""Exit status of a sweep that its time limit has ended, as that of timeout(1)."""
+
+
+def run(
+    spec: Annotated[str, typer.Argument(help="A spec (YAML file) or the name of a preset.")],
+    out: Annotated[Path | None, typer.Option(help="The study's folder; results/NAME by default.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE: override a key, e.g. axes.m=[14,20].")
+    ] = None,
+    from_best: Annotated[
+        Path | None,
+        typer.Option(
+            help="A best.yaml of any study: train its parameters once on this problem, in place of the spec's method "
+            "and its axes, and compare. Into results/NAME-best by default."
+        ),
+    ] = None,
+    address: Annotated[str | None, typer.Option(help="A running Ray cluster: auto or HOST:PORT.")] = None,
+    executor: Annotated[str, typer.Option(help="ray, or inline: the same packs in this process.")] = "ray",
+    storage: Storage = None,
+    nodes: Annotated[int | None, typer.Option(help="Wait until the Ray cluster has so many nodes.", min=1)] = None,
+    time_limit: Annotated[
+        str | None,
+        typer.Option(help="End in time: seconds, or 90m, 2h, 1d. What is left then is trained by the next run."),
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Train again what is recorded as failed.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would run and what it costs; run nothing.")
+    ] = False,
+    time: Annotated[bool, typer.Option("--time", help="With --dry-run: also time a few steps on random data.")] = False,
+) -> None:
+    """Train what the study's record lacks, then draw its heatmaps and write its best parameters."""
+    from study.specification import load_spec
+
+    time_limit_s = None if time_limit is None else parse_duration_s(time_limit)
+    best = None
+    if from_best is None:
+        loaded = load_spec(spec, set_ or [])
+    else:
+        from study.best.file import read_best
+        from study.best.reuse import spec_from_best
+
+        best = read_best(from_best)
+        loaded = spec_from_best(spec, best, set_ or [])
+    folder = out or Path("results") / loaded.name
+    if dry_run:
+        from study.execution.estimate import estimate, timing
+
+        printing.print_pairs(f"{loaded.name}: nothing is run", estimate(loaded))
+        if time:
+            printing.print_pairs("Timed on random data of the right shape, on this machine", timing(loaded))
+        return
+    if time:
+        raise UserError("--time belongs to --dry-run")
+    from study.execution.run import run as run_study
+    from study.planning.cells import baselines, replicates
+    from study.record import open_study
+
+    resume = f"run the same command again to train what is missing: {this_command()}"
+    with recording(folder, resume):
+        run_study(
+            loaded,
+            folder,
+            executor=executor,  # type: ignore[arg-type]
+            address=address,
+            storage=storage,
+            retry_failed=retry_failed,
+            time_limit_s=time_limit_s,
+            nodes=nodes,
+        )
+    record = open_study(folder, storage)
+    printing.print_status(record)
+    everything = [*baselines(loaded), *replicates(loaded)]
+    if left := len(record.missing(everything)):
+        err_console.print(
+            f"The time limit of {time_limit} has come: {left} of {len(everything)} replicates and baselines are left; "
+            f"{resume}",
+            soft_wrap=True,
+            markup=False,
+        )
+        raise typer.Exit(TIME_LIMIT_STATUS)
+    if best is not None:
+        printing.print_comparison(record, best)
+        return
+    try:
+        printing.write_results(record)
+    except OSError as error:
+        raise UserError(f"{error}. All replicates are recorded in {folder}; {resume}") from error
+
+
+def parse_duration_s(text: str) -> float:
+    """Seconds that a duration such as 5400, 90m, 1.5h or 2d lasts. Raises UserError where it is none."""
+    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)([smhd]?)", text.strip())
+    if found is None or not float(found[1]) > 0:
+        raise UserError(f"--time-limit must be a number above 0 of seconds, or one with m, h or d, got {text!r}")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]

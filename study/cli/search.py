@@ -1,0 +1,112 @@
+"""The command that lets a sampler ask for cells."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from study.cli import printing
+from study.cli.console import Storage, err_console, out_console, say
+from study.cli.run import TIME_LIMIT_STATUS, parse_duration_s
+from study.cli.signals import recording, this_command
+from study.errors import UserError
+
+if TYPE_CHECKING:
+    from study.record import Record
+
+LOWEST = 5
+"""Cells that are shown when a search ends."""
+
+
+def search(
+    spec: Annotated[str, typer.Argument(help="A spec (YAML file) or the name of a preset; its axes may be ranges.")],
+    trials: Annotated[
+        int, typer.Option(help="Cells that the record is to hold in the end; those it holds already count.", min=1)
+    ],
+    sampler: Annotated[
+        str,
+        typer.Option(
+            help="tpe, gp, qmc or random; nsga2: the metric against the overhead; refine: between cells that are "
+            "known, where the metric changes fastest and around the optimum."
+        ),
+    ] = "tpe",
+    metric: Annotated[
+        str, typer.Option(help="To be low: mean_relative_error, final_loss_ratio or another such ratio.")
+    ] = "mean_relative_error",
+    sampler_seed: Annotated[int, typer.Option(help="Of what the sampler draws.", min=0)] = 0,
+    prune: Annotated[
+        bool,
+        typer.Option(
+            help="Stop replicates that are worse than the median of their seed after 1/4 and 1/2 of the epochs."
+        ),
+    ] = True,
+    out: Annotated[Path | None, typer.Option(help="The study's folder; results/NAME by default.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help='KEY=VALUE: override a key, e.g. axes.s="{from: 5, to: 100, log: true}".'),
+    ] = None,
+    address: Annotated[str | None, typer.Option(help="A running Ray cluster: auto or HOST:PORT.")] = None,
+    executor: Annotated[str, typer.Option(help="ray, or inline: the same packs in this process.")] = "ray",
+    storage: Storage = None,
+    nodes: Annotated[int | None, typer.Option(help="Wait until the Ray cluster has so many nodes.", min=1)] = None,
+    time_limit: Annotated[str | None, typer.Option(help="End in time: seconds, or 90m, 2h, 1d.")] = None,
+) -> None:
+    """Train the cells that a sampler asks for, instead of a whole grid, and write the best parameters."""
+    from study.adaptive_search import search
+    from study.record import open_study
+    from study.specification import load_spec, parse_assignments
+
+    loaded = load_spec(spec, {**parse_assignments(set_ or []), "design": "search", "samples": None})
+    folder = out or Path("results") / loaded.name
+    resume = f"run the same command again to go on: {this_command()}"
+    with recording(folder, resume):
+        search(
+            loaded,
+            folder,
+            trials=trials,
+            sampler=sampler,
+            metric=metric,
+            sampler_seed=sampler_seed,
+            prune=prune,
+            executor=executor,  # type: ignore[arg-type]
+            address=address,
+            storage=storage,
+            time_limit_s=None if time_limit is None else parse_duration_s(time_limit),
+            nodes=nodes,
+        )
+    record = open_study(folder, storage)
+    printing.print_status(record)
+    _print_lowest(record, metric, front=sampler == "nsga2")
+    found = len(record.grid.cells or ())
+    whole = len(record.table()) == len(record.grid.names())
+    if (found < trials or not whole) and time_limit is not None:
+        err_console.print(f"{found} of {trials} cells; {resume}", soft_wrap=True, markup=False)
+        raise typer.Exit(TIME_LIMIT_STATUS)
+    if found < trials:
+        say(f"There are no more than these {found} cells to ask for")
+    try:
+        printing.write_best(record, metric)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def _print_lowest(record: "Record", metric: str, *, front: bool) -> None:
+    """Print the cells of the lowest metric, medians over seeds; or all that none beats in metric and overhead both."""
+    table, axes = record.table(), list(record.grid.axes)
+    table = table[table["status"] == "finished"]
+    seeds = len(record.grid.seeds)
+    by_cell = table.groupby(axes, dropna=False, sort=False)[[f"{metric}_train", "overhead"]]
+    found = by_cell.median()[by_cell.size() == seeds].sort_values([f"{metric}_train", "overhead"])
+    if front:
+        found = found[found["overhead"] < found["overhead"].cummin().shift(fill_value=float("inf"))]
+    if found.empty:
+        return
+    title = f"None is lower in both {metric} and overhead" if front else f"Lowest {metric}"
+    lines = Table(title=title)
+    for heading in (*axes, metric, "overhead"):
+        lines.add_column(heading)
+    for cell, numbers in (found if front else found.head(LOWEST)).iterrows():
+        values = cell if isinstance(cell, tuple) else (cell,)
+        lines.add_row(*map(str, values), *(f"{number:.4g}" for number in numbers))
+    out_console.print(lines)

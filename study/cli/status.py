@@ -1,0 +1,58 @@
+"""Commands that look at what is recorded. They import nothing that a record names."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from study.cli.console import At, Folder, Storage, as_user_errors, chosen_values, opened, say
+from study.cli.printing import print_status, write_best
+from study.errors import UserError
+
+
+def status(folder: Folder, storage: Storage = None) -> None:
+    """Count what is recorded, also while the study runs."""
+    print_status(opened(folder, storage))
+
+
+def table(
+    folder: Folder,
+    to: Annotated[
+        Path | None, typer.Option(help="FILE.csv or FILE.parquet; CSV on standard output by default.")
+    ] = None,
+    storage: Storage = None,
+) -> None:
+    """One row per replicate, with every metric."""
+    if to is not None and to.suffix not in (".csv", ".parquet"):
+        raise UserError(f"--to must end in .csv or .parquet, got {to}")
+    frame = opened(folder, storage).table()
+    if to is None:
+        frame.to_csv(sys.stdout, index=False)
+        return
+    try:
+        if to.suffix == ".parquet":
+            # a column of Parquet holds one type; an axis may mix them, as training.batch does
+            frame = frame.astype({name: "string" for name in frame if frame[name].dtype == object})
+            frame.to_parquet(to)
+        else:
+            frame.to_csv(to, index=False)
+    except OSError as error:
+        raise UserError(f"{to} cannot be written: {error}") from error
+    say(str(to))
+
+
+def best(
+    folder: Folder,
+    metric: Annotated[
+        str | None,
+        typer.Option(help="By which metric: mean_relative_error by default, final_loss_ratio or another such ratio."),
+    ] = None,
+    rule: Annotated[str | None, typer.Option(help="minimum (by default), or one-standard-error.")] = None,
+    at: At = None,
+    storage: Storage = None,
+) -> None:
+    """Choose the best parameters and write them to DIR/best.yaml, with the evidence and how to use them."""
+    record = opened(folder, storage)
+    with as_user_errors():
+        write_best(record, metric, rule, chosen_values(at))

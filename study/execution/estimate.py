@@ -1,0 +1,139 @@
+"""What a study would cost, before anything is run: counted for all of it, and on request timed for a few steps."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from study.errors import UserError
+from study.planning.cells import baselines, replicates
+from study.planning.costs import Cost, count_jumps, predict_cost
+from study.replicates.replicate import Pack, Replicate, Task
+from study.specification import Spec
+
+TIMED_WINDOWS = 2
+
+
+def estimate(spec: Spec) -> list[tuple[str, str]]:
+    """Cells, replicates, jumps and floating point operations, as (what, how much). Imports no torch, makes no data."""
+    trained, plain = replicates(spec), baselines(spec)
+    axes = " x ".join(f"{len(values)} {axis}" for axis, values in spec.axes.items())
+    if spec.samples is not None:
+        axes = f"saltelli, {spec.samples:,} samples of {', '.join(spec.axes)}"
+    lines = [
+        ("cells", f"{len(trained) // len(spec.seeds):,} ({axes})"),
+        ("replicates", f"{len(trained):,} ({len(spec.seeds)} seed{'s' * (len(spec.seeds) > 1)})"),
+        ("baselines", f"{len(plain):,}"),
+    ]
+    costs = [predict_cost(spec, replicate) for replicate in [*trained, *plain]]
+    known = [cost for cost in costs if cost is not None]
+    if len(known) < len(costs):
+        why = "the problem brings its own network; --time measures a few steps" if spec.jumps else "training tells"
+        return [*lines, ("operations", f"not known: {why}")]
+    jumps = sum(count_jumps(spec.problem(r.parameters), r) for r in trained)
+    asked = ("jumps", f"{jumps:,}")
+    if spec.sections["method"].get("mode") == "probe":
+        probes = spec.sections["method"]["probes"]
+        asked = ("probes", f"{probes * len(trained):,} ({probes} of each replicate, along {len(plain)} trainings)")
+    total = sum(known, Cost())
+    return [
+        *lines,
+        asked,
+        ("training", _operations(total.training)),
+        ("jumps", _operations(total.jumps)),
+        ("judging jumps", _operations(total.judging)),
+        ("in all", _operations(total.total)),
+    ]
+
+
+def timing(spec: Spec) -> list[tuple[str, str]]:
+    """Train a few steps and jumps at the smallest and the largest window, and scale up to the whole study.
+
+    Raises:
+        UserError: training fails.
+    """
+    if not spec.jumps:
+        name = spec.sections["method"]["name"]
+        raise UserError(f"--time times steps and jumps; how many steps the method {name} takes, only training tells")
+    import torch
+
+    from study.training.packs import train_pack
+
+    device = "cuda" if spec.resources.gpu and torch.cuda.is_available() else "cpu"
+    trained = replicates(spec)
+    windows = sorted({r.acceleration.m for r in trained if r.acceleration is not None})
+    measured = {}
+    for m in {windows[0], windows[-1]}:
+        same_m = [r for r in trained if r.acceleration is not None and r.acceleration.m == m]
+        replicate = max(same_m, key=lambda r: _step_cost(spec, r))
+        short = replace(replicate, recipe=replace(replicate.recipe, epochs=TIMED_WINDOWS * m))
+        pack = Pack("timing", (short,), spec.resources.threads, device)
+        outcome = train_pack(pack, {short.task: _random_task(spec, short)}, spec.rules)[0]
+        if outcome.status == "failed":
+            raise UserError(f"the study cannot be timed, since its training fails:\n{outcome.reason}")
+        jumps = max(len(outcome.jumps.epoch), 1)
+        measured[m] = (
+            outcome.seconds_training / outcome.steps,
+            outcome.seconds_jumps / jumps,
+            outcome.seconds_judging / jumps,
+        )
+    step_s = min(seconds[0] for seconds in measured.values())
+    largest = max(_step_cost(spec, replicate) for replicate in trained)
+    total_s = 0.0
+    for replicate in [*trained, *baselines(spec)]:
+        share = _step_cost(spec, replicate) / largest
+        total_s += share * _steps(spec, replicate) * step_s
+        if replicate.acceleration is None:
+            continue
+        jumps = count_jumps(spec.problem(replicate.parameters), replicate)
+        sizes = sorted(measured)
+        per_jump_s = sum(np.interp(replicate.acceleration.m, sizes, [measured[m][i] for m in sizes]) for i in (1, 2))
+        total_s += share * jumps * float(per_jump_s)
+    return [
+        ("device", "CUDA" if device == "cuda" else f"CPU, {spec.resources.threads} thread(s)"),
+        ("one step", f"{1e3 * step_s:.3g} ms"),
+        *(
+            (f"one jump at m = {m}", f"{1e3 * t[1]:.3g} ms, and {1e3 * t[2]:.3g} ms to judge it")
+            for m, t in sorted(measured.items())
+        ),
+        ("all replicates, one at a time", _duration(total_s)),
+    ]
+
+
+def _step_cost(spec: Spec, replicate: Replicate) -> float:
+    """Operations of a step; equal for all where they are not known, as of a problem's own network."""
+    cost = predict_cost(spec, replicate)
+    return 1.0 if cost is None else cost.training / _steps(spec, replicate)
+
+
+def _steps(spec: Spec, replicate: Replicate) -> int:
+    batch = replicate.recipe.batch
+    per_epoch = 1 if batch is None else -(-spec.problem(replicate.parameters).sizes().train_samples // batch)
+    return replicate.recipe.epochs * per_epoch
+
+
+def _random_task(spec: Spec, replicate: Replicate) -> Task:
+    from problems import OwnLoss, OwnNetwork
+
+    problem = spec.problem(replicate.parameters)
+    sizes, draw = problem.sizes(), np.random.default_rng(0)
+    return Task(
+        train_inputs=draw.uniform(-1, 1, (sizes.train_samples, sizes.inputs)),
+        train_targets=draw.uniform(-1, 1, (sizes.train_samples, sizes.outputs)),
+        test_inputs=draw.uniform(-1, 1, (sizes.test_samples, sizes.inputs)),
+        test_targets=draw.uniform(-1, 1, (sizes.test_samples, sizes.outputs)),
+        network=problem.network if isinstance(problem, OwnNetwork) else None,
+        loss=problem.loss if isinstance(problem, OwnLoss) else None,
+    )
+
+
+def _operations(flops: float) -> str:
+    for unit, size in (("PFLOP", 1e15), ("TFLOP", 1e12), ("GFLOP", 1e9), ("MFLOP", 1e6)):
+        if flops >= size:
+            return f"{flops / size:.3g} {unit}"
+    return f"{flops:.0f} FLOP"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.3g} minutes" if seconds < 7200 else f"{seconds / 3600:.3g} hours"

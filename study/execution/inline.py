@@ -1,0 +1,42 @@
+"""Packs trained in this process, one after another: for a debugger, or where Ray is not wanted."""
+
+import contextlib
+import time
+from collections.abc import Iterable, Iterator, Mapping
+
+from study.errors import UserError
+from study.execution.deadline import Deadline
+from study.execution.protocol import Execute, Finish
+from study.execution.terminal_progress import SweepProgress
+from study.replicates.replicate import Pack, Task
+from study.specification import Spec
+
+
+@contextlib.contextmanager
+def inline(spec: Spec, deadline: Deadline) -> Iterator[Execute]:
+    """Train packs here.
+
+    Raises:
+        UserError: packs ask for a GPU, and there is none.
+    """
+    import torch
+
+    from study.replicates.provenance import provenance
+    from study.training.packs import train_pack
+
+    if spec.resources.gpu and not torch.cuda.is_available():
+        raise UserError(
+            f"resources.gpu: each pack asks for {spec.resources.gpu:g}, but torch finds no CUDA device here; "
+            f"--set resources.gpu=0 trains on the CPU"
+        )
+
+    def execute(packs: Iterable[Pack], tasks: Mapping[str, Task], finish: Finish, progress: SweepProgress) -> None:
+        for pack in packs:
+            if not deadline.allows_another:
+                return
+            start_s = time.monotonic()
+            progress.started(len(pack.replicates))
+            finish(pack, train_pack(pack, tasks, spec.rules), provenance())
+            deadline.took(time.monotonic() - start_s)
+
+    yield execute

@@ -1,0 +1,1 @@
+"""From a spec to cells, replicates, packs, their data, and their cost."""

@@ -1,0 +1,54 @@
+"""A study's spec: read from YAML with a safe loader, validated whole, every mistake reported at once with its path."""
+
+from study.specification._load import (
+    importable_here,
+    load_spec,
+    override,
+    parse_assignments,
+    parse_yaml,
+    presets,
+    read_raw,
+    read_text,
+)
+from study.specification._methods import ALTERNATIVES, METHODS, POLICY_KEYS
+from study.specification._sections import Real, Section, Whole
+from study.specification._spec import (
+    FORMAT_VERSION,
+    MOST_MADE,
+    NAME,
+    SECTIONS,
+    TOP_LEVEL,
+    Spec,
+    content_hash,
+    split_axis,
+)
+from study.specification._user_code import method_section, problem_section
+from study.specification._validate import messages
+
+__all__ = [
+    "ALTERNATIVES",
+    "FORMAT_VERSION",
+    "METHODS",
+    "MOST_MADE",
+    "NAME",
+    "POLICY_KEYS",
+    "SECTIONS",
+    "TOP_LEVEL",
+    "Real",
+    "Section",
+    "Spec",
+    "Whole",
+    "content_hash",
+    "importable_here",
+    "load_spec",
+    "messages",
+    "method_section",
+    "override",
+    "parse_assignments",
+    "parse_yaml",
+    "presets",
+    "problem_section",
+    "read_raw",
+    "read_text",
+    "split_axis",
+]

@@ -1,0 +1,65 @@
+"""What must hold of the training around a method that is no jump rule."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from problems import OwnAccuracy, OwnNetwork, Problem
+
+ValuesOf = Callable[[str, str], tuple[Any, ...]]
+"""(section, key) -> the values that the key takes in the study."""
+
+
+def alternative_mistakes(name: str, values_of: ValuesOf, problems: Iterable[Problem]) -> list[str]:
+    """What of the training does not go with an alternative, in any cell."""
+    mistakes = {"class_pca": _class_pca_mistakes, "mgrit": _mgrit_mistakes}.get(name)
+    return [] if mistakes is None else mistakes(values_of, list(problems))
+
+
+def _class_pca_mistakes(values_of: ValuesOf, problems: list[Problem]) -> list[str]:
+    mistakes = []
+    for problem in problems:
+        if not isinstance(problem, OwnAccuracy):
+            kind = type(problem).__name__
+            mistakes.append(f"problem.name: must be a classification with the method class_pca; {kind} is none")
+        elif not isinstance(problem, OwnNetwork):
+            classes, layers = problem.sizes().outputs, max(values_of("method", "layers"))
+            for hidden in values_of("network", "hidden"):
+                if len(hidden) < layers:
+                    mistakes.append(
+                        f"method.layers: must be at most the hidden layers, since the last layer is trained; got "
+                        f"{layers} with network.hidden {list(hidden)}"
+                    )
+                if "class" in values_of("method", "basis") and min(hidden[:layers], default=classes) < classes:
+                    mistakes.append(
+                        f"network.hidden: must have a unit for each of the {classes} classes in every layer that is "
+                        f"computed, got {list(hidden)}"
+                    )
+    return mistakes
+
+
+def _mgrit_mistakes(values_of: ValuesOf, problems: list[Problem]) -> list[str]:
+    mistakes, samples = [], [problem.sizes().train_samples for problem in problems]
+    plain = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "precision": "full"}
+    for key, only in plain.items():
+        if others := [value for value in values_of("training", key) if value != only]:
+            mistakes.append(
+                f"training.{key}: must be {only} with the method mgrit, whose steps are those of plain gradient "
+                f"descent, got {others[0]}"
+            )
+    for batch in values_of("training", "batch"):
+        if isinstance(batch, int) and (ragged := [count for count in samples if count % batch]):
+            mistakes.append(
+                f"training.batch: must divide the {ragged[0]} training samples with the method mgrit, got {batch}"
+            )
+    tightest = min(values_of("method", "tolerance"))
+    if "float32" in values_of("training", "dtype") and tightest < 1e-6:
+        mistakes.append(
+            f"training.dtype: must be float64 with a method.tolerance below 1e-6, which float32 does not resolve, "
+            f"got float32 with {tightest:g}"
+        )
+    limits = [limit for limit in values_of("method", "max_lr") if limit is not None]
+    if limits and min(limits) < max(values_of("training", "lr")):
+        mistakes.append(
+            f"method.max_lr: must be at least training.lr ({max(values_of('training', 'lr')):g}), got {min(limits):g}"
+        )
+    return mistakes

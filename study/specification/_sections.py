@@ -1,0 +1,68 @@
+"""The sections that every spec has, as pydantic models: their keys, the kind of each, and its bounds."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+)
+
+
+class Section(BaseModel):
+    """A section of a spec; unknown keys are mistakes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _no_booleans(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("must be a number")
+    return value
+
+
+# an Optuna storage keeps numbers as floats, which hold whole numbers to 2^53 exactly
+Whole = Annotated[int, BeforeValidator(_no_booleans), Field(le=2**53)]
+
+
+Real = Annotated[float, BeforeValidator(_no_booleans), Field(allow_inf_nan=False)]
+
+
+class Network(Section):
+    """A dense network: hidden layers of these widths, Xavier-uniform weights, zero biases, linear output."""
+
+    hidden: tuple[Annotated[Whole, Field(ge=1)], ...] = (40, 200, 1000)
+    activation: Literal["softsign", "tanh", "relu", "sigmoid", "gelu"] = "softsign"
+
+
+class Training(Section):
+    """Plain training, which replicates share with their baselines."""
+
+    optimizer: Literal["adam", "adamw", "sgd", "rmsprop", "adagrad", "adadelta"] = "adam"
+    lr: Annotated[Real, Field(gt=0)] = 1e-3
+    momentum: Annotated[Real, Field(ge=0, lt=1)] = 0.0
+    weight_decay: Annotated[Real, Field(ge=0)] = 0.0
+    epochs: Annotated[Whole, Field(ge=1)] = 3000
+    batch: Literal["full"] | Annotated[Whole, Field(ge=1)] = "full"
+    dtype: Literal["float32", "float64"] = "float32"
+    order: Literal["shuffled", "fixed"] = "shuffled"
+    """Of the samples in the batches of an epoch."""
+    precision: Literal["full", "tf32", "bf16"] = "full"
+    """Of matrix products in training and judging: that of dtype, or lower where the device has it."""
+
+
+class Resources(Section):
+    """What each pack is given. gpu may be a fraction; above zero, replicates train on it, in that part of its memory.
+
+    pack: replicates trained side by side in one process; ``auto``: as many as pay, and as the device's memory holds.
+    """
+
+    cpu: Annotated[Real, Field(gt=0)] = 1.0
+    gpu: Annotated[Real, Field(ge=0)] = 0.0
+    pack: Literal["auto"] | Annotated[Whole, Field(ge=1)] = 1
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of a pack."""
+        return max(1, int(self.cpu))

@@ -1,0 +1,200 @@
+"""A validated study: its sections, its axes, and what a cell makes of them."""
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+from problems import OwnNetwork, Problem
+from study.replicates.replicate import Recipe, Value
+from study.specification._methods import Method
+from study.specification._sections import Resources, Section
+from study.specification.axes import Range
+
+T = TypeVar("T")
+FORMAT_VERSION = 1
+SECTIONS = ("problem", "network", "training", "method")
+TOP_LEVEL = ("name", *SECTIONS, "axes", "seeds", "design", "samples", "resources")
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+DESIGNS = ("grid", "saltelli", "search")
+MOST_MADE = 1000
+"""Sections and problems of cells that a spec keeps, so that a search does not gather them without end."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A validated spec. Sections hold every key with its default, except those that are axes.
+
+    Attributes:
+        axes: axis key -> its values in the order given; a method's key stands bare (``m``), others dotted
+            (``training.lr``). Of a range, its two ends.
+        ranges: the axes that are ranges, which samples and searches draw from; a grid has none.
+        design: ``grid``, all combinations of the axis values; ``saltelli``, samples for Sobol' indices; or ``search``,
+            the cells that a search has asked for.
+        samples: of the design saltelli, a power of two; None of another design.
+        models: the pydantic model of each section, from which a cell's sections are built.
+        problem_class: the problem's class; rule_class: the rule's, where it is the user's own.
+    """
+
+    name: str
+    sections: Mapping[str, Mapping[str, Any]]
+    axes: Mapping[str, tuple[Value, ...]]
+    ranges: Mapping[str, Range]
+    seeds: tuple[int, ...]
+    design: str
+    samples: int | None
+    resources: Resources
+    models: Mapping[str, type[Section]]
+    problem_class: type
+    rule_class: type | None
+    _made: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def section(self, name: str, cell: Mapping[str, Value]) -> Mapping[str, Any]:
+        """A section with the cell's values filled in."""
+        varying = self._varying(name, cell)
+        section: Mapping[str, Any] = self._once(name, varying, lambda: self._filled(name, varying))
+        return section
+
+    def _varying(self, name: str, cell: Mapping[str, T]) -> dict[str, T]:
+        """What a cell, or the axes, hold of one section, by key."""
+        return {key: cell[axis] for axis, key in self._axes_of[name] if axis in cell}
+
+    @functools.cached_property
+    def _axes_of(self) -> dict[str, list[tuple[str, str]]]:
+        """Of each section its axes, as (axis, key): asked some times for each of 10,000 cells."""
+        split = {axis: split_axis(axis) for axis in self.axes}
+        return {name: [(axis, key) for axis, (owner, key) in split.items() if owner == name] for name in SECTIONS}
+
+    def _filled(self, name: str, varying: Mapping[str, Value]) -> dict[str, Any]:
+        """Validated, unless each value was when the spec was loaded: 10,000 cells may be of 100 values of two axes."""
+        first, known = self._validated[name]
+        seen = varying.keys() == first.keys() and all((key, repr(value)) in known for key, value in varying.items())
+        if seen and varying != first:
+            return {**self._once(name, first, lambda: self._filled(name, first)), **varying}
+        return dict(self.models[name](**self.sections[name], **varying))
+
+    @functools.cached_property
+    def _validated(self) -> dict[str, tuple[dict[str, Value], frozenset[tuple[str, str]]]]:
+        """Of each section the first value of its axes, and every value as (key, repr)."""
+        first = {axis: values[0] for axis, values in self.axes.items()}
+        return {
+            name: (
+                self._varying(name, first),
+                frozenset((key, repr(v)) for key, vs in self._varying(name, self.axes).items() for v in vs),
+            )
+            for name in SECTIONS
+        }
+
+    def _once(self, what: str, varying: Mapping[str, Value], make: Callable[[], Any]) -> Any:
+        """Make a thing, or give the one made before: most cells are alike in most sections."""
+        name = f"{what} {varying!r}"
+        if name not in self._made:
+            if len(self._made) >= MOST_MADE:
+                self._made.clear()
+            self._made[name] = make()
+        return self._made[name]
+
+    def problem(self, cell: Mapping[str, Value]) -> Problem:
+        """The problem of a cell; cells that differ in other axes share it."""
+
+        def make() -> Problem:
+            section = self.section("problem", cell)
+            made: Problem = self.problem_class(**{key: value for key, value in section.items() if key != "name"})
+            return made
+
+        problem: Problem = self._once("Problem", self._varying("problem", cell), make)
+        return problem
+
+    def recipe(self, cell: Mapping[str, Value]) -> Recipe:
+        """The plain training of a cell; cells that differ in other axes share it."""
+
+        def make() -> Recipe:
+            training = self.section("training", cell)
+            batch = None if training["batch"] == "full" else training["batch"]
+            return Recipe(**{**self.section("network", cell), **training, "batch": batch})
+
+        varying = {**self._varying("network", cell), **self._varying("training", cell)}
+        recipe: Recipe = self._once("Recipe", varying, make)
+        return recipe
+
+    def has_own_network(self, cell: Mapping[str, Value]) -> bool:
+        """Whether the problem of a cell brings its network."""
+        # a protocol with methods is slow to be asked about
+        own: bool = self._once(
+            "OwnNetwork", self._varying("problem", cell), lambda: isinstance(self.problem(cell), OwnNetwork)
+        )
+        return own
+
+    @property
+    def rules(self) -> dict[str, type]:
+        """The user's own rule by the name that replicates call it; empty where the rule is the package's."""
+        return {} if self.rule_class is None else {str(self.sections["method"]["name"]): self.rule_class}
+
+    @property
+    def jumps(self) -> bool:
+        """Whether the method is a jump rule."""
+        return issubclass(self.models["method"], Method)
+
+    def kind(self, axis: str) -> Literal["int", "float"] | tuple[Any, ...] | None:
+        """What an axis holds: whole numbers, real numbers, one of these choices, or (None) anything else."""
+        section, key = split_axis(axis)
+        annotation: Any = self.models[section].model_fields[key].annotation
+        if get_origin(annotation) in (Union, UnionType) and None not in self.axes[axis]:
+            kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
+            annotation = kinds[0] if len(kinds) == 1 else annotation
+            annotation = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+        if annotation is int:
+            return "int"
+        if annotation is float:
+            return "float"
+        if annotation is bool:
+            return (False, True)
+        return get_args(annotation) if get_origin(annotation) is Literal else None
+
+    def is_number(self, axis: str) -> bool:
+        """Whether an axis holds whole or real numbers, which have others between them."""
+        return self.kind(axis) in ("int", "float") and not any(value is None for value in self.axes[axis])
+
+    def identity(self) -> dict[str, Any]:
+        """What makes two specs the same study: everything but what chooses cells, seeds, name and resources."""
+        return {
+            "format_version": FORMAT_VERSION,
+            **{name: plain(self.sections[name]) for name in SECTIONS},
+            "axes": sorted(self.axes),
+        }
+
+    def hash(self) -> str:
+        """Hash of the identity."""
+        return content_hash(self.identity())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The whole spec as plain data, as it is kept in the record."""
+        return {
+            "name": self.name,
+            **{name: plain(self.sections[name]) for name in SECTIONS},
+            "axes": plain(self.axes) | {axis: values.written() for axis, values in self.ranges.items()},
+            "seeds": list(self.seeds),
+            "design": self.design,
+            **({} if self.samples is None else {"samples": self.samples}),
+            "resources": self.resources.model_dump(),
+        }
+
+
+def content_hash(value: Any) -> str:
+    """Hash of plain data (16 hexadecimal digits), the same in every process."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@functools.cache
+def split_axis(axis: str) -> tuple[str, str]:
+    """Section and key that an axis varies: ``m`` -> (method, m), ``training.lr`` -> (training, lr)."""
+    section, dot, key = axis.partition(".")
+    return (section, key) if dot else ("method", section)
+
+
+def plain(value: Any) -> Any:
+    """Tuples as lists and mappings as dicts, as JSON gives them back."""
+    return json.loads(json.dumps(value))

@@ -1,0 +1,1 @@
+"""Trains packs of replicates. Needs torch, numpy and `accel` only."""

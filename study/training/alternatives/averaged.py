@@ -1,0 +1,68 @@
+"""Averages along a training, as controls: of all weights so far (EMA), or of where k steps began and ended (Lookahead).
+
+Both go with plain training step by step. They are torch's (`torch.optim.swa_utils`) and pytorch-optimizer's.
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from study.replicates.outcome import Outcome
+from study.replicates.replicate import Replicate, Task
+from study.training.loop import train_stack
+from study.training.optimizers import Attach
+
+_LERP = 3.0
+"""Operations of one a + w (b - a)."""
+
+
+def train_ema(replicate: Replicate, task: Task, device: torch.device) -> Outcome:
+    """Train plainly, and judge the exponential moving average of the weights after each step: decay · average + ….
+
+    The average begins at the weights after the first step. Statistics that a network keeps of batches are its own.
+    """
+    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+    decay = _options(replicate)["decay"]
+
+    def attach(optimizer: Optimizer, network: nn.Module) -> tuple[Optimizer, nn.Module]:
+        average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
+        optimizer.register_step_post_hook(lambda *_: average.update_parameters(network))
+        return optimizer, average.module
+
+    return _train(replicate, task, device, attach, every=1)
+
+
+def train_lookahead(replicate: Replicate, task: Task, device: torch.device) -> Outcome:
+    """Train with Lookahead (Zhang et al. 2019, arXiv:1907.08610): every k steps, back to slow + alpha (fast - slow).
+
+    The optimiser's moments are kept. The loss is that of the fast weights, which are the slow ones after every k steps.
+    """
+    import pytorch_optimizer  # here, since it takes a second
+
+    options = _options(replicate)
+
+    def attach(optimizer: Optimizer, network: nn.Module) -> tuple[Optimizer, nn.Module]:
+        return pytorch_optimizer.Lookahead(optimizer, k=int(options["k"]), alpha=options["alpha"]), network
+
+    return _train(replicate, task, device, attach, every=int(options["k"]))
+
+
+def _options(replicate: Replicate) -> dict[str, float]:
+    assert replicate.alternative is not None
+    return {name: float(value) for name, value in replicate.alternative.options.items()}  # type: ignore[arg-type]
+
+
+def _train(replicate: Replicate, task: Task, device: torch.device, attach: Attach, *, every: int) -> Outcome:
+    weights = 0
+
+    def count(optimizer: Optimizer, network: nn.Module) -> tuple[Optimizer, nn.Module]:
+        nonlocal weights
+        weights = sum(parameter.numel() for parameter in network.parameters())
+        return attach(optimizer, network)
+
+    plain = replace(replicate, alternative=None)
+    outcome = train_stack([plain], task, {}, device, attach=count)[0]
+    return replace(outcome, replicate=replicate, flops_jumps=outcome.steps // every * _LERP * weights)

@@ -1,0 +1,152 @@
+"""Training of a pack: pack and data in, outcomes out. Needs torch, numpy and `accel` only."""
+
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+
+import torch
+
+from accel import Rule
+from study.replicates.outcome import Outcome, failed
+from study.replicates.replicate import Pack, Replicate, Task
+from study.training.alternatives import TRAINERS
+from study.training.loop import train_probed, train_stack
+from study.training.memory import TooLarge, fitting
+from study.training.networks import why_not_stacked
+
+
+def train_pack(
+    pack: Pack,
+    tasks: Mapping[str, Task],
+    rules: Mapping[str, Callable[..., Rule]],
+    warn: Callable[[str], None] = warnings.warn,
+) -> list[Outcome]:
+    """Train every replicate of a pack, side by side where they have one architecture and one recipe.
+
+    As many are trained side by side as the device's memory holds; if that runs out all the same, half as many. Where
+    one raises, its stack is trained again one by one, so that only the one at fault fails.
+
+    Args:
+        pack: what to train, with how many threads, on which device.
+        tasks: data by the key that replicates name.
+        rules: the user's own rules by name; ``dmd`` needs no entry.
+        warn: told of replicates that could have been trained side by side, but for a reason that it is given.
+
+    Returns:
+        One outcome per replicate, in order. One that raises becomes ``failed`` with the traceback as its reason.
+    """
+    outcomes: dict[int, Outcome] = {}
+    device = torch.device(pack.device)
+    with _threads(pack.threads):
+        if device.type == "cuda" and 0 < pack.gpu < 1:
+            torch.cuda.set_per_process_memory_fraction(pack.gpu)
+        for probed, places in _stacks(pack.replicates):
+            replicates = [pack.replicates[place] for place in places]
+            if replicates[0].alternative is not None:
+                trained = [_train_alternative(replicate, tasks, device) for replicate in replicates]
+            elif probed:
+                trained = _probe(replicates, tasks, rules, device, warn)
+            else:
+                trained = _train_fitting(replicates, tasks, rules, device, pack.gpu or 1.0, warn)
+            outcomes |= dict(zip(places, trained, strict=True))
+    return [outcomes[place] for place in range(len(pack.replicates))]
+
+
+def train(replicate: Replicate, task: Task, rules: Mapping[str, Callable[..., Rule]], device: torch.device) -> Outcome:
+    """Train one replicate from its initial weights to its last epoch, or until it diverges."""
+    return train_stack([replicate], task, rules, device)[0]
+
+
+def _stacks(replicates: Sequence[Replicate]) -> list[tuple[bool, list[int]]]:
+    """Places of the replicates that are trained together; and whether they are probes of one training."""
+    stacks: dict[tuple[object, ...], list[int]] = {}
+    for place, replicate in enumerate(replicates):
+        key = replicate.probed_with or (replicate.alternative is not None, *replicate.architecture)
+        stacks.setdefault(key, []).append(place)
+    return [(replicates[places[0]].probed_with is not None, places) for places in stacks.values()]
+
+
+def _train_alternative(replicate: Replicate, tasks: Mapping[str, Task], device: torch.device) -> Outcome:
+    assert replicate.alternative is not None
+    try:
+        return TRAINERS[replicate.alternative.name](replicate, tasks[replicate.task], device)
+    except Exception:
+        return failed(replicate, traceback.format_exc(limit=-8))
+
+
+def _probe(
+    replicates: Sequence[Replicate],
+    tasks: Mapping[str, Task],
+    rules: Mapping[str, Callable[..., Rule]],
+    device: torch.device,
+    warn: Callable[[str], None],
+) -> list[Outcome]:
+    try:
+        task = tasks[replicates[0].task]
+        batchable = why_not_stacked(task, replicates[0].recipe, device) is None
+        return train_probed(replicates, task, rules, device, batchable=batchable, warn=warn)
+    except Exception:
+        return [failed(replicate, traceback.format_exc(limit=-8)) for replicate in replicates]
+
+
+def _train_fitting(
+    replicates: Sequence[Replicate],
+    tasks: Mapping[str, Task],
+    rules: Mapping[str, Callable[..., Rule]],
+    device: torch.device,
+    gpu: float,
+    warn: Callable[[str], None],
+) -> list[Outcome]:
+    """Train replicates that share an architecture, as many at a time as can be."""
+    try:
+        task = tasks[replicates[0].task]
+        most = fitting(replicates, task, device, gpu) if task.network is None else len(replicates)
+        reason = why_not_stacked(task, replicates[0].recipe, device) if most > 1 else None
+    except TooLarge as error:
+        return [failed(replicate, str(error)) for replicate in replicates]
+    except Exception:  # of building the network or its data: each replicate says so itself
+        most, reason = 1, None
+    if reason is not None:
+        most = 1
+        warn(f"replicates are trained one by one, not side by side: {reason}")
+    if most < len(replicates):
+        size = -(-len(replicates) // -(-len(replicates) // most))  # stacks of about equal size
+        parts = [replicates[start : start + size] for start in range(0, len(replicates), size)]
+        return [outcome for part in parts for outcome in _train_halving(part, tasks, rules, device, warn)]
+    return _train_halving(replicates, tasks, rules, device, warn)
+
+
+def _train_halving(
+    replicates: Sequence[Replicate],
+    tasks: Mapping[str, Task],
+    rules: Mapping[str, Callable[..., Rule]],
+    device: torch.device,
+    warn: Callable[[str], None],
+) -> list[Outcome]:
+    try:
+        return train_stack(replicates, tasks[replicates[0].task], rules, device, warn=warn)
+    except Exception as error:
+        if len(replicates) == 1:
+            return [failed(replicates[0], traceback.format_exc(limit=-8))]
+        exhausted = isinstance(error, torch.OutOfMemoryError | MemoryError) or "not enough memory" in str(error)
+    if exhausted:
+        if device.type == "cuda":
+            with suppress(RuntimeError):  # it frees what it can
+                torch.cuda.empty_cache()
+        size = -(-len(replicates) // 2)
+        warn(f"{len(replicates)} replicates side by side need more memory than {device} has: going on with {size}")
+    else:
+        size = 1
+    parts = [replicates[start : start + size] for start in range(0, len(replicates), size)]
+    return [outcome for part in parts for outcome in _train_halving(part, tasks, rules, device, warn)]
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

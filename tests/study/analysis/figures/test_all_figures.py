@@ -1,0 +1,266 @@
+"""The figures beside the heatmaps, on made-up studies: what they show, and what they say where they show nothing."""
+
+import math
+from itertools import product
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+
+from study.analysis import FIGURES, Options, StudyData, draw_all
+from study.analysis.figures.curves import cost_axis
+from study.analysis.figures.style import RC
+from study.analysis.statistics.heatmap_data import heatmap_data, spread_data
+
+AXES = {"m": [2, 4], "s": [5, 10, 20], "tolerance": [1e-6]}
+EPOCHS = 8
+
+
+def row(kind, cell, seed, *, status="finished", stacked=1, per_jump=50.0):
+    """A replicate as the record gives it: 8 epochs of 100 operations and 1 second, a jump every m epochs."""
+    m = cell.get("m")
+    at = [] if m is None else list(range(m, EPOCHS + 1, m))
+    epochs = list(range(EPOCHS + 1))
+    curve = [(1 + seed) * 0.5**e for e in epochs]
+    return {
+        "kind": kind,
+        "cell": cell,
+        "seed": seed,
+        "status": status,
+        "epoch": EPOCHS,
+        "steps": EPOCHS,
+        "stacked": stacked,
+        "groups": ["a", "b"] if at else [],
+        "jump_epoch": at,
+        "jump_train_before": [1.0, math.nan, 1.0, 1.0][: len(at)],
+        "jump_train_after": [0.5, math.nan, 2.5, math.nan][: len(at)],
+        "jump_accepted": [k == 0 for k in range(len(at))],
+        "jump_rank": [[1 + k, 2] for k in range(len(at))],
+        "jump_spectral_radius": [[0.9, 1.1 + k] for k in range(len(at))],
+        **{f"curve_{split}_epoch": epochs for split in ("train", "test")},
+        **{f"curve_{split}": curve for split in ("train", "test")},
+        "flops_training": 100.0 * EPOCHS,
+        "flops_jumps": per_jump * len(at),
+        "seconds_training": 1.0 * EPOCHS,
+        "seconds_jumps": 0.25 * len(at),
+    }
+
+
+@pytest.fixture
+def study(make_table):
+    """Metric and final loss ratio have their best at different cells; every replicate has its rows."""
+
+    def make(
+        values=lambda m, s, **_: [0.9 - m / 100 + s / 1000 + k / 10000 for k in range(3)], axes=AXES, **row_options
+    ):
+        table, axes, seeds = make_table(
+            axes,
+            values,
+            final_loss_ratio=lambda m=2, s=5, **_: 1.4 - m / 10 - s / 100,
+            overhead=lambda m=2, **_: 1 + m / 100,
+        )
+        cells = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
+        rows = [row("baseline", {}, seed) for seed in seeds]
+        rows += [row("cell", cell, seed, **row_options) for cell in cells for seed in seeds]
+        spectrum = pd.DataFrame({"epoch": [2, 2, 4], "real": [0.9, 0.9, 3.0], "imag": [0.1, -0.1, 0.0]})
+        return StudyData("small", table, axes, seeds, lambda: rows, spectrum=lambda cell, seed: spectrum)
+
+    return make
+
+
+def draw(name, data, **options):
+    return FIGURES[name](data, Options(**options))
+
+
+def test_eigenvalues_are_drawn_only_where_they_may_be_made(study):
+    data = study()
+    assert "1 of 3 eigenvalues lie beyond the page" in draw("eigenvalues", data).figure.get_supxlabel()
+    with pytest.raises(ValueError, match=r"not recorded; asked for by name .--only."):
+        draw("eigenvalues", StudyData("small", data.table, data.axes, data.seeds, data.rows))
+
+
+def words(figure):
+    legend = figure.legends[0]
+    return [legend.get_title().get_text(), *(text.get_text() for text in legend.get_texts())]
+
+
+def test_every_figure_is_drawn_from_a_full_study(study):
+    drawn = dict(draw_all(study(), Options()))
+    assert list(drawn) == ["heatmap", "spread", "slices", "sensitivity", "curves", "jumps", "plane", "eigenvalues"]
+    for name, picture in drawn.items():
+        assert not isinstance(picture, ValueError), (name, picture)
+        assert picture.stem == name
+        assert picture.figure.get_suptitle().startswith("small: ")
+        assert len(picture.frame) > 0
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_nothing_leaves_the_page(study, name):
+    figure = draw(name, study()).figure
+    with matplotlib.rc_context(RC):  # as it is saved
+        figure.draw_without_rendering()
+    page = figure.bbox
+    shown = [*figure.legends, *(axes for axes in figure.axes)]
+    shown += [figure._suptitle]
+    for artist in shown:
+        box = artist.get_window_extent() if artist in figure.legends else artist.get_tightbbox()
+        assert page.x0 - 1 <= box.x0, artist
+        assert page.x1 + 1 >= box.x1, artist
+        assert page.y0 - 1 <= box.y0, artist
+        assert page.y1 + 1 >= box.y1, artist
+
+
+def test_an_empty_and_an_all_diverged_study_are_said_in_words(study, make_table):
+    nothing = StudyData("small", pd.DataFrame(), AXES, [0, 1, 2], list)
+    for name, reason in draw_all(nothing, Options()):
+        assert isinstance(reason, ValueError), name
+        assert "no replicates yet" in str(reason), name
+    for name, reason in draw_all(study(lambda **_: ["diverged"] * 3), Options()):
+        assert isinstance(reason, ValueError), name
+        assert any(words in str(reason) for words in ("diverged", "no cell has")), (name, reason)
+
+
+def test_unknown_metrics_and_axes_are_named_with_those_there_are(study):
+    for name in ("heatmap", "spread", "slices", "sensitivity"):
+        with pytest.raises(
+            ValueError, match=r"metric must be one of mean_relative_error.*final_loss_ratio.*; got 'speed'"
+        ):
+            draw(name, study(), metric="speed")
+    for name in FIGURES:
+        with pytest.raises(ValueError, match=r"at must name an axis of the study \(m, s, tolerance\); got 'lr'"):
+            draw(name, study(), at={"lr": 1e-3})
+    with pytest.raises(ValueError, match="slices need an axis with two values or more; m have one each"):
+        draw("slices", study(lambda **_: [0.9] * 3, axes={"m": [2]}))
+
+
+def test_slices_run_through_the_best_cell(study):
+    picture = draw("slices", study())
+    frame = picture.frame
+    along_s = frame[(frame["axis"] == "s") & (frame["split"] == "train")]
+    assert along_s["m"].tolist() == [4, 4, 4]  # of the best cell, m = 4 and s = 5
+    assert along_s["centre"].tolist() == pytest.approx([0.9 - 0.04 + s / 1000 + 0.0001 for s in (5, 10, 20)], rel=1e-12)
+    assert along_s["low"].tolist() == pytest.approx([0.86 + s / 1000 for s in (5, 10, 20)], rel=1e-12)
+    assert "best: m = 4, s = 5, tolerance = 1e-06" in words(picture.figure)
+    assert "lowest to highest" in words(picture.figure)[0]
+
+
+def test_slices_have_intervals_from_five_seeds_on(make_table):
+    values = [0.8, 0.9, 1.0, 0.85, 0.95]
+    table, axes, seeds = make_table({"m": [2, 4]}, lambda m: [v + (m == 4) for v in values], seeds=range(5))
+    frame = draw("slices", StudyData("small", table, axes, seeds, list)).frame
+    first = frame[frame["split"] == "train"].iloc[0]
+    logs = np.log(values)
+    half = 2.776445 * logs.std(ddof=1) / math.sqrt(5)  # two-sided 95 % of Student's t with 4 degrees of freedom
+    assert math.log(first["low"]) == pytest.approx(logs.mean() - half, rel=1e-5)
+    assert math.log(first["high"]) == pytest.approx(logs.mean() + half, rel=1e-5)
+
+
+def test_a_metric_per_jump_needs_one_training_chosen(make_table):
+    axes = {"m": [2, 4], "training.lr": [1e-4, 1e-3]}
+    table, axes, seeds = make_table(axes, lambda **p: [0.9 - p["m"] / 100] * 3)
+    data = StudyData("small", table, axes, seeds, list)
+    with pytest.raises(ValueError, match=r"choose one value with at: training\.lr: 0\.0001, 0\.001"):
+        draw("slices", data)
+    frame = draw("slices", data, at={"training.lr": 1e-3}).frame
+    assert frame["axis"].unique().tolist() == ["m"]
+
+
+def test_curves_show_the_baseline_and_both_best_cells(study):
+    picture = draw("curves", study())
+    assert picture.frame["line"].unique().tolist() == ["baseline", "best final loss", "best mean relative error"]
+    best = picture.frame[picture.frame["line"] == "best final loss"]
+    assert best[["m", "s"]].drop_duplicates().values.tolist() == [[4, 20]]
+    labels = [axes.get_xlabel() for axes in picture.figure.axes]
+    assert [label.split("\n")[0] for label in labels if label] == ["epochs", "step equivalents", "seconds"]
+    chosen = draw("curves", study(), at={"m": 2, "s": 5, "tolerance": 1e-6}).frame
+    assert chosen["line"].unique().tolist() == ["baseline", "chosen"]
+
+
+def test_wall_time_is_shown_only_where_replicates_were_timed_alone(study):
+    picture = draw("curves", study(stacked=4))
+    assert "seconds" not in [axes.get_xlabel().split("\n")[0] for axes in picture.figure.axes]
+    assert "no wall time" in words(picture.figure)[0]
+    assert picture.frame.loc[picture.frame["line"] != "baseline", "seconds"].isna().all()
+
+
+def test_the_cost_of_a_jump_falls_where_it_happened():
+    one = row("cell", {"m": 4}, 0)  # jumps of 50 operations, half a step's, after epochs 4 and 8
+    epochs = np.arange(9.0)
+    assert cost_axis(one, epochs, "epoch").tolist() == list(range(9))
+    assert cost_axis(one, epochs, "step_equivalents").tolist() == [0, 1, 2, 3, 4.5, 5.5, 6.5, 7.5, 9]
+    assert cost_axis(one, epochs, "seconds").tolist() == [0, 1, 2, 3, 4.25, 5.25, 6.25, 7.25, 8.5]
+    minibatch = {**one, "steps": 5 * EPOCHS}
+    assert cost_axis(minibatch, epochs, "step_equivalents").tolist() == [
+        5 * x for x in [0, 1, 2, 3, 4.5, 5.5, 6.5, 7.5, 9]
+    ]
+
+
+def test_a_diverged_seed_ends_in_a_cross(study):
+    data = study()
+    rows = list(data.rows())
+    ended = next(r for r in rows if r["kind"] == "cell" and (r["cell"]["m"], r["cell"]["s"], r["seed"]) == (4, 20, 1))
+    ended["status"], ended["curve_train"] = "diverged", [1.0, 0.5, 4.0, *[math.inf] * 6]
+    picture = draw("curves", StudyData("small", data.table, data.axes, data.seeds, lambda: rows))
+    crosses = [line for line in picture.figure.axes[0].get_lines() if line.get_marker() == "x"]
+    assert [(line.get_xdata().tolist(), line.get_ydata().tolist()) for line in crosses] == [([2.0], [4.0])]
+    assert "A cross: where a seed diverged" in words(picture.figure)[0]
+
+
+def test_jumps_are_shown_as_proposed_accepted_or_not(study):
+    picture = draw("jumps", study(), at={"m": 2, "s": 5, "tolerance": 1e-6})
+    frame = picture.frame
+    one = frame[(frame["seed"] == 0) & (frame["group"] == "b")]
+    assert one["epoch"].tolist() == [2, 4, 6, 8]
+    # taken; rejected unseen; judged and rejected, the last with a loss that is not a number
+    assert one["accepted"].tolist() == [True, False, False, False]
+    assert one["proposed_ratio"].tolist() == pytest.approx([0.5, math.nan, 2.5, math.inf], nan_ok=True)
+    assert one["spectral_radius"].tolist() == [1.1, 2.1, 3.1, 4.1]
+    assert frame[frame["group"] == "a"]["rank"].tolist() == [1, 2, 3, 4] * 3
+    assert {"accepted", "rejected", "loss not finite", "group a", "group b"} <= set(words(picture.figure))
+
+
+def test_a_cell_that_never_jumped_has_no_anatomy(study):
+    with pytest.raises(ValueError, match="has jumped: there is nothing to draw"):
+        draw("jumps", study(axes={"m": [100, 200], "s": [5, 10]}))
+
+
+def test_the_front_begins_at_plain_training(make_table):
+    ratio = {2: 1.2, 4: 0.8, 6: 0.9, 8: 0.7, 10: 0.6}
+    cost = {2: 1.001, 4: 1.02, 6: 1.03, 8: 1.04, 10: 1.05}
+    table, axes, seeds = make_table(
+        {"m": list(ratio)},
+        lambda m: [0.9, 0.9, "diverged" if m == 10 else 0.9],
+        final_loss_ratio=lambda m: ratio[m],
+        overhead=lambda m: cost[m],
+    )
+    picture = draw("plane", StudyData("small", table, axes, seeds, list))
+    frame = picture.frame.set_index("m")
+    # m = 2 costs little but is worse than plain training, m = 6 is dearer and worse than 4, a seed of m = 10 diverged
+    assert frame.index[frame["pareto"]].tolist() == [4, 8]
+    front = next(line for line in picture.figure.axes[0].get_lines() if len(line.get_xdata()) == 3)
+    assert np.asarray(front.get_xydata()).tolist() == [[1, 1], [1.02, 0.8], [1.04, 0.7]]
+    assert "1: m = 4\n2: m = 8" in words(picture.figure)[0]
+
+
+def test_spread_is_the_standard_deviation_in_per_cent_of_the_mean(make_table):
+    values = {2: [0.9, 1.0, 1.1], 4: [0.9, "diverged", 1.1], 8: [2.0, 2.2, 2.4]}
+    table, axes, seeds = make_table({"m": [2, 4, 8], "s": [5, 10]}, lambda m, s: values[m])
+    data = spread_data(heatmap_data(table, axes, seeds))
+    train = data.panels[0]
+    assert train.values[[0, 2], 0].tolist() == pytest.approx([10, 100 * 0.2 / 2.2], rel=1e-12)
+    assert [states[0] for states in train.states] == ["ok", "infinite", "ok"]
+    with pytest.raises(ValueError, match="that takes two seeds"):
+        spread_data(heatmap_data(*make_table({"m": [2, 4], "s": [5]}, lambda m, s: [0.9], seeds=[0])))
+
+
+def test_cells_within_one_standard_error_are_marked_in_both_panels(make_table):
+    level = {(2, 5): 0.90, (2, 10): 0.902, (4, 5): 0.95, (4, 10): 0.99}
+    noise = {(2, 5): (0, 4, -4), (2, 10): (3, -3, 0), (4, 5): (-4, 2, 2), (4, 10): (1, 1, -2)}
+    table = make_table({"m": [2, 4], "s": [5, 10]}, lambda m, s: [level[m, s] + k / 1000 for k in noise[m, s]])
+    data = heatmap_data(*table)
+    assert [panel.best for panel in data.panels] == [(0, 0), (0, 0)]
+    # sigma is some 0.004, so the difference of two means of three has a standard error of 0.003: 0.902 is within
+    assert [panel.near for panel in data.panels] == [((0, 0), (0, 1))] * 2
+    assert data.frame().groupby("split")["within_one_standard_error"].sum().tolist() == [2, 2]
+    assert "within one standard error of it" in words(draw("heatmap", StudyData("small", *table, list)).figure)
