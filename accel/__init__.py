@@ -5,8 +5,8 @@ Needs torch and numpy only.
 
 from accel._accelerator import Accelerator
 from accel._jump.horizon import ByLoss, Constant, Decay, Horizon, Linear
-from accel._jump.options import Options
-from accel._jump.outcome import Outcome
+from accel._jump.options import JumpOptions
+from accel._jump.outcome import JumpOutcome
 from accel._jump.reports import GroupReport, GroupReports, Jump, Proposal
 from accel._jump.stacked import StackedAccelerator
 from accel._other_methods.class_pca import ClassPCA
@@ -30,11 +30,11 @@ __all__ = [
     "GroupReports",
     "Horizon",
     "Jump",
+    "JumpOptions",
+    "JumpOutcome",
     "Koopman",
     "Line",
     "Linear",
-    "Options",
-    "Outcome",
     "Proposal",
     "Rule",
     "StackedAccelerator",

@@ -11,8 +11,8 @@ from torch.optim import Optimizer
 from accel._best import read_best
 from accel._jump.horizon import Horizon
 from accel._jump.judging import take_jump
-from accel._jump.options import Options
-from accel._jump.outcome import Outcome
+from accel._jump.options import JumpOptions
+from accel._jump.outcome import JumpOutcome
 from accel._jump.policy import Accept, Closure, Moments
 from accel._jump.reports import Jump, Proposal
 from accel._jump.stacked import StackedAccelerator
@@ -101,7 +101,7 @@ class Accelerator:
         snapshot_dtype: torch.dtype | None = None,
         snapshot_device: torch.device | str | None = None,
     ) -> None:
-        self.options = Options(
+        self.options = JumpOptions(
             rule=rule,
             m=m,
             s=s,
@@ -127,7 +127,7 @@ class Accelerator:
         self._optimizer = optimizer
         self._process_group = process_group
         self._stack = StackedAccelerator(model, [self.options])
-        self._outcome: Outcome | None = None
+        self._outcome: JumpOutcome | None = None
         self._jumped = False
 
     @property
@@ -136,7 +136,7 @@ class Accelerator:
         return tuple(f.group_name(index) for f in self._stack.layout.families for index in range(f.count))
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> JumpOutcome:
         """What became of the latest call of `step`: of the jump, if it jumped, and otherwise why it did not."""
         return self._outcome or self._stack.outcome
 
@@ -234,7 +234,7 @@ class Accelerator:
         """Calls of `step` or `record` so far."""
         return self._stack.calls
 
-    def refuses(self, proposal: Proposal) -> Outcome | None:
+    def refuses(self, proposal: Proposal) -> JumpOutcome | None:
         """Why a proposal is rejected without being evaluated; None if it is not."""
         return self._stack.refuses(0, proposal)
 
@@ -300,7 +300,7 @@ class Accelerator:
             raise ValueError("state_dict must come from the same model and options; " + "; ".join(differences))
         stack = self._stack
         stack.calls, stack.jumps, stack.first_losses = state["calls"], state["jumps"], [state["first_loss"]]
-        self._outcome = stack.outcome = Outcome(state["outcome"])
+        self._outcome = stack.outcome = JumpOutcome(state["outcome"])
         self._jumped = False
         stack.windows.restore_state(state["windows"])
 

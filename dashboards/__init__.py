@@ -1,7 +1,7 @@
 """Pages on a study. They are handed data or a storage URL, and know nothing of how a study is run."""
 
-from dashboards._content import Bar, Bars, Grid, Heatmap, Report, Shown, Snippet
+from dashboards._content import Bar, Bars, Heatmap, Report, Shown, Snippet, TextTable
 from dashboards.optuna_app import serve_optuna
 from dashboards.report import render_report
 
-__all__ = ["Bar", "Bars", "Grid", "Heatmap", "Report", "Shown", "Snippet", "render_report", "serve_optuna"]
+__all__ = ["Bar", "Bars", "Heatmap", "Report", "Shown", "Snippet", "TextTable", "render_report", "serve_optuna"]

@@ -37,7 +37,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Grid:
+class TextTable:
     """A table in words. ``head`` names its columns; none for a list of names and values."""
 
     rows: Sequence[Sequence[str]]
@@ -105,12 +105,12 @@ class Report:
     explorer: Mapping[str, Any]
     sensitivity: Sequence[Bars]
     sensitivity_note: str
-    best: Grid
+    best: TextTable
     snippets: Sequence[Snippet]
-    cost: Grid
+    cost: TextTable
     cost_note: str
-    provenance: Grid
+    provenance: TextTable
     spec: str
-    failures: Grid
+    failures: TextTable
     failures_note: str
     warnings: Sequence[str] = field(default_factory=tuple)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import distributed
 
-from accel._jump.outcome import Outcome
+from accel._jump.outcome import JumpOutcome
 from accel._jump.policy import Closure, evaluate, judge, relative_error
 from accel._jump.reports import Jump, Proposal
 
@@ -41,17 +41,17 @@ def take_jump(
         outcome = refusals[0]
     elif closure is None:
         best = fit[0]
-        outcome = Outcome.ACCEPTED if accelerator.apply(best) else Outcome.NOT_FINITE
+        outcome = JumpOutcome.ACCEPTED if accelerator.apply(best) else JumpOutcome.NOT_FINITE
     else:
         before = loss() if before is None else before
         if math.isnan(before):
             raise ValueError("the closure must return the loss, got NaN at the weights that training reached")
         best, after = _best(accelerator, fit, loss)
-        outcome = Outcome.NOT_FINITE if after is None else judge(options.accept, before, after, options.margin)
-    if fit and outcome is not Outcome.ACCEPTED:
+        outcome = JumpOutcome.NOT_FINITE if after is None else judge(options.accept, before, after, options.margin)
+    if fit and outcome is not JumpOutcome.ACCEPTED:
         accelerator.restore()
     ratio = None if before is None or after is None else relative_error(before, after)
-    if closure is not None and outcome is Outcome.NOT_FINITE:
+    if closure is not None and outcome is JumpOutcome.NOT_FINITE:
         ratio = math.inf
     best.groups.settle()
     return Jump(accelerator.calls, best.s, best.groups, before, after, ratio, outcome, evaluations)

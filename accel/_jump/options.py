@@ -18,7 +18,7 @@ _SNAPSHOT_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True)
-class Options:
+class JumpOptions:
     """The options of an `Accelerator`, documented there."""
 
     rule: Rule

@@ -3,7 +3,7 @@
 from enum import Enum
 
 
-class Outcome(Enum):
+class JumpOutcome(Enum):
     """What became of a jump, or of a call that did not jump; `advice` says what to make of it."""
 
     ACCEPTED = "accepted"
@@ -23,28 +23,28 @@ class Outcome(Enum):
 
 
 _ADVICE = {
-    Outcome.ACCEPTED: "The predicted weights were taken; training goes on from them.",
-    Outcome.REJECTED_LOSS: (
+    JumpOutcome.ACCEPTED: "The predicted weights were taken; training goes on from them.",
+    JumpOutcome.REJECTED_LOSS: (
         "The loss would not have fallen by more than the margin, so the weights stayed; if this is frequent, lower s, "
         "raise the tolerance, or try several candidates."
     ),
-    Outcome.REJECTED_RESIDUAL: (
+    JumpOutcome.REJECTED_RESIDUAL: (
         "No linear operator maps the kept modes onto themselves to within max_residual, so the weights stayed and "
         "nothing was evaluated; raise the tolerance to keep fewer modes of noise, or raise max_residual."
     ),
-    Outcome.REJECTED_INCONSISTENT: (
+    JumpOutcome.REJECTED_INCONSISTENT: (
         "The operators fitted forwards and backwards in time disagree by more than max_inconsistency, so the weights "
         "stayed and nothing was evaluated; lengthen the window m, or raise max_inconsistency."
     ),
-    Outcome.NOT_FINITE: (
+    JumpOutcome.NOT_FINITE: (
         "The prediction or its loss was not finite, so the weights stayed; lower s, raise the tolerance, "
         'or set growth="clip", and check that training itself has not diverged.'
     ),
-    Outcome.RANK_DEFICIENT: (
+    JumpOutcome.RANK_DEFICIENT: (
         "The snapshots of every group were multiples of one vector and show no direction to follow, so the weights "
         "stayed; check that the optimiser moves the weights."
     ),
-    Outcome.WARMING_UP: "Snapshots begin after start calls, so nothing was recorded; lower start to jump sooner.",
-    Outcome.RECORDING: "The window is not full yet, so training goes on by itself; a jump comes with the m-th.",
-    Outcome.FINISHED: "The call that stop names has passed, so nothing is recorded; raise stop to jump for longer.",
+    JumpOutcome.WARMING_UP: "Snapshots begin after start calls, so nothing was recorded; lower start to jump sooner.",
+    JumpOutcome.RECORDING: "The window is not full yet, so training goes on by itself; a jump comes with the m-th.",
+    JumpOutcome.FINISHED: "The call that stop names has passed, so nothing is recorded; raise stop to jump for longer.",
 }

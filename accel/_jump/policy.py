@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, distributed
 
-from accel._jump.outcome import Outcome
+from accel._jump.outcome import JumpOutcome
 from accel._jump.reports import Proposal
 
 Closure = Callable[[], Tensor | float]
@@ -19,26 +19,26 @@ Accept = Literal["always", "improve"]
 Moments = Literal["keep", "reset"]
 
 
-def refuse(proposal: Proposal, max_residual: float | None, max_inconsistency: float | None) -> Outcome | None:
+def refuse(proposal: Proposal, max_residual: float | None, max_inconsistency: float | None) -> JumpOutcome | None:
     """Grounds against a prediction that need no evaluation; None if there are none. Groups that stay do not count."""
     if not proposal.finite:
-        return Outcome.NOT_FINITE
+        return JumpOutcome.NOT_FINITE
     if proposal.deficient:
-        return Outcome.RANK_DEFICIENT
+        return JumpOutcome.RANK_DEFICIENT
     if max_residual is not None and proposal.groups.worst("residual") > max_residual:
-        return Outcome.REJECTED_RESIDUAL
+        return JumpOutcome.REJECTED_RESIDUAL
     if max_inconsistency is not None and proposal.groups.worst("inconsistency") > max_inconsistency:
-        return Outcome.REJECTED_INCONSISTENT
+        return JumpOutcome.REJECTED_INCONSISTENT
     return None
 
 
-def judge(accept: Accept, loss_before: float | None, loss_after: float | None, margin: float = 0.0) -> Outcome:
+def judge(accept: Accept, loss_before: float | None, loss_after: float | None, margin: float = 0.0) -> JumpOutcome:
     """Outcome of a finite prediction, given the loss at the newest snapshot and at the prediction where known.
 
     With ``"improve"``, loss_after must be below (1 - margin) loss_before.
     """
     if loss_after is not None and not math.isfinite(loss_after):
-        return Outcome.NOT_FINITE
+        return JumpOutcome.NOT_FINITE
     if accept == "improve":
         improved = (
             loss_after is not None
@@ -46,8 +46,8 @@ def judge(accept: Accept, loss_before: float | None, loss_after: float | None, m
             and loss_after < loss_before
             and loss_after < loss_before - margin * abs(loss_before)
         )
-        return Outcome.ACCEPTED if improved else Outcome.REJECTED_LOSS
-    return Outcome.ACCEPTED
+        return JumpOutcome.ACCEPTED if improved else JumpOutcome.REJECTED_LOSS
+    return JumpOutcome.ACCEPTED
 
 
 def relative_error(loss_before: float, loss_after: float) -> float:

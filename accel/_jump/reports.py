@@ -3,15 +3,13 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, overload
+from typing import overload
 
 import torch
 from torch import Tensor
 
+from accel._jump.outcome import JumpOutcome
 from accel._window.groups import Family
-
-if TYPE_CHECKING:
-    from accel._jump.outcome import Outcome
 
 
 @dataclass(frozen=True)
@@ -193,7 +191,7 @@ class Jump:
     """Loss at the prediction, likewise; of several candidates, the lowest."""
     ratio: float | None
     """loss_after / loss_before, +inf where not finite; None if not evaluated."""
-    outcome: "Outcome"
+    outcome: JumpOutcome
     evaluations: int = 0
     """Calls of the closure that this jump cost."""
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from accel._jump.options import Options
-from accel._jump.outcome import Outcome
+from accel._jump.options import JumpOptions
+from accel._jump.outcome import JumpOutcome
 from accel._jump.policy import refuse
 from accel._jump.propose import extrapolate
 from accel._jump.reports import Proposal
@@ -36,7 +36,7 @@ class StackedAccelerator:
     """
 
     def __init__(
-        self, model: nn.Module, options: Sequence[Options], stacked: Mapping[str, Tensor] | None = None
+        self, model: nn.Module, options: Sequence[JumpOptions], stacked: Mapping[str, Tensor] | None = None
     ) -> None:
         if not options or any(each.window != options[0].window for each in options):
             raise ValueError("stacked replicates must share m, group, every, start, stop and where snapshots are kept")
@@ -47,7 +47,7 @@ class StackedAccelerator:
         self.windows = self._new_windows(stacked)
         self.calls = 0
         self.jumps = 0
-        self.outcome = Outcome.WARMING_UP if options[0].start else Outcome.RECORDING
+        self.outcome = JumpOutcome.WARMING_UP if options[0].start else JumpOutcome.RECORDING
         self.first_losses: list[float | None] = [None] * len(options)
 
     def takes(self, call: int) -> bool:
@@ -70,11 +70,11 @@ class StackedAccelerator:
             self.windows.append()  # may raise, and then the call did not count
         self.calls = call
         if options.stop is not None and call >= options.stop and not self.windows.full:
-            if self.outcome is not Outcome.FINISHED:
+            if self.outcome is not JumpOutcome.FINISHED:
                 self.windows.release()
-            self.outcome = Outcome.FINISHED
+            self.outcome = JumpOutcome.FINISHED
         else:
-            self.outcome = Outcome.WARMING_UP if call <= options.start else Outcome.RECORDING
+            self.outcome = JumpOutcome.WARMING_UP if call <= options.start else JumpOutcome.RECORDING
         return self.windows.full
 
     def fill(self, weights: Sequence[Mapping[str, Tensor]]) -> None:
@@ -123,7 +123,7 @@ class StackedAccelerator:
             self.windows, [each.rule for each in options], s, [each.relaxation for each in options], shapes
         )
 
-    def refuses(self, replicate: int, proposal: Proposal) -> Outcome | None:
+    def refuses(self, replicate: int, proposal: Proposal) -> JumpOutcome | None:
         """Why a replicate's proposal is rejected without being evaluated; None if it is not."""
         options = self.options[replicate]
         return refuse(proposal, options.max_residual, options.max_inconsistency)

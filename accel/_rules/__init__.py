@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from accel._rules._batching import combine
 from accel._rules._rule import Combination, Rule
-from accel._rules._together import combine
 from accel._rules.anderson import Anderson
 from accel._rules.average import Average
 from accel._rules.dmd import DMD

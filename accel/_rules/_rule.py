@@ -43,7 +43,7 @@ class Rule(Protocol):
 
 
 @runtime_checkable
-class Together(Rule, Protocol):
+class BatchableRule(Rule, Protocol):
     """A rule that can be called once for windows that each have a rule of their own: those of one class and kind."""
 
     def __call__(self, window: Tensor, s: int) -> Combination:
@@ -51,7 +51,7 @@ class Together(Rule, Protocol):
         return self.together([self] * len(window), window, [s] * len(window))
 
     @property
-    def kind(self) -> tuple[str, ...]:
+    def batch_key(self) -> tuple[str, ...]:
         """What rules that are called `together` must share: nothing, unless a rule says otherwise."""
         return ()
 

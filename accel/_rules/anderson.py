@@ -23,11 +23,11 @@ import torch
 from torch import Tensor, nn
 
 from accel._linalg import split_finite, svd, where_finite
-from accel._rules._rule import Combination, Together
+from accel._rules._rule import BatchableRule, Combination
 
 
 @dataclass(frozen=True)
-class Anderson(Together):
+class Anderson(BatchableRule):
     """Anderson acceleration of the window's steps. The horizon ``s`` has no part in it: it leaps to where steps end.
 
     Args:

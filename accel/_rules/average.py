@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from accel._linalg import split_finite, where_finite
-from accel._rules._rule import Combination, Together
+from accel._rules._rule import BatchableRule, Combination
 
 
 @dataclass(frozen=True)
-class Average(Together):
+class Average(BatchableRule):
     """Average of the window's m snapshots. The horizon ``s`` has no part in it: an average leaps nowhere.
 
     Args:

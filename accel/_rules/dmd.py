@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from accel._linalg import eig, eigvals, powers, split_finite, svd, where_finite
-from accel._rules._rule import Combination, Together
+from accel._rules._rule import BatchableRule, Combination
 
 Form = Literal["state", "displacement"]
 Amplitudes = Literal["least_squares", "literal"]
@@ -38,7 +38,7 @@ _TOLERANCE = 1e-10  # the paper's
 
 
 @dataclass(frozen=True)
-class DMD(Together):
+class DMD(BatchableRule):
     """The DMD rule; every option is one reading of Tano, Portwood & Ragusa 2020, or a repair of it.
 
     With Φ the modes, Φ = U Y, and b their amplitudes in the newest snapshot w_m, the prediction is ŵ = Re(Φ Λˢ b).
@@ -98,13 +98,13 @@ class DMD(Together):
             raise ValueError(f"DMD: rank must be less than the window m, got rank {self.rank} with m = {m}")
 
     @property
-    def kind(self) -> tuple[str, ...]:
+    def batch_key(self) -> tuple[str, ...]:
         """What rules that are called `together` must share: all but truncation."""
         return self.form, self.amplitudes, self.modes, self.growth
 
     @staticmethod
     def together(rules: Sequence["DMD"], window: Tensor, s: Sequence[int]) -> Combination:
-        """One call for windows (B, k, m) that each have a rule, all of one `kind`, and a horizon of their own."""
+        """One call for windows (B, k, m) that each have a rule, all of one `batch_key`, and a horizon of their own."""
         if not rules:
             rules = [DMD()]
         m = window.shape[-1]

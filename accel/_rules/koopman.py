@@ -22,11 +22,11 @@ import torch
 from torch import Tensor, nn
 
 from accel._linalg import eigvals, powers, split_finite, svd, where_finite
-from accel._rules._rule import Combination, Together
+from accel._rules._rule import BatchableRule, Combination
 
 
 @dataclass(frozen=True)
-class Koopman(Together):
+class Koopman(BatchableRule):
     """Koopman operators per group, as Dogra & Redman fit them: no truncation, no eigendecomposition.
 
     Their node, split node, layer and single weight operators are the groups of `Accelerator`. With t1 and t2 the first

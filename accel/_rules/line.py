@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from accel._linalg import split_finite, where_finite
-from accel._rules._rule import Combination, Together
+from accel._rules._rule import BatchableRule, Combination
 
 Anchor = Literal["line", "newest"]
 
 
 @dataclass(frozen=True)
-class Line(Together):
+class Line(BatchableRule):
     """Least-squares straight line through every weight's m snapshots, read off ``s`` steps after the newest.
 
     Args:

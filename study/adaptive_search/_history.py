@@ -15,7 +15,7 @@ from study.specification import split_axis
 
 CAP = 10.0
 """A ratio above this is as bad as any; so is a replicate that diverged or was pruned."""
-FEWEST = 5
+MIN_REPLICATES_TO_PRUNE = 5
 """Replicates that must have got as far, before another is pruned for being worse than half of them."""
 
 
@@ -101,7 +101,7 @@ class History:
         found = []
         for place, rung in enumerate(self.rungs):
             known = [one.so_far[place] for one in others if not math.isnan(one.so_far[place])]
-            if len(known) >= FEWEST and math.isfinite(bound := statistics.median(known)):
+            if len(known) >= MIN_REPLICATES_TO_PRUNE and math.isfinite(bound := statistics.median(known)):
                 found.append(Stop(rung, self.metric, bound))
         return tuple(found)
 

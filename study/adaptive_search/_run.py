@@ -17,10 +17,10 @@ from study.execution.run import tasks_of, where_to_train
 from study.execution.terminal_progress import SweepProgress, counting
 from study.planning.cells import baselines, replicates
 from study.planning.packs import plan
-from study.record import Record, begun, create, held, row_of
+from study.record import Record, create, lock_folder, open_if_exists, row_of
 from study.replicates.keys import key, replicate_key
 from study.replicates.metric_catalogue import METRICS
-from study.replicates.outcome import Outcome
+from study.replicates.outcome import ReplicateOutcome
 from study.replicates.provenance import code_hash
 from study.replicates.replicate import Pack, Replicate, Value
 from study.specification import Spec, load_spec, split_axis
@@ -81,10 +81,10 @@ def search(
     _check(spec, trials, sampler, metric)
     folder = Path(out or Path("results") / spec.name)
     deadline, place = where_to_train(spec, executor, address, nodes, time_limit_s)
-    record = begun(folder, spec, storage)
+    record = open_if_exists(folder, spec, storage)
     if record and record.spec == spec.to_dict() and _complete(record, spec, trials):
         return record
-    with place as execute, held(folder):
+    with place as execute, lock_folder(folder):
         with counting("trials put back") as count:
             record = create(folder, spec, storage, code_hash(spec.problem_class, spec.rule_class), count)
         asked = _Search(spec, record, trials, sampler, metric, sampler_seed, prune)
@@ -92,7 +92,7 @@ def search(
             tasks = tasks_of(spec, asked.first_of_every_task())
             with SweepProgress(asked.left) as progress:
 
-                def finish(pack: Pack, outcomes: list[Outcome], provenance: Mapping[str, Any]) -> None:
+                def finish(pack: Pack, outcomes: list[ReplicateOutcome], provenance: Mapping[str, Any]) -> None:
                     record.add(pack, outcomes, provenance, spec)
                     asked.ended(outcomes)
                     for note in provenance.get("notes", ()):
@@ -154,10 +154,10 @@ class _Search:
     @property
     def left(self) -> int:
         """Replicates and baselines to train; at most, since a cell that is asked for may find its baselines there."""
-        begun = self._record.missing(_with_baselines(self._spec, self._cells.values()), keep_pruned=True)
+        waiting = self._record.missing(_with_baselines(self._spec, self._cells.values()), keep_pruned=True)
         new, seeds = max(self._trials - len(self._cells), 0), len(self._spec.seeds)
         varied = any(len(values) > 1 for axis, values in self._spec.axes.items() if split_axis(axis)[0] != "method")
-        return len(begun) + new * seeds * (2 if varied else 1) + (0 if varied or self._cells or not new else seeds)
+        return len(waiting) + new * seeds * (2 if varied else 1) + (0 if varied or self._cells or not new else seeds)
 
     def first_of_every_task(self) -> list[Replicate]:
         """Replicates, enough to make every data set that a cell can ask for."""
@@ -187,7 +187,7 @@ class _Search:
             ]
         return plan(self._spec, wanted)
 
-    def ended(self, outcomes: Iterable[Outcome]) -> None:
+    def ended(self, outcomes: Iterable[ReplicateOutcome]) -> None:
         """Take in what a pack gave."""
         for outcome in outcomes:
             self._history.add({**row_of(outcome), "cell": dict(outcome.replicate.parameters)})

@@ -3,11 +3,11 @@
 from study.analysis.figures.all_figures import FIGURES, draw_all
 from study.analysis.figures.comparison import draw_comparison
 from study.analysis.figures.heatmap import draw_heatmaps, save_figure
-from study.analysis.figures.picture import Options, Picture
+from study.analysis.figures.picture import FigureOptions, Picture
 from study.analysis.figures.sensitivity import draw_sensitivity
 from study.analysis.figures.sobol import draw_sobol
 from study.analysis.statistics.best_cell import Choice, NoChoice, best
-from study.analysis.statistics.comparison import Comparison, compare_studies
+from study.analysis.statistics.comparison import StudyComparison, compare_studies
 from study.analysis.statistics.heatmap_data import HeatmapData, Panel, heatmap_data
 from study.analysis.statistics.importance import EVALUATORS, optuna_importances
 from study.analysis.statistics.sensitivity import NoIndices, Sensitivity, sensitivity
@@ -18,15 +18,15 @@ __all__ = [
     "EVALUATORS",
     "FIGURES",
     "Choice",
-    "Comparison",
+    "FigureOptions",
     "HeatmapData",
     "NoChoice",
     "NoIndices",
-    "Options",
     "Panel",
     "Picture",
     "Sensitivity",
     "SobolIndices",
+    "StudyComparison",
     "StudyData",
     "best",
     "compare_studies",

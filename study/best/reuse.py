@@ -11,7 +11,7 @@ import pandas as pd
 from study.analysis.statistics.best_cell import Choice, NoChoice, best
 from study.best.file import BestFile
 from study.errors import UserError
-from study.record import Grid
+from study.record import StudyGrid
 from study.specification import Spec, load_spec, parse_assignments, read_raw, split_axis
 
 
@@ -57,7 +57,7 @@ def spec_from_best(
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ReuseComparison:
     """What the best of one study gives in another.
 
     ``at``: values of the axes that are not the method's, empty where there are none. ``here`` is None where some seed
@@ -82,15 +82,15 @@ class Comparison:
         return f"It pays here: {end}{cost}." if ratio < 1 else f"It does not pay here: {end}{cost}."
 
 
-def compare(found: BestFile, table: pd.DataFrame, grid: Grid) -> Iterator[Comparison]:
+def compare(found: BestFile, table: pd.DataFrame, grid: StudyGrid) -> Iterator[ReuseComparison]:
     """Set the best of another study beside what it gave here: once for every combination of the axes it left alone."""
     there = found.choice()
     for values in itertools.product(*(grid.axes[axis] for axis in grid.plain_axes)):
         at = dict(zip(grid.plain_axes, values, strict=True))
         try:
-            yield Comparison(at, there, best(table, grid.axes, grid.seeds, metric=there.metric, at=at))
+            yield ReuseComparison(at, there, best(table, grid.axes, grid.seeds, metric=there.metric, at=at))
         except NoChoice as reason:
-            yield Comparison(at, there, None, str(reason))
+            yield ReuseComparison(at, there, None, str(reason))
 
 
 def _of_method(axis: str) -> bool:

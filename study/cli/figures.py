@@ -39,13 +39,13 @@ def figures(
     jumps), jumps (ratio, rank, spectral radius), plane (final loss ratio against overhead), and eigenvalues (of the
     jumps, on the unit circle): that one only where it is named, since it trains the cell once more.
     """
-    from study.analysis import FIGURES, Options
+    from study.analysis import FIGURES, FigureOptions
 
     for name in only or []:
         if name not in FIGURES:
             raise UserError(f"--only must be one of {', '.join(FIGURES)}, got {name!r}")
     record = opened(folder, storage)
-    options = Options(metric=metric, x=x, y=y, facet=facet, at=chosen_values(at))
+    options = FigureOptions(metric=metric, x=x, y=y, facet=facet, at=chosen_values(at))
     with as_user_errors():
         write_figures(record, to, options, only)
 

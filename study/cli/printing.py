@@ -16,7 +16,7 @@ from study.replicates.metric_catalogue import HEADLINES
 if TYPE_CHECKING:
     import pandas as pd
 
-    from study.analysis import Options, StudyData
+    from study.analysis import FigureOptions, StudyData
     from study.best.file import BestFile
     from study.record import Record
 
@@ -27,7 +27,7 @@ _HOME = ("from accel import Accelerator", 'accelerator = Accelerator.from_best(m
 def write_figures(
     record: "Record",
     to: Path | None = None,
-    options: "Options | None" = None,
+    options: "FigureOptions | None" = None,
     only: Sequence[str] | None = None,
     table: "pd.DataFrame | None" = None,
 ) -> None:
@@ -37,7 +37,7 @@ def write_figures(
 
     Raises ValueError where one that is named cannot be drawn, or none can; then nothing is written.
     """
-    from study.analysis import FIGURES, Options, draw_all, save_figure
+    from study.analysis import FIGURES, FigureOptions, draw_all, save_figure
 
     pictures, left_out = [], {}
     data = study_data(record, table)
@@ -45,7 +45,7 @@ def write_figures(
         from study.execution.eigenvalues import watch_eigenvalues
 
         data = replace(data, spectrum=lambda cell, seed: watch_eigenvalues(record.spec, cell, seed))
-    for name, drawn in draw_all(data, options or Options(), only or FIGURES):
+    for name, drawn in draw_all(data, options or FigureOptions(), only or FIGURES):
         if not isinstance(drawn, ValueError):
             pictures.append(drawn)
         elif only:
@@ -75,7 +75,7 @@ def write_heatmap(record: "Record", table: "pd.DataFrame | None" = None) -> None
 
     ``table``: the record's, where it has been read already.
     """
-    from study.analysis import Options
+    from study.analysis import FigureOptions
 
     headline = HEADLINES.get(record.spec["method"]["name"])
     if headline is None or record.grid.sampled is not None:
@@ -85,7 +85,7 @@ def write_heatmap(record: "Record", table: "pd.DataFrame | None" = None) -> None
     if len(axes) < 2:
         raise ValueError(f"a heatmap needs two axes, and the study has one ({axes[0]}): `dmd-study table` lists it")
     facet = axes[2] if len(axes) > 2 else None
-    options = Options(metric=headline, x=axes[0], y=axes[1], facet=facet)
+    options = FigureOptions(metric=headline, x=axes[0], y=axes[1], facet=facet)
     write_figures(record, options=options, only=["heatmap"], table=table)
 
 

@@ -10,7 +10,7 @@ from study.execution.terminal_progress import counting
 from study.planning.cells import baselines, replicates
 from study.planning.packs import plan
 from study.planning.tasks import make_tasks
-from study.record import Record, begun, create, held
+from study.record import Record, create, lock_folder, open_if_exists
 from study.replicates.pack_files import BadFile, OutcomesFile, PacksFile
 from study.specification import ALTERNATIVES, METHODS, Spec, load_spec
 
@@ -40,7 +40,7 @@ def export_packs(
             f"{spec.name} names a problem or rule of your own, whose code a file cannot carry: run it where that is"
         )
     waiting = [*baselines(spec), *replicates(spec)]
-    if done is not None and (record := begun(Path(done), spec, None)):
+    if done is not None and (record := open_if_exists(Path(done), spec, None)):
         waiting = record.missing(waiting)
         if not waiting:
             raise UserError(f"{done} holds all of {spec.name} already: nothing is left to export")
@@ -79,10 +79,10 @@ def import_outcomes(path: str | Path, out: str | Path | None = None, storage: st
             f"spec has {spec.hash()} here"
         )
     folder = Path(out or Path("results") / spec.name)
-    earlier = begun(folder, spec, storage)
+    earlier = open_if_exists(folder, spec, storage)
     # a folder whose grid is another keeps it: the file brings replicates, not questions
     kept = spec if earlier is None else load_spec(earlier.spec)
-    with held(folder):
+    with lock_folder(folder):
         with counting("trials put back") as count:
             record = create(folder, kept, storage, None, count)
         for pack, outcomes, provenance in file.ended.values():

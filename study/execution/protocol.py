@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from study.execution.terminal_progress import SweepProgress
-from study.replicates.outcome import Outcome
+from study.replicates.outcome import ReplicateOutcome
 from study.replicates.replicate import Pack, Task
 
-Finish = Callable[[Pack, list[Outcome], Mapping[str, Any]], None]
+Finish = Callable[[Pack, list[ReplicateOutcome], Mapping[str, Any]], None]
 """Takes in what training a pack gave, and where it was trained."""
 
 Execute = Callable[[Iterable[Pack], Mapping[str, Task], Finish, SweepProgress], None]

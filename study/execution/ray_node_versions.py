@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-LISTED = 5
+MAX_NODES_LISTED = 5
 """How many nodes a message lists before it says how many more there are."""
 
 
@@ -48,6 +48,6 @@ def differences(here: Mapping[str, str], nodes: Mapping[str, Mapping[str, str]])
             if found[thing] != mine:
                 others.setdefault(found[thing], []).append(node)
         for theirs, where in others.items():
-            more = f" and {len(where) - LISTED} more" if len(where) > LISTED else ""
-            lines.append(f"{thing}: {mine} here, {theirs} on {', '.join(where[:LISTED])}{more}")
+            more = f" and {len(where) - MAX_NODES_LISTED} more" if len(where) > MAX_NODES_LISTED else ""
+            lines.append(f"{thing}: {mine} here, {theirs} on {', '.join(where[:MAX_NODES_LISTED])}{more}")
     return lines

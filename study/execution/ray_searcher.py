@@ -8,7 +8,7 @@ from ray.tune.search import Searcher
 from study.replicates.replicate import Pack
 
 
-class AskedFor(Searcher):
+class PackQueueSearcher(Searcher):
     """Gives Tune the next of some packs. What they are may depend on what has ended by then."""
 
     def __init__(self, packs: Iterator[Pack]) -> None:

@@ -8,7 +8,7 @@ from ray import get_runtime_context, tune
 
 from study.execution.deadline import Deadline, OutOfTime
 from study.execution.terminal_progress import SweepProgress
-from study.replicates.outcome import Outcome, failed
+from study.replicates.outcome import ReplicateOutcome, failed
 from study.replicates.provenance import provenance
 from study.replicates.replicate import Pack, Task
 from study.training.packs import train_pack
@@ -49,7 +49,7 @@ class Recorder(tune.Callback):
     def __init__(
         self,
         packs: list[Pack],
-        finish: Callable[[Pack, list[Outcome], Mapping[str, Any]], None],
+        finish: Callable[[Pack, list[ReplicateOutcome], Mapping[str, Any]], None],
         progress: SweepProgress,
         deadline: Deadline,
         *,
@@ -62,7 +62,7 @@ class Recorder(tune.Callback):
         self._running: dict[str, int] = {}
         self._start_s: dict[str, float] = {}
         self._awaited: set[str] | None = None
-        self._ended_packs: list[tuple[Pack, list[Outcome], Mapping[str, Any]]] = []
+        self._ended_packs: list[tuple[Pack, list[ReplicateOutcome], Mapping[str, Any]]] = []
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Tune pickles its callbacks for its own restore, which we do not use: the record is the only memory."""

@@ -48,13 +48,13 @@ def _tune(
     from ray import tune
 
     from study.execution.ray_order import InOrder
-    from study.execution.ray_searcher import AskedFor
+    from study.execution.ray_searcher import PackQueueSearcher
     from study.execution.ray_trial import MAX_RETRIES, PackTrainable, Recorder
 
     with _by_value(spec), tempfile.TemporaryDirectory(prefix="dmd-study-") as scratch:
         # a worker finds a pack by its number in a list that it has; one that is asked for comes with the trial
         known = packs if isinstance(packs, list) else []
-        asked = None if isinstance(packs, list) else AskedFor(iter(packs))
+        asked = None if isinstance(packs, list) else PackQueueSearcher(iter(packs))
         # what is asked for next depends on what has ended, which must be recorded by then
         recorder = Recorder(asked.packs if asked else known, finish, progress, deadline, at_once=asked is not None)
         trainable = tune.with_parameters(PackTrainable, packs=known, tasks=dict(tasks), rules=spec.rules)

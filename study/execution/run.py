@@ -14,8 +14,8 @@ from study.execution.terminal_progress import SweepProgress, counting
 from study.planning.cells import baselines, replicates
 from study.planning.packs import plan
 from study.planning.tasks import make_tasks
-from study.record import Record, begun, create, held
-from study.replicates.outcome import Outcome
+from study.record import Record, create, lock_folder, open_if_exists
+from study.replicates.outcome import ReplicateOutcome
 from study.replicates.provenance import code_hash
 from study.replicates.replicate import Pack, Replicate, Task
 from study.specification import Spec, load_spec
@@ -69,12 +69,12 @@ def run(
     plain = [] if only == "cells" else baselines(spec)
     everything = [*plain, *([] if only == "baselines" else replicates(spec))]
     code = code_hash(spec.problem_class, spec.rule_class)
-    if record := begun(folder, spec, storage):
+    if record := open_if_exists(folder, spec, storage):
         unchanged = record.spec == spec.to_dict() and record.attributes.get("code_hash") == code
         if unchanged and not record.missing(everything, retry_failed=retry_failed):
             return record
     # a study that is complete starts nothing, and one that cannot be run writes nothing
-    with place as execute, held(folder):
+    with place as execute, lock_folder(folder):
         with counting("trials put back") as count:
             record = create(folder, spec, storage, code, count)
         todo = record.missing(everything, retry_failed=retry_failed)
@@ -82,7 +82,7 @@ def run(
             tasks = tasks_of(spec, todo)
             with SweepProgress(len(todo)) as progress:
 
-                def finish(pack: Pack, outcomes: list[Outcome], provenance: Mapping[str, Any]) -> None:
+                def finish(pack: Pack, outcomes: list[ReplicateOutcome], provenance: Mapping[str, Any]) -> None:
                     record.add(pack, outcomes, provenance, spec)
                     for note in provenance.get("notes", ()):
                         progress.warn(note)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from study.replicates.metrics import outcome_metrics
-from study.replicates.outcome import Outcome
+from study.replicates.outcome import ReplicateOutcome
 
 LOG_INTERVAL_S = 10.0
 _LOG_SHARE = 0.01
@@ -60,7 +60,7 @@ class SweepProgress:
         self.running = replicates
         self._show()
 
-    def ended(self, outcomes: Iterable[Outcome]) -> None:
+    def ended(self, outcomes: Iterable[ReplicateOutcome]) -> None:
         """These replicates have ended and are recorded."""
         for outcome in outcomes:
             self.done += 1

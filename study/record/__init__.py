@@ -8,12 +8,23 @@ made anew from the packs, and the damaged files are kept.
 """
 
 from study.record._files import write_whole
-from study.record._grid import Grid
-from study.record._lock import held
-from study.record._open import begun, create, open_study
+from study.record._grid import StudyGrid
+from study.record._lock import lock_folder
+from study.record._open import create, open_if_exists, open_study
 from study.record._record import Record
 from study.record._rows import name_of as row_name
 from study.record._rows import row_of
 from study.record._storage import masked
 
-__all__ = ["Grid", "Record", "begun", "create", "held", "masked", "open_study", "row_name", "row_of", "write_whole"]
+__all__ = [
+    "Record",
+    "StudyGrid",
+    "create",
+    "lock_folder",
+    "masked",
+    "open_if_exists",
+    "open_study",
+    "row_name",
+    "row_of",
+    "write_whole",
+]

@@ -10,7 +10,7 @@ from study.specification import split_axis
 
 
 @dataclass(frozen=True)
-class Grid:
+class StudyGrid:
     """The cells that a record is read by: those of the spec that ran last.
 
     ``axes``: axis key -> its values. ``cells``: where they are not all combinations of the values, those they are, as

@@ -28,7 +28,7 @@ STALE_S = 60.0
 
 
 @contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Hold a folder for writing.
 
     Raises:

@@ -50,7 +50,7 @@ def set_aside_damaged(record: Record) -> list[Path]:
     """Rename the packs that cannot be read, so that training them again overwrites nothing; returns where to."""
     aside = []
     for path in _rows.packs(record.folder):
-        if _rows.look(path).damage:
+        if _rows.inspect_pack(path).damage:
             aside.append(unused(path))
             os.replace(path, aside[-1])
     return aside
@@ -71,7 +71,7 @@ def put_back(record: Record, spec: Spec, progress: Callable[[int, int], object])
     trials = Counter(done.values())
     lacking: dict[str, tuple[str, dict[str, Any]]] = {}
     for path in sorted(_rows.packs(record.folder), key=lambda path: path.stat().st_mtime_ns):
-        seen = _rows.look(path)
+        seen = _rows.inspect_pack(path)
         pack = path.stem
         if seen.damage or seen.spec_hash != spec.hash():
             continue

@@ -44,7 +44,7 @@ def open_study(folder: str | Path, storage: str | None = None) -> Record:
     return record
 
 
-def begun(folder: Path, spec: Spec, storage: str | None) -> Record | None:
+def open_if_exists(folder: Path, spec: Spec, storage: str | None) -> Record | None:
     """What a folder holds of a study already; None where it is not begun, or its database is to be made anew.
 
     Nothing is written.
@@ -96,11 +96,11 @@ def create(
         progress: called with the trials put back so far, and of how many.
 
     Raises:
-        UserError: as of `begun`; or the folder cannot be written to.
+        UserError: as of `open_if_exists`; or the folder cannot be written to.
     """
     check_writable(folder)
     said = []
-    if begun(folder, spec, storage) is None and not chosen(storage) and _rows.packs(folder):
+    if open_if_exists(folder, spec, storage) is None and not chosen(storage) and _rows.packs(folder):
         kept = renew_database(folder, lambda url: _make(folder, spec, url, code_hash))
         said.append(f"{folder / DATABASE} was damaged: it is made anew from the packs beside it, and kept as {kept}")
     record = _make(folder, spec, storage_url(folder, storage), code_hash)
@@ -258,7 +258,7 @@ def _check_same(recorded: Mapping[str, Any], spec: Spec, folder: Path) -> None:
 def _check_packs(folder: Path, spec: Spec) -> None:
     """Where only packs are left of a record, see that they are this study's."""
     for path in _rows.packs(folder):
-        seen = _rows.look(path)
+        seen = _rows.inspect_pack(path)
         if not seen.damage and (seen.study, seen.spec_hash) != (spec.name, spec.hash()):
             raise UserError(
                 f"{folder} has lost its record, and holds packs of another study or spec ({seen.study!r}): run the "

@@ -17,14 +17,14 @@ from sqlalchemy.engine import make_url
 from study.planning.cells import distinct
 from study.record import _rows
 from study.record._files import listed
-from study.record._grid import Grid
+from study.record._grid import StudyGrid
 from study.record._storage import engine_options, persist, reading
 from study.record._tables import add_together
 from study.record._trials import Trials, ended
 from study.replicates.keys import key, replicate_key
 from study.replicates.metric_catalogue import TABLE_COLUMNS
 from study.replicates.metrics import proposed_ratios, steps_to_loss
-from study.replicates.outcome import Outcome
+from study.replicates.outcome import ReplicateOutcome
 from study.replicates.replicate import Pack, Replicate, Value
 from study.specification import FORMAT_VERSION, Spec
 from study.specification.axes import parse_axis, within
@@ -51,7 +51,7 @@ class Record:
         return spec
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> StudyGrid:
         """Axes and seeds of the spec that ran last.
 
         Of samples with the cells that were drawn, of a search with the recorded cells that its space holds.
@@ -59,15 +59,15 @@ class Record:
         written, seeds = self.spec["axes"], tuple(self.spec["seeds"])
         if self.spec.get("design") == "search":
             cells = self._cells_within(written)
-            return Grid(_values_of(cells, written), seeds, tuple(cells))
+            return StudyGrid(_values_of(cells, written), seeds, tuple(cells))
         if self.spec.get("design") == "saltelli":
             options = {
                 axis: parse_axis(values) if isinstance(values, dict) else list(map(_rows.hashable, values))
                 for axis, values in written.items()
             }
             sampled = saltelli(options, self.spec["samples"])
-            return Grid(_values_of(sampled, written), seeds, tuple(distinct(sampled)), tuple(sampled))
-        return Grid({axis: tuple(map(_rows.hashable, values)) for axis, values in written.items()}, seeds)
+            return StudyGrid(_values_of(sampled, written), seeds, tuple(distinct(sampled)), tuple(sampled))
+        return StudyGrid({axis: tuple(map(_rows.hashable, values)) for axis, values in written.items()}, seeds)
 
     def _cells_within(self, axes: Mapping[str, Any]) -> list[dict[str, Any]]:
         found = {}
@@ -107,7 +107,7 @@ class Record:
 
     def _damaged(self, done: Mapping[str, tuple[str, str]]) -> dict[str, str]:
         packs = sorted({pack for pack, _ in done.values()})
-        return {pack: why for pack in packs if (why := _rows.look(self.pack_path(pack)).damage)}
+        return {pack: why for pack in packs if (why := _rows.inspect_pack(self.pack_path(pack)).damage)}
 
     def missing(
         self, replicates: Iterable[Replicate], *, retry_failed: bool = False, keep_pruned: bool = False
@@ -133,7 +133,7 @@ class Record:
         """
         found: dict[str, dict[str, Any]] = {}
         for pack, count in Counter(pack for pack, _ in self.done().values()).items():
-            said = dict(_rows.look(self.pack_path(pack)).provenance)
+            said = dict(_rows.inspect_pack(self.pack_path(pack)).provenance)
             if said:
                 one = found.setdefault(json.dumps(said, sort_keys=True), said | {"replicates": 0})
                 one["replicates"] += count
@@ -153,7 +153,7 @@ class Record:
         reasons = [a.get("reason", "unknown") for n, a in latest.items() if n in wanted and a["status"] == "failed"]
         return dict(Counter(reasons).most_common())
 
-    def add(self, pack: Pack, outcomes: Iterable[Outcome], provenance: Mapping[str, Any], spec: Spec) -> None:
+    def add(self, pack: Pack, outcomes: Iterable[ReplicateOutcome], provenance: Mapping[str, Any], spec: Spec) -> None:
         """Write a pack's rows, then add its trials, but for replicates that are recorded already.
 
         Raises:

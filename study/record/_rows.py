@@ -20,7 +20,7 @@ from study.record._files import write_whole
 from study.replicates.keys import key
 from study.replicates.metric_catalogue import TABLE_METRICS
 from study.replicates.metrics import outcome_metrics
-from study.replicates.outcome import Outcome
+from study.replicates.outcome import ReplicateOutcome
 
 PACKS = "packs"
 _STRINGS = pa.list_(pa.string())
@@ -86,7 +86,7 @@ def name_of(row: Mapping[str, Any]) -> str:
     return f"{row['kind']} {key(row['cell'], row['seed'])}"
 
 
-def row_of(outcome: Outcome) -> dict[str, Any]:
+def row_of(outcome: ReplicateOutcome) -> dict[str, Any]:
     """What is kept of a replicate."""
     replicate, jumps = outcome.replicate, outcome.jumps
     row: dict[str, Any] = {
@@ -142,7 +142,7 @@ def read_pack(path: Path, columns: Iterable[str] = SCHEMA.names) -> list[dict[st
     Raises:
         Unreadable: the file is not there, or differs by a single bit from what was written.
     """
-    if why := look(path).damage:
+    if why := inspect_pack(path).damage:
         raise Unreadable(why)
     wanted = list(columns)
     try:
@@ -161,7 +161,7 @@ def read_pack(path: Path, columns: Iterable[str] = SCHEMA.names) -> list[dict[st
 
 
 @dataclass(frozen=True)
-class Look:
+class PackInspection:
     """What a pack's file is: why it cannot be read (None: it can, every byte), whose it is, its rows by status."""
 
     damage: str | None
@@ -172,27 +172,27 @@ class Look:
     """Versions and machine of the process that trained it."""
 
 
-def look(path: Path) -> Look:
+def inspect_pack(path: Path) -> PackInspection:
     """Read a pack's file through, unless that was done and it has not changed since."""
     try:
         stamp = path.stat()
     except OSError as error:
-        return Look(_why(path, error))
-    return _look(path, stamp.st_mtime_ns, stamp.st_size)
+        return PackInspection(_why(path, error))
+    return _inspect_file(path, stamp.st_mtime_ns, stamp.st_size)
 
 
 @functools.lru_cache(maxsize=100_000)
-def _look(path: Path, mtime_ns: int, size: int) -> Look:
+def _inspect_file(path: Path, mtime_ns: int, size: int) -> PackInspection:
     try:
         table = _read(path)
         said = json.loads(table.schema.metadata[b"dmd_study"])
         if said.pop("digest") != _digest(table, said):
-            return Look(f"{path} (its contents have changed since they were written)")
+            return PackInspection(f"{path} (its contents have changed since they were written)")
         known = ("format_version", "study", "spec_hash", "notes", "ray_node")
         provenance = {name: value for name, value in said.items() if name not in known}
-        return Look(None, said["spec_hash"], said["study"], Counter(table["status"].to_pylist()), provenance)
+        return PackInspection(None, said["spec_hash"], said["study"], Counter(table["status"].to_pylist()), provenance)
     except Exception as error:  # of a damaged file, pyarrow raises what it stumbles over
-        return Look(_why(path, error))
+        return PackInspection(_why(path, error))
 
 
 def _read(path: Path, columns: list[str] | None = None) -> pa.Table:

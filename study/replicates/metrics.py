@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from study.replicates.metric_catalogue import METRICS
-from study.replicates.outcome import Outcome
+from study.replicates.outcome import ReplicateOutcome
 
 UNKNOWN_TO_PROBES = tuple(
     column
@@ -68,7 +68,7 @@ def ratio_metrics(ratio: NDArray[np.float64], accepted: NDArray[np.bool_], epoch
     }
 
 
-def outcome_metrics(outcome: Outcome) -> dict[str, float]:
+def outcome_metrics(outcome: ReplicateOutcome) -> dict[str, float]:
     """The metrics that a replicate fills by itself, by column name; those against a baseline come with the table.
 
     Of a diverged replicate, all that should be low is +inf and the log gain -inf: it is never mistaken for a good one.

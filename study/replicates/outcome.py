@@ -10,7 +10,7 @@ from study.replicates.replicate import Replicate
 
 
 @dataclass(frozen=True)
-class Jumps:
+class JumpHistory:
     """One entry per jump; groups of a jump are the second axis (nodes or weights of a layer as one: the largest).
 
     Losses are those of the newest snapshot and of the prediction, on the training and on the test split; NaN for a jump
@@ -35,7 +35,7 @@ class Jumps:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ReplicateOutcome:
     """What training one replicate gave.
 
     status: ``finished``, ``diverged`` (a loss or weight stopped being finite, at ``epoch``), ``pruned`` (by one of its
@@ -55,7 +55,7 @@ class Outcome:
     reason: str
     final_loss_train: float
     final_loss_test: float
-    jumps: Jumps
+    jumps: JumpHistory
     curve_train_epoch: NDArray[np.int64]
     curve_train: NDArray[np.float64]
     curve_test_epoch: NDArray[np.int64]
@@ -72,17 +72,17 @@ class Outcome:
     own_metrics: Mapping[str, float] = field(default_factory=dict)
 
 
-def failed(replicate: Replicate, reason: str) -> Outcome:
+def failed(replicate: Replicate, reason: str) -> ReplicateOutcome:
     """The outcome of a replicate that raised, or whose worker was lost."""
     nothing = np.zeros(0)
-    return Outcome(
+    return ReplicateOutcome(
         replicate=replicate,
         status="failed",
         epoch=0,
         reason=reason,
         final_loss_train=float("nan"),
         final_loss_test=float("nan"),
-        jumps=Jumps(),
+        jumps=JumpHistory(),
         curve_train_epoch=np.zeros(0, np.int64),
         curve_train=nothing,
         curve_test_epoch=np.zeros(0, np.int64),

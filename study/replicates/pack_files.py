@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from study.replicates.outcome import Jumps, Outcome
+from study.replicates.outcome import JumpHistory, ReplicateOutcome
 from study.replicates.replicate import Acceleration, Alternative, Pack, Recipe, Replicate, Task
 
 FORMAT = 1
@@ -66,7 +66,7 @@ class OutcomesFile:
     """What packs gave, by the pack's id, with where it was trained."""
 
     study: Mapping[str, Any]
-    ended: Mapping[str, tuple[Pack, list[Outcome], Mapping[str, Any]]]
+    ended: Mapping[str, tuple[Pack, list[ReplicateOutcome], Mapping[str, Any]]]
 
     def write(self, path: Path) -> None:
         """Write it, whole or not at all."""
@@ -77,8 +77,8 @@ class OutcomesFile:
             for place, outcome in enumerate(outcomes):
                 prefix = f"{number}/{place}"
                 arrays |= {f"{prefix}/{name}": getattr(outcome, name) for name in _CURVES}
-                arrays |= {f"{prefix}/jump_{f.name}": getattr(outcome.jumps, f.name) for f in _fields(Jumps)}
-                row = {f.name: getattr(outcome, f.name) for f in _fields(Outcome, but=(*_CURVES, "jumps"))}
+                arrays |= {f"{prefix}/jump_{f.name}": getattr(outcome.jumps, f.name) for f in _fields(JumpHistory)}
+                row = {f.name: getattr(outcome, f.name) for f in _fields(ReplicateOutcome, but=(*_CURVES, "jumps"))}
                 rows.append(row | {"replicate": dataclasses.asdict(outcome.replicate)})
             packs.append({"pack": dataclasses.asdict(pack), "outcomes": rows, "provenance": dict(provenance)})
         _write(path, "outcomes", {"study": dict(self.study), "packs": packs}, arrays)
@@ -92,10 +92,10 @@ class OutcomesFile:
             pack, outcomes = _pack(entry["pack"]), []
             for place, row in enumerate(entry["outcomes"]):
                 prefix = f"{number}/{place}"
-                read: dict[str, Any] = {f.name: arrays[f"{prefix}/jump_{f.name}"] for f in _fields(Jumps)}
+                read: dict[str, Any] = {f.name: arrays[f"{prefix}/jump_{f.name}"] for f in _fields(JumpHistory)}
                 curves: dict[str, Any] = {name: arrays[f"{prefix}/{name}"] for name in _CURVES}
                 own = row | {"replicate": _replicate(row["replicate"]), "groups": tuple(row["groups"])}
-                outcomes.append(Outcome(**own, jumps=Jumps(**read), **curves))
+                outcomes.append(ReplicateOutcome(**own, jumps=JumpHistory(**read), **curves))
             ended[pack.id] = (pack, outcomes, entry["provenance"])
         return cls(about["study"], ended)
 

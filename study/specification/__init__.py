@@ -14,7 +14,7 @@ from study.specification._methods import ALTERNATIVES, METHODS, POLICY_KEYS
 from study.specification._sections import Real, Section, Whole
 from study.specification._spec import (
     FORMAT_VERSION,
-    MOST_MADE,
+    MAX_CACHED_SECTIONS,
     NAME,
     SECTIONS,
     TOP_LEVEL,
@@ -28,8 +28,8 @@ from study.specification._validate import messages
 __all__ = [
     "ALTERNATIVES",
     "FORMAT_VERSION",
+    "MAX_CACHED_SECTIONS",
     "METHODS",
-    "MOST_MADE",
     "NAME",
     "POLICY_KEYS",
     "SECTIONS",

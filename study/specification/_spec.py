@@ -20,7 +20,7 @@ SECTIONS = ("problem", "network", "training", "method")
 TOP_LEVEL = ("name", *SECTIONS, "axes", "seeds", "design", "samples", "resources")
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 DESIGNS = ("grid", "saltelli", "search")
-MOST_MADE = 1000
+MAX_CACHED_SECTIONS = 1000
 """Sections and problems of cells that a spec keeps, so that a search does not gather them without end."""
 
 
@@ -92,7 +92,7 @@ class Spec:
         """Make a thing, or give the one made before: most cells are alike in most sections."""
         name = f"{what} {varying!r}"
         if name not in self._made:
-            if len(self._made) >= MOST_MADE:
+            if len(self._made) >= MAX_CACHED_SECTIONS:
                 self._made.clear()
             self._made[name] = make()
         return self._made[name]

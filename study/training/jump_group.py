@@ -9,12 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
-from accel import RULES, ByLoss, Decay, Horizon, Linear, Options, Proposal, Rule, StackedAccelerator
-from accel import Outcome as JumpOutcome
+from accel import RULES, ByLoss, Decay, Horizon, JumpOptions, JumpOutcome, Linear, Proposal, Rule, StackedAccelerator
 from study.replicates.replicate import Acceleration, Replicate
 from study.training.networks import Networks
 from study.training.random_streams import stream_seed
-from study.training.replicate_state import Member
+from study.training.replicate_state import ReplicateState
 from study.training.stopwatch import Clock
 
 LIMITS = (JumpOutcome.REJECTED_RESIDUAL, JumpOutcome.REJECTED_INCONSISTENT)
@@ -22,12 +21,12 @@ Judge = Callable[[str, slice], Tensor]
 """(split, places in the stack) -> losses of the networks there."""
 
 
-def build_options(replicate: Replicate, rules: Mapping[str, Callable[..., Rule]], samples: int) -> Options:
+def build_options(replicate: Replicate, rules: Mapping[str, Callable[..., Rule]], samples: int) -> JumpOptions:
     """What a replicate's jumps are told."""
     acceleration = replicate.acceleration
     assert acceleration is not None
     known: dict[str, Callable[..., Rule]] = {**RULES, **rules}
-    return Options(
+    return JumpOptions(
         rule=known[acceleration.rule](**acceleration.options),
         m=acceleration.m,
         s=build_horizon(acceleration, replicate.jumps(samples)),
@@ -56,7 +55,7 @@ def build_horizon(acceleration: Acceleration, jumps: int) -> int | Horizon:
     return schedules[acceleration.horizon]()
 
 
-class JumpingSet:
+class JumpGroup:
     """Replicates next to each other in a stack whose windows fill at the same steps.
 
     Args:
@@ -66,7 +65,9 @@ class JumpingSet:
         start: place of the first in the stack.
     """
 
-    def __init__(self, networks: Networks, members: Sequence[Member], options: Sequence[Options], start: int) -> None:
+    def __init__(
+        self, networks: Networks, members: Sequence[ReplicateState], options: Sequence[JumpOptions], start: int
+    ) -> None:
         self.members = list(members)
         self.snapshots = members[0].acceleration.snapshots
         self._networks = networks
@@ -78,7 +79,7 @@ class JumpingSet:
         """Its places in the stack."""
         return slice(self._start, self._start + len(self.members))
 
-    def keep(self, alive: Sequence[Member], start: int) -> None:
+    def keep(self, alive: Sequence[ReplicateState], start: int) -> None:
         """Go on with those that are left, after `Networks.keep`."""
         places = [index for index, member in enumerate(self.members) if member in alive]
         self.members = [self.members[index] for index in places]
@@ -94,7 +95,7 @@ class JumpingSet:
         with clock("jumps"):
             return self._accelerator.record()
 
-    def jump(self, epoch: int, judge: Judge, judge_at: object, clock: Clock) -> list[Member]:
+    def jump(self, epoch: int, judge: Judge, judge_at: object, clock: Clock) -> list[ReplicateState]:
         """Propose, judge and apply for the whole set, and begin new windows.
 
         Returns:
@@ -196,6 +197,6 @@ class JumpingSet:
         return {name: values.detach()[start:stop] for name, values in self._networks.parameters.items()}
 
 
-def _taken(member: Member, before: float, after: float) -> bool:
+def _taken(member: ReplicateState, before: float, after: float) -> bool:
     acceleration = member.acceleration
     return acceleration.accept == "always" or after < before - acceleration.margin * abs(before)

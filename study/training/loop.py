@@ -15,16 +15,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from accel import Options, Rule
-from study.replicates.outcome import Outcome
+from accel import JumpOptions, Rule
+from study.replicates.outcome import ReplicateOutcome
 from study.replicates.replicate import Recipe, Replicate, Task
 from study.training.cuda_graphs import GRAPHS, Replayed
-from study.training.jump_group import JumpingSet, build_options
+from study.training.jump_group import JumpGroup, build_options
 from study.training.networks import Networks, build_loss, build_network
 from study.training.optimizers import Attach, StackOptimizer, hyperparameters
-from study.training.probe_group import ProbeSet, answer
+from study.training.probe_group import ProbeGroup, share_training
 from study.training.random_streams import batch_orders, global_generator
-from study.training.replicate_state import Member
+from study.training.replicate_state import ReplicateState
 from study.training.stopwatch import Clock
 
 CURVE_POINTS = 200
@@ -41,7 +41,7 @@ def train_stack(
     attach: Attach | None = None,
     warn: Callable[[str], None] = warnings.warn,
     replays: bool = True,
-) -> list[Outcome]:
+) -> list[ReplicateOutcome]:
     """Train replicates of one `Replicate.architecture` from initial weights to the last epoch, or until they diverge.
 
     Args:
@@ -71,7 +71,7 @@ def train_probed(
     batchable: bool = True,
     check_every: int | None = None,
     warn: Callable[[str], None] = warnings.warn,
-) -> list[Outcome]:
+) -> list[ReplicateOutcome]:
     """Train once without jumps, and probe that training for cells that share a `Replicate.probed_with`.
 
     Args:
@@ -89,11 +89,11 @@ def train_probed(
     plain = replace(cells[0], acceleration=None)
     run = _Run([plain], task, rules, device, check_every, None, warn, replays=True)
     run.networks.batchable = batchable
-    members = [Member(replicate, place) for place, replicate in enumerate(cells)]
-    run.sets = [ProbeSet(run.networks, run.alive[0], members, rules, len(run.data.x))]
+    members = [ReplicateState(replicate, place) for place, replicate in enumerate(cells)]
+    run.sets = [ProbeGroup(run.networks, run.alive[0], members, rules, len(run.data.x))]
     with global_generator(plain.seed, "noise"):
         run.train()
-    answer(run.everyone[0], members)
+    share_training(run.everyone[0], members)
     counts = run.networks.weights, len(run.data.x), len(run.data.x_test)
     return [member.outcome(*counts, stacked=1, shared_by=len(cells)) for member in members]
 
@@ -161,7 +161,7 @@ class _Run:
             place: build_options(r, rules, samples) for place, r in enumerate(replicates) if r.acceleration is not None
         }
         order = sorted(range(len(replicates)), key=lambda place: _neighbours(replicates[place], options.get(place)))
-        self.everyone = [Member(replicates[place], place) for place in order]
+        self.everyone = [ReplicateState(replicates[place], place) for place in order]
         self.alive = list(self.everyone)
         modules = [
             build_network(task, r.recipe, r.seed).to(device=device, dtype=self.data.x.dtype)
@@ -180,7 +180,7 @@ class _Run:
             self.judged = Networks([judged], build_loss(task), own=task.network is not None)
         # else the losses of the steps are those that are asked for
         self.judges_training = recipe.batch is not None or attach is not None
-        self.sets: list[JumpingSet | ProbeSet] = self._build_sets(options)
+        self.sets: list[JumpGroup | ProbeGroup] = self._build_sets(options)
         self.clock = Clock(device)
         self.pending = _Pending()
         # what a network of one's own or something attached does may depend on more than can be replayed
@@ -193,7 +193,7 @@ class _Run:
         self.rungs = {stop.epoch for replicate in replicates for stop in replicate.stops}
         self.orders = {seed: batch_orders(recipe, seed, samples) for seed in {r.seed for r in replicates}}
 
-    def train(self) -> list[Outcome]:
+    def train(self) -> list[ReplicateOutcome]:
         recipe = self.recipe
         points = set(np.unique(np.linspace(0, recipe.epochs, CURVE_POINTS + 1).round().astype(int)).tolist())
         for self.epoch in range(1, recipe.epochs + 1):
@@ -202,12 +202,12 @@ class _Run:
             for x, y, shared in self._batches():
                 with self.clock("training"):
                     self._step(x, y, shared)
-                if self._check(self.unchecked >= self.check_every):
+                if self._read_losses_if_due(self.unchecked >= self.check_every):
                     self._record("step")
                 if not self.alive:
                     return self._outcomes()
             self._record("epoch")
-            if self.epoch in self.rungs and self._check(True):
+            if self.epoch in self.rungs and self._read_losses_if_due(True):
                 self._prune()
             if not self.alive:
                 return self._outcomes()
@@ -240,7 +240,7 @@ class _Run:
     def _record(self, when: str) -> None:
         for own in list(self.sets):
             if own.snapshots == when and own.members and own.record(self.clock):
-                self._check(True)
+                self._read_losses_if_due(True)
                 if own.members:
                     for member in own.jump(self.epoch, self._judge, self._judge_at, self.clock):
                         if _resets(member.replicate):
@@ -262,13 +262,13 @@ class _Run:
             if self.judges_training:
                 self.pending.train.append((epoch, self._judge("train")))
 
-    def _check(self, due: bool) -> bool:
+    def _read_losses_if_due(self, due: bool) -> bool:
         """Look at the losses if it is due: note them, and let those go that are not finite. Whether any is left."""
         if due:
-            self._look()
+            self._read_losses()
         return bool(self.alive)
 
-    def _look(self) -> None:
+    def _read_losses(self) -> None:
         pending, self.pending, self.unchecked = self.pending, _Pending(), 0
         seconds = self.clock.take()
         losses = _fetched([values for _, _, values in pending.steps])
@@ -295,15 +295,15 @@ class _Run:
             if member.status == "diverged":
                 for curve in (member.train_curve, member.test_curve):
                     curve.append((member.epoch, math.nan))
-        self._go_on()
+        self._drop_ended()
 
     def _prune(self) -> None:
         for member in self.alive:
             if member.is_hopeless(self.epoch):
                 member.status = "pruned"
-        self._go_on()
+        self._drop_ended()
 
-    def _go_on(self) -> None:
+    def _drop_ended(self) -> None:
         """With those that still run."""
         places = [place for place, member in enumerate(self.alive) if member.status == "running"]
         if len(places) == len(self.alive):
@@ -319,7 +319,7 @@ class _Run:
             own.keep(left, self.alive.index(left[0]) if left else 0)
 
     def _finish(self) -> None:
-        self._check(True)
+        self._read_losses_if_due(True)
         with self.clock("judging"):
             final = {split: self._judge(split).tolist() for split in ("train", "test")} if self.alive else {}
             accuracies = self._accuracies() if self.alive and self.task.accuracy is not None else {}
@@ -341,13 +341,13 @@ class _Run:
         splits = (("train", self.data.x, self.data.y), ("test", self.data.x_test, self.data.y_test))
         return {f"accuracy_{split}": self.judged.accuracies(self.task.accuracy, x, y) for split, x, y in splits}
 
-    def _outcomes(self) -> list[Outcome]:
+    def _outcomes(self) -> list[ReplicateOutcome]:
         counts = self.networks.weights, len(self.data.x), len(self.data.x_test)
         ended = sorted(self.everyone, key=lambda member: member.place_in_pack)
         return [member.outcome(*counts, stacked=len(self.everyone)) for member in ended]
 
-    def _build_sets(self, options: Mapping[int, Options]) -> list[JumpingSet | ProbeSet]:
-        sets: list[tuple[tuple[object, ...], int, list[Member]]] = []
+    def _build_sets(self, options: Mapping[int, JumpOptions]) -> list[JumpGroup | ProbeGroup]:
+        sets: list[tuple[tuple[object, ...], int, list[ReplicateState]]] = []
         for place, member in enumerate(self.alive):
             if member.replicate.acceleration is None:
                 continue
@@ -357,12 +357,12 @@ class _Run:
             else:
                 sets.append((key, place, [member]))
         return [
-            JumpingSet(self.networks, members, [options[m.place_in_pack] for m in members], start)
+            JumpGroup(self.networks, members, [options[m.place_in_pack] for m in members], start)
             for _, start, members in sets
         ]
 
 
-def _neighbours(replicate: Replicate, options: Options | None) -> tuple[str, ...]:
+def _neighbours(replicate: Replicate, options: JumpOptions | None) -> tuple[str, ...]:
     """Sorted by this, those that share hyperparameters are next to each other, and among them those of one window."""
     hyper = repr(hyperparameters(replicate.recipe))
     if options is None or replicate.acceleration is None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 import torch
 
 from accel import Rule
-from study.replicates.outcome import Outcome, failed
+from study.replicates.outcome import ReplicateOutcome, failed
 from study.replicates.replicate import Pack, Replicate, Task
 from study.training.alternatives import TRAINERS
 from study.training.loop import train_probed, train_stack
@@ -21,7 +21,7 @@ def train_pack(
     tasks: Mapping[str, Task],
     rules: Mapping[str, Callable[..., Rule]],
     warn: Callable[[str], None] = warnings.warn,
-) -> list[Outcome]:
+) -> list[ReplicateOutcome]:
     """Train every replicate of a pack, side by side where they have one architecture and one recipe.
 
     As many are trained side by side as the device's memory holds; if that runs out all the same, half as many. Where
@@ -36,7 +36,7 @@ def train_pack(
     Returns:
         One outcome per replicate, in order. One that raises becomes ``failed`` with the traceback as its reason.
     """
-    outcomes: dict[int, Outcome] = {}
+    outcomes: dict[int, ReplicateOutcome] = {}
     device = torch.device(pack.device)
     with _threads(pack.threads):
         if device.type == "cuda" and 0 < pack.gpu < 1:
@@ -53,7 +53,9 @@ def train_pack(
     return [outcomes[place] for place in range(len(pack.replicates))]
 
 
-def train(replicate: Replicate, task: Task, rules: Mapping[str, Callable[..., Rule]], device: torch.device) -> Outcome:
+def train(
+    replicate: Replicate, task: Task, rules: Mapping[str, Callable[..., Rule]], device: torch.device
+) -> ReplicateOutcome:
     """Train one replicate from its initial weights to its last epoch, or until it diverges."""
     return train_stack([replicate], task, rules, device)[0]
 
@@ -67,7 +69,7 @@ def _stacks(replicates: Sequence[Replicate]) -> list[tuple[bool, list[int]]]:
     return [(replicates[places[0]].probed_with is not None, places) for places in stacks.values()]
 
 
-def _train_alternative(replicate: Replicate, tasks: Mapping[str, Task], device: torch.device) -> Outcome:
+def _train_alternative(replicate: Replicate, tasks: Mapping[str, Task], device: torch.device) -> ReplicateOutcome:
     assert replicate.alternative is not None
     try:
         return TRAINERS[replicate.alternative.name](replicate, tasks[replicate.task], device)
@@ -81,7 +83,7 @@ def _probe(
     rules: Mapping[str, Callable[..., Rule]],
     device: torch.device,
     warn: Callable[[str], None],
-) -> list[Outcome]:
+) -> list[ReplicateOutcome]:
     try:
         task = tasks[replicates[0].task]
         batchable = why_not_stacked(task, replicates[0].recipe, device) is None
@@ -97,7 +99,7 @@ def _train_fitting(
     device: torch.device,
     gpu: float,
     warn: Callable[[str], None],
-) -> list[Outcome]:
+) -> list[ReplicateOutcome]:
     """Train replicates that share an architecture, as many at a time as can be."""
     try:
         task = tasks[replicates[0].task]
@@ -123,7 +125,7 @@ def _train_halving(
     rules: Mapping[str, Callable[..., Rule]],
     device: torch.device,
     warn: Callable[[str], None],
-) -> list[Outcome]:
+) -> list[ReplicateOutcome]:
     try:
         return train_stack(replicates, tasks[replicates[0].task], rules, device, warn=warn)
     except Exception as error:

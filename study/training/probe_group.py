@@ -20,12 +20,12 @@ from torch import Tensor
 from accel import Proposal, Rule, StackedAccelerator
 from study.training.jump_group import LIMITS, build_options
 from study.training.networks import Networks
-from study.training.replicate_state import Member
+from study.training.replicate_state import ReplicateState
 from study.training.stopwatch import Clock
 
 PROBED_BYTES = 1 << 29
 """Of windows that are filled at a time."""
-COMPARED = 10_000
+MAX_COMPARED_WEIGHTS = 10_000
 """Weights, evenly spread over the network, whose predictions are kept to be compared."""
 
 JudgeAt = Callable[[str, Mapping[str, Tensor]], Tensor]
@@ -39,17 +39,17 @@ def probed_snapshots(probes: int, first: int, last: int) -> list[int]:
 
 @dataclass(frozen=True)
 class _Prediction:
-    """What is to be compared with the training's own weights, of at most `COMPARED` weights."""
+    """What is to be compared with the training's own weights, of at most `MAX_COMPARED_WEIGHTS` weights."""
 
-    cell: Member
+    cell: ReplicateState
     predicted: Tensor
     newest: Tensor
 
 
-class ProbeSet:
+class ProbeGroup:
     """All cells that one training is probed for.
 
-    Stands in the place of a `JumpingSet`: it takes snapshots, and at a probe proposes and judges, but applies nothing.
+    Stands in the place of a `JumpGroup`: it takes snapshots, and at a probe proposes and judges, but applies nothing.
 
     Args:
         networks: the one network that is trained.
@@ -62,8 +62,8 @@ class ProbeSet:
     def __init__(
         self,
         networks: Networks,
-        runner: Member,
-        cells: Sequence[Member],
+        runner: ReplicateState,
+        cells: Sequence[ReplicateState],
         rules: Mapping[str, Callable[..., Rule]],
         samples: int,
     ) -> None:
@@ -91,7 +91,7 @@ class ProbeSet:
         """Its place in the stack: the only one."""
         return slice(0, 1)
 
-    def keep(self, alive: Sequence[Member], start: int) -> None:
+    def keep(self, alive: Sequence[ReplicateState], start: int) -> None:
         """A training that has diverged is probed no more."""
         self.members = list(alive)
 
@@ -112,7 +112,9 @@ class ProbeSet:
                 )
         return self._taken in self._all_due
 
-    def jump(self, epoch: int, judge: Callable[[str, slice], Tensor], judge_at: JudgeAt, clock: Clock) -> list[Member]:
+    def jump(
+        self, epoch: int, judge: Callable[[str, slice], Tensor], judge_at: JudgeAt, clock: Clock
+    ) -> list[ReplicateState]:
         """Ask every cell what its jump would do; none is taken."""
         with clock("judging"):
             before = {split: float(judge(split, self.part)) for split in ("train", "test")}
@@ -154,8 +156,8 @@ class ProbeSet:
         shapes = self._networks.parameters
         rows = torch.cat([v.detach().reshape(-1, shapes[name].numel()) for name, v in weights.items()], dim=1)
         count = rows.shape[1]
-        if count > COMPARED:
-            rows = rows[:, (torch.arange(COMPARED) * count // COMPARED).to(rows.device)]
+        if count > MAX_COMPARED_WEIGHTS:
+            rows = rows[:, (torch.arange(MAX_COMPARED_WEIGHTS) * count // MAX_COMPARED_WEIGHTS).to(rows.device)]
         return rows.double()
 
     def _compare(self, predictions: Sequence[_Prediction]) -> None:
@@ -168,7 +170,7 @@ class ProbeSet:
 
     def _note(
         self,
-        member: Member,
+        member: ReplicateState,
         epoch: int,
         proposal: Proposal,
         before: Mapping[str, float],
@@ -191,7 +193,7 @@ class ProbeSet:
         )
 
 
-def answer(runner: Member, cells: Sequence[Member]) -> None:
+def share_training(runner: ReplicateState, cells: Sequence[ReplicateState]) -> None:
     """Give every cell its share of the training that was probed for it, and how that ended."""
     for member in cells:
         member.status, member.epoch, member.steps = runner.status, runner.epoch, runner.steps

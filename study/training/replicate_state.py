@@ -9,12 +9,12 @@ import numpy as np
 
 from study.replicates.flops import combination_flops, evaluation_flops, jump_flops, step_flops
 from study.replicates.metrics import value_so_far
-from study.replicates.outcome import Jumps, Outcome
+from study.replicates.outcome import JumpHistory, ReplicateOutcome
 from study.replicates.replicate import Acceleration, Replicate
 
 
 @dataclass(eq=False)
-class Member:
+class ReplicateState:
     """One replicate in training."""
 
     replicate: Replicate
@@ -56,11 +56,13 @@ class Member:
             if stop.epoch == epoch
         )
 
-    def outcome(self, weights: int, samples: int, test_samples: int, *, stacked: int, shared_by: int = 1) -> Outcome:
+    def outcome(
+        self, weights: int, samples: int, test_samples: int, *, stacked: int, shared_by: int = 1
+    ) -> ReplicateOutcome:
         """What it has become, of a network of so many weights; the training may be shared by several probed cells."""
         m = 0 if self.replicate.acceleration is None else self.replicate.acceleration.m
         final_train, final_test = (curve[-1][1] if curve else math.nan for curve in (self.train_curve, self.test_curve))
-        return Outcome(
+        return ReplicateOutcome(
             replicate=self.replicate,
             status=self.status,
             epoch=self.epoch,
@@ -86,7 +88,7 @@ class Member:
         )
 
 
-def _stack_jumps(jumps: list[dict[str, Any]]) -> Jumps:
+def _stack_jumps(jumps: list[dict[str, Any]]) -> JumpHistory:
     if not jumps:
-        return Jumps()
-    return Jumps(**{key: np.array([jump[key] for jump in jumps]) for key in jumps[0]})
+        return JumpHistory()
+    return JumpHistory(**{key: np.array([jump[key] for jump in jumps]) for key in jumps[0]})

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from accel import DMD, Accelerator, Combination, Outcome
+from accel import DMD, Accelerator, Combination, JumpOutcome
 
 
 def regression(seed=0):
@@ -92,7 +92,7 @@ class TestJumps:
                 model[0].copy_(column[:200].view(100, 2))
                 model[1].copy_(column[200:])
             jump = accelerator.step()
-        assert jump.outcome is Outcome.ACCEPTED
+        assert jump.outcome is JumpOutcome.ACCEPTED
         assert jump.groups[0].rank == 4  # three rates, and the minimum itself, which stays
         assert jump.groups[0].spectral_radius == pytest.approx(1, abs=1e-9)
         error = np.linalg.norm(weights(model).numpy() - later)
@@ -168,7 +168,7 @@ class TestJudgement:
             assert jump.accepted == (jump.loss_after < jump.loss_before)
             assert torch.equal(weights(model), after_step[0]) != jump.accepted
             taken.add(jump.outcome)
-        assert taken == {Outcome.ACCEPTED, Outcome.REJECTED_LOSS}
+        assert taken == {JumpOutcome.ACCEPTED, JumpOutcome.REJECTED_LOSS}
 
     def test_improve_needs_a_closure_when_it_jumps(self):
         model = mlp()
@@ -181,7 +181,7 @@ class TestJudgement:
         model = mlp()
         accelerator = Accelerator(model, newest(3), m=3, s=1, accept="improve")
         (jump,) = train(model, torch.optim.SGD(model.parameters(), 0.1), 3, accelerator, judge=True)
-        assert jump.outcome is Outcome.REJECTED_LOSS
+        assert jump.outcome is JumpOutcome.REJECTED_LOSS
         assert jump.ratio == 1
 
     @pytest.mark.parametrize("accept", ["always", "improve"])
@@ -193,7 +193,7 @@ class TestJudgement:
         plain = mlp()
         (jump,) = train(model, torch.optim.Adam(model.parameters()), 3, accelerator, judge=True)
         train(plain, torch.optim.Adam(plain.parameters()), 3)
-        assert jump.outcome is Outcome.NOT_FINITE
+        assert jump.outcome is JumpOutcome.NOT_FINITE
         assert jump.ratio == math.inf
         assert torch.equal(weights(model), weights(plain))
 
@@ -202,7 +202,7 @@ class TestJudgement:
         accelerator = Accelerator(model, Constant(0.0, 0.0, 1e300), m=3, s=1)
         (jump,) = train(model, torch.optim.Adam(model.parameters()), 3, accelerator)
         train(plain, torch.optim.Adam(plain.parameters()), 3)
-        assert jump.outcome is Outcome.NOT_FINITE
+        assert jump.outcome is JumpOutcome.NOT_FINITE
         assert jump.ratio is None
         assert torch.equal(weights(model), weights(plain))
 
@@ -227,7 +227,7 @@ class TestJudgement:
         before = weights(model)
         losses = iter([1.0, math.nan])
         jump = accelerator.step(lambda: next(losses))
-        assert jump.outcome is Outcome.NOT_FINITE
+        assert jump.outcome is JumpOutcome.NOT_FINITE
         assert jump.ratio == math.inf
         assert torch.equal(weights(model), before)
 
@@ -267,7 +267,7 @@ class TestJudgement:
         assert torch.equal(weights(model), before)
 
     def test_every_outcome_has_advice(self):
-        for outcome in Outcome:
+        for outcome in JumpOutcome:
             assert outcome.advice.endswith(".")
 
 
@@ -279,7 +279,7 @@ class TestDegenerateWindows:
         before = weights(model)
         accelerator = Accelerator(model, DMD(**options), m=m, s=50)
         jump = [accelerator.step() for _ in range(m)][-1]
-        assert jump.outcome is Outcome.RANK_DEFICIENT
+        assert jump.outcome is JumpOutcome.RANK_DEFICIENT
         assert torch.equal(weights(model), before)
 
     def test_multiples_of_one_vector(self):
@@ -290,7 +290,7 @@ class TestDegenerateWindows:
                 for parameter in model.parameters():
                     parameter.mul_(0.5)
             before, jump = weights(model), accelerator.step()
-        assert jump.outcome is Outcome.RANK_DEFICIENT
+        assert jump.outcome is JumpOutcome.RANK_DEFICIENT
         assert torch.equal(weights(model), before)
 
     @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -300,7 +300,7 @@ class TestDegenerateWindows:
             model[0].weight[0, 0] = bad
         accelerator = Accelerator(model, DMD(), m=3, s=5)
         jump = [accelerator.step(lambda: math.nan) for _ in range(3)][-1]
-        assert jump.outcome is Outcome.NOT_FINITE
+        assert jump.outcome is JumpOutcome.NOT_FINITE
         assert jump.groups[0].rank == 0
         assert math.isnan(jump.groups[0].spectral_radius)
         assert math.isfinite(jump.groups[1].spectral_radius)

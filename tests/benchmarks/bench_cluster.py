@@ -23,7 +23,7 @@ from study.planning.cells import replicates
 from study.planning.packs import plan
 from study.planning.tasks import make_tasks
 from study.record import create
-from study.replicates.outcome import Outcome
+from study.replicates.outcome import ReplicateOutcome
 from study.replicates.replicate import Replicate, Task
 from study.specification import Spec
 from study.training.packs import train_pack
@@ -87,7 +87,7 @@ def _record_ms(epochs: int, count: int, size: int) -> float:
         return (time.process_time() - start_s) / count * 1e3
 
 
-def _renamed(outcome: Outcome, replicate: Replicate) -> Outcome:
+def _renamed(outcome: ReplicateOutcome, replicate: Replicate) -> ReplicateOutcome:
     return dataclasses.replace(outcome, replicate=replicate)
 
 

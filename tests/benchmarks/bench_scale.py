@@ -51,7 +51,7 @@ def main(
         spec = _write_spec(Path(place), cells)
         found["plan_s"] = _timed_s("run", spec, "--dry-run")
         print(f"plan: {found['plan_s']:.2f} s for {cells} cells")
-        found |= _look(spec, Path(place) / "out")
+        found |= _inspect_file(spec, Path(place) / "out")
         parts = ", ".join(f"{part} {found[f'{part}_s']:.2f}" for part in ("open", "missing", "heatmap"))
         print(f"record: {found['look_s']:.2f} s in all for {cells} replicates ({parts}, the rest is imports)")
     with tempfile.TemporaryDirectory(prefix="dmds") as place:
@@ -109,7 +109,7 @@ print(opened_s - start_s, known_s - opened_s, time.perf_counter() - known_s)
 """
 
 
-def _look(path: Path, out: Path) -> dict[str, float]:
+def _inspect_file(path: Path, out: Path) -> dict[str, float]:
     """A record of trainings that are all alike but for their names and metrics, opened and drawn."""
     spec = load_spec(path)
     todo = replicates(spec)

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from dashboards import Grid, Snippet, render_report
+from dashboards import Snippet, TextTable, render_report
 from tests.dashboards._made_up import AXES, MadeUp
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)> & \"quoted\" 'single' <!-- ]]>"
@@ -118,7 +118,12 @@ def test_nan_is_refused_rather_than_written(report):
 
 def test_tables_and_snippets_are_optional(report):
     bare = dataclasses.replace(
-        report, sensitivity=[], best=Grid([]), snippets=[Snippet("a", "b")], failures=Grid([]), warnings=["Careful."]
+        report,
+        sensitivity=[],
+        best=TextTable([]),
+        snippets=[Snippet("a", "b")],
+        failures=TextTable([]),
+        warnings=["Careful."],
     )
     page = Page(render_report(bare))
     assert "Careful." in " ".join(page.texts["p"])

@@ -19,7 +19,7 @@ import pytest
 from study import Spec, cli, load_spec
 from study.planning.cells import baselines, replicates
 from study.planning.tasks import make_tasks
-from study.replicates.outcome import Outcome
+from study.replicates.outcome import ReplicateOutcome
 from study.replicates.replicate import Pack, Replicate
 
 QUADRATIC: dict[str, Any] = {
@@ -97,12 +97,12 @@ def environment() -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture
-def train() -> Callable[..., list[Outcome]]:
+def train() -> Callable[..., list[ReplicateOutcome]]:
     """Train replicates of a spec (all its cells and baselines by default) in this process, each in its own pack."""
 
     def run(
         spec: Spec, chosen: Sequence[Replicate] | None = None, rules: Mapping[str, Any] | None = None
-    ) -> list[Outcome]:
+    ) -> list[ReplicateOutcome]:
         from study.training.packs import train_pack
 
         chosen = [*baselines(spec), *replicates(spec)] if chosen is None else chosen

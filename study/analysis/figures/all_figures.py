@@ -7,7 +7,7 @@ from study.analysis.figures.curves import draw_curves
 from study.analysis.figures.eigenvalues import draw_eigenvalues
 from study.analysis.figures.heatmap import draw_heatmaps
 from study.analysis.figures.jumps import draw_jumps
-from study.analysis.figures.picture import Options, Picture
+from study.analysis.figures.picture import FigureOptions, Picture
 from study.analysis.figures.sensitivity import draw_sensitivity
 from study.analysis.figures.slices import draw_slices
 from study.analysis.figures.sobol import draw_sobol
@@ -17,7 +17,7 @@ from study.analysis.statistics.sobol import sobol_indices
 from study.analysis.statistics.study_data import StudyData
 
 
-def _heatmap_data(data: StudyData, options: Options) -> HeatmapData:
+def _heatmap_data(data: StudyData, options: FigureOptions) -> HeatmapData:
     _check_grid(data, "a heatmap")
     return heatmap_data(
         data.table,
@@ -31,17 +31,17 @@ def _heatmap_data(data: StudyData, options: Options) -> HeatmapData:
     )
 
 
-def _heatmap(data: StudyData, options: Options) -> Picture:
+def _heatmap(data: StudyData, options: FigureOptions) -> Picture:
     drawn = _heatmap_data(data, options)
     return Picture(options.stem("heatmap"), draw_heatmaps(drawn, title=data.title), drawn.frame())
 
 
-def _spread(data: StudyData, options: Options) -> Picture:
+def _spread(data: StudyData, options: FigureOptions) -> Picture:
     drawn = spread_data(_heatmap_data(data, options))
     return Picture(options.stem("spread"), draw_heatmaps(drawn, title=data.title), drawn.frame())
 
 
-def _slices(data: StudyData, options: Options) -> Picture:
+def _slices(data: StudyData, options: FigureOptions) -> Picture:
     _check_grid(data, "slices")
     return draw_slices(data, options)
 
@@ -51,7 +51,7 @@ def _check_grid(data: StudyData, what: str) -> None:
         raise ValueError(f"{what} must have neighbouring cells, as of a grid, and the cells of {data.name} are samples")
 
 
-def _sensitivity(data: StudyData, options: Options) -> Picture:
+def _sensitivity(data: StudyData, options: FigureOptions) -> Picture:
     if data.sampled is not None:
         if options.at:
             raise ValueError("at must be left out for Sobol' indices, which are of all samples together")
@@ -61,7 +61,7 @@ def _sensitivity(data: StudyData, options: Options) -> Picture:
     return Picture(options.stem("sensitivity"), draw_sensitivity(found, title=data.title), found.frame())
 
 
-FIGURES: dict[str, Callable[[StudyData, Options], Picture]] = {
+FIGURES: dict[str, Callable[[StudyData, FigureOptions], Picture]] = {
     "heatmap": _heatmap,
     "spread": _spread,
     "slices": _slices,
@@ -75,7 +75,7 @@ FIGURES: dict[str, Callable[[StudyData, Options], Picture]] = {
 
 
 def draw_all(
-    data: StudyData, options: Options, names: Iterable[str] = FIGURES
+    data: StudyData, options: FigureOptions, names: Iterable[str] = FIGURES
 ) -> Iterator[tuple[str, Picture | ValueError]]:
     """Each of these figures in turn, or why it cannot be drawn."""
     for name in names:

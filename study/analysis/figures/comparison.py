@@ -8,11 +8,11 @@ from matplotlib.lines import Line2D
 
 from study.analysis.figures.style import INK, LINES, RC, caption, label_plainly, legend_below
 from study.analysis.statistics.anova import FEWEST_SEEDS_FOR_INTERVALS
-from study.analysis.statistics.comparison import Comparison
+from study.analysis.statistics.comparison import StudyComparison
 from study.analysis.statistics.sensitivity import CAP
 
 
-def draw_comparison(found: Comparison) -> Figure:
+def draw_comparison(found: StudyComparison) -> Figure:
     """The second study's cells against the first's, and their differences in rising order with intervals.
 
     Raises ValueError where no cell has a finite value in both.

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from study.analysis.figures.picture import Options, Picture
+from study.analysis.figures.picture import FigureOptions, Picture
 from study.analysis.figures.style import (
     INK,
     RC,
@@ -31,7 +31,7 @@ _MARKERS = "osD^vP"
 _CAP = 10.0
 
 
-def draw_plane(data: StudyData, options: Options) -> Picture:
+def draw_plane(data: StudyData, options: FigureOptions) -> Picture:
     """Cells by cost and benefit, medians over seeds, with the Pareto front that begins at plain training (1, 1).
 
     Colour is the first axis that varies, the marker the last one with six values or fewer. Only cells where every seed

@@ -12,7 +12,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from study.analysis.figures.picture import Options, Picture, cells_to_show
+from study.analysis.figures.picture import FigureOptions, Picture, cells_to_show
 from study.analysis.figures.style import LINES, RC, SPLIT_LABEL, caption, cell_label, legend_below
 from study.analysis.statistics.equal_cost import Price, price_in_epochs
 from study.analysis.statistics.study_data import StudyData
@@ -26,7 +26,7 @@ _X_LABEL = {
 Row = Mapping[str, Any]
 
 
-def draw_curves(data: StudyData, options: Options) -> Picture:
+def draw_curves(data: StudyData, options: FigureOptions) -> Picture:
     """Training and test loss of the best cells (or the one chosen with ``at``) and of their baselines.
 
     A line is the median over seeds, its band reaches from the lowest to the highest; below, a mark per jump. Step

@@ -5,14 +5,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from study.analysis.figures.picture import Options, Picture, cells_to_show
+from study.analysis.figures.picture import FigureOptions, Picture, cells_to_show
 from study.analysis.figures.style import INK, RC, caption, cell_label
 from study.analysis.statistics.study_data import StudyData
 
 _REACH = 1.6
 
 
-def draw_eigenvalues(data: StudyData, options: Options) -> Picture:
+def draw_eigenvalues(data: StudyData, options: FigureOptions) -> Picture:
     """Every eigenvalue of a cell's jumps, all groups, coloured by when; outside the circle a mode grows with s.
 
     Of the best cell by the final loss, or the one chosen with ``at``; of the first seed. Eigenvalues farther out than

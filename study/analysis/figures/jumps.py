@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from study.analysis.figures.picture import Options, Picture, cells_to_show
+from study.analysis.figures.picture import FigureOptions, Picture, cells_to_show
 from study.analysis.figures.style import INK, LINES, RC, caption, cell_label, label_plainly, legend_below
 from study.analysis.statistics.study_data import StudyData
 from study.replicates.metrics import proposed_ratios
@@ -19,7 +19,7 @@ from study.replicates.metrics import proposed_ratios
 _MOST_GROUPS = len(LINES)
 
 
-def draw_jumps(data: StudyData, options: Options) -> Picture:
+def draw_jumps(data: StudyData, options: FigureOptions) -> Picture:
     """Proposed ratio per jump over training, accepted or rejected; rank and spectral radius of each group.
 
     Of the best cells, or the one chosen with ``at``. Every seed's ratios are shown; ranks and radii are medians over

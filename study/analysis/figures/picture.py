@@ -22,7 +22,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Options:
+class FigureOptions:
     """What a figure can be asked to show. ``x``, ``y``, ``facet`` are those of heatmaps."""
 
     metric: str = "mean_relative_error"

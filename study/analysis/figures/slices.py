@@ -12,7 +12,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from study.analysis.figures.picture import Options, Picture, best_cell
+from study.analysis.figures.picture import FigureOptions, Picture, best_cell
 from study.analysis.figures.style import (
     INK,
     LINES,
@@ -33,7 +33,7 @@ from study.analysis.statistics.study_data import StudyData
 from study.replicates.metric_catalogue import Metric
 
 
-def draw_slices(data: StudyData, options: Options) -> Picture:
+def draw_slices(data: StudyData, options: FigureOptions) -> Picture:
     """One panel per axis that varies: the metric at its values, every other axis as in the best cell.
 
     Points are medians over seeds; bars are 95 % intervals of the mean (of the log, for a ratio or a loss) by Student's

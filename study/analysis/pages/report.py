@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from dashboards import Grid, Report, Snippet
+from dashboards import Report, Snippet, TextTable
 from study.analysis.pages.drivers import Drivers, of_samples, on_a_grid
 from study.analysis.pages.explorer import explorer, written_values
 from study.analysis.statistics.answer import answer
@@ -106,7 +106,7 @@ def report_of(
         ),
         provenance=_provenance(name, spec, spec_hash, seeds, provenance),
         spec=yaml.safe_dump(dict(spec), sort_keys=False, allow_unicode=True, width=100),
-        failures=Grid(
+        failures=TextTable(
             [_failure(row) for row in failures[:MOST_FAILURES]], ("replicate", "seed", "status", "epoch", "reason")
         ),
         failures_note=_failures_note(replicates - len(table), failures),
@@ -125,7 +125,7 @@ def _question(spec: Mapping[str, Any], probed: bool) -> str:
     return f"{asked} ({how}), and how does that depend on {named}?"
 
 
-def _best(choices: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Grid:
+def _best(choices: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> TextTable:
     rows = []
     for metric, rules in choices.items():
         for rule, choice in rules.items():
@@ -145,10 +145,10 @@ def _best(choices: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Grid:
         "final loss ratio",
         "overhead",
     )
-    return Grid(rows, head)
+    return TextTable(rows, head)
 
 
-def _cost(details: Sequence[Mapping[str, Any]]) -> Grid:
+def _cost(details: Sequence[Mapping[str, Any]]) -> TextTable:
     rows = []
     for kind, called in (("cell", "cells"), ("baseline", "baselines")):
         own = [row for row in details if row["kind"] == kind]
@@ -160,19 +160,19 @@ def _cost(details: Sequence[Mapping[str, Any]]) -> Grid:
             equivalents = f"{steps * amount / flops['training']:.4g}" if flops["training"] else "-"
             seconds = math.fsum(row[f"seconds_{part}"] for row in own)
             rows.append((f"{part}, {len(own)} {called}", equivalents, f"{amount:.3g}", f"{seconds:.4g}"))
-    return Grid(rows, ("", "step equivalents", "operations (FLOP)", "device-seconds of the packs"))
+    return TextTable(rows, ("", "step equivalents", "operations (FLOP)", "device-seconds of the packs"))
 
 
 def _provenance(
     name: str, spec: Mapping[str, Any], spec_hash: str, seeds: Sequence[int], provenance: Sequence[Mapping[str, Any]]
-) -> Grid:
+) -> TextTable:
     rows = [("study", name), ("identity (hash of the spec)", spec_hash), ("seeds", list_values(seeds))]
     rows += [(f"axis {axis}", written_values(values)) for axis, values in spec["axes"].items()]
     for number, one in enumerate(provenance, 1):
         trained = f"trained by, {number} of {len(provenance)}" if len(provenance) > 1 else "trained by"
         what = ", ".join(f"{key} {value}" for key, value in one.items() if key != "replicates" and value is not None)
         rows.append((trained, f"{what} ({one.get('replicates', '?')} replicates)"))
-    return Grid(rows)
+    return TextTable(rows)
 
 
 def _failure(row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from study.replicates.metric_catalogue import Metric, known_metric
 
 
 @dataclass(frozen=True)
-class Comparison:
+class StudyComparison:
     """What two studies, ``first`` and ``second``, say of the cells and seeds that both have.
 
     ``frame``: one row per common cell: its axes; ``first``, ``second``: medians over the common seeds; ``difference``,
@@ -55,7 +55,7 @@ class Comparison:
 
 def compare_studies(
     first: StudyData, second: StudyData, *, metric: str = "mean_relative_error", at: Mapping[str, Any] | None = None
-) -> Comparison:
+) -> StudyComparison:
     """Compare two studies on the training set, cell by cell, seeds paired.
 
     An axis that only one of them has must have one value there, or one chosen with ``at``. Raises ValueError where the
@@ -111,7 +111,7 @@ def compare_studies(
         )
     complete = [differences for differences in paired if np.isfinite(differences).all()]
     overall = _interval(np.mean(complete, axis=0), chosen) if complete else (math.nan,) * 3
-    return Comparison(
+    return StudyComparison(
         chosen, (first.name, second.name), seeds, pd.DataFrame(rows), overall, tuple(_notes(chosen, first, second))
     )
 

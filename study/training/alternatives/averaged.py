@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from study.replicates.outcome import Outcome
+from study.replicates.outcome import ReplicateOutcome
 from study.replicates.replicate import Replicate, Task
 from study.training.loop import train_stack
 from study.training.optimizers import Attach
@@ -18,7 +18,7 @@ _LERP = 3.0
 """Operations of one a + w (b - a)."""
 
 
-def train_ema(replicate: Replicate, task: Task, device: torch.device) -> Outcome:
+def train_ema(replicate: Replicate, task: Task, device: torch.device) -> ReplicateOutcome:
     """Train plainly, and judge the exponential moving average of the weights after each step: decay · average + ….
 
     The average begins at the weights after the first step. Statistics that a network keeps of batches are its own.
@@ -35,7 +35,7 @@ def train_ema(replicate: Replicate, task: Task, device: torch.device) -> Outcome
     return _train(replicate, task, device, attach, every=1)
 
 
-def train_lookahead(replicate: Replicate, task: Task, device: torch.device) -> Outcome:
+def train_lookahead(replicate: Replicate, task: Task, device: torch.device) -> ReplicateOutcome:
     """Train with Lookahead (Zhang et al. 2019, arXiv:1907.08610): every k steps, back to slow + alpha (fast - slow).
 
     The optimiser's moments are kept. The loss is that of the fast weights, which are the slow ones after every k steps.
@@ -55,7 +55,7 @@ def _options(replicate: Replicate) -> dict[str, float]:
     return {name: float(value) for name, value in replicate.alternative.options.items()}  # type: ignore[arg-type]
 
 
-def _train(replicate: Replicate, task: Task, device: torch.device, attach: Attach, *, every: int) -> Outcome:
+def _train(replicate: Replicate, task: Task, device: torch.device, attach: Attach, *, every: int) -> ReplicateOutcome:
     weights = 0
 
     def count(optimizer: Optimizer, network: nn.Module) -> tuple[Optimizer, nn.Module]:

@@ -8,7 +8,7 @@ from torch import nn
 
 from accel import ClassPCA
 from study.replicates.flops import evaluation_flops, step_flops
-from study.replicates.outcome import Outcome
+from study.replicates.outcome import ReplicateOutcome
 from study.replicates.replicate import Replicate, Task
 from study.training.loop import train_stack
 from study.training.networks import build_network
@@ -16,7 +16,7 @@ from study.training.random_streams import global_generator
 from study.training.stopwatch import Clock
 
 
-def train_class_pca(replicate: Replicate, task: Task, device: torch.device) -> Outcome:
+def train_class_pca(replicate: Replicate, task: Task, device: torch.device) -> ReplicateOutcome:
     """Compute the first layers of the network that the baseline begins with, and train the rest of it.
 
     Raises:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from accel import MGRIT, Trajectory, loss_gradient
 from study.replicates.flops import evaluation_flops, step_flops
-from study.replicates.outcome import Jumps, Outcome
+from study.replicates.outcome import JumpHistory, ReplicateOutcome
 from study.replicates.replicate import Alternative, Recipe, Replicate, Task
 from study.training.loop import CURVE_POINTS
 from study.training.networks import Networks, build_loss, build_network, why_not_stacked
@@ -19,7 +19,7 @@ MOST_ACTIVATIONS = 2**24
 """Of one batched call: 128 MiB in float64, of which a backward pass needs a few."""
 
 
-def train_mgrit(replicate: Replicate, task: Task, device: torch.device) -> Outcome:
+def train_mgrit(replicate: Replicate, task: Task, device: torch.device) -> ReplicateOutcome:
     """Solve for all weights of a training, and judge the solution along its steps.
 
     Raises:
@@ -60,14 +60,14 @@ def train_mgrit(replicate: Replicate, task: Task, device: torch.device) -> Outco
             for split, data in (("train", (x, y)), ("test", (x_test, y_test))):
                 own[f"accuracy_{split}"] = networks.accuracies(task.accuracy, *data)[0]
     seconds = clock.take()
-    return Outcome(
+    return ReplicateOutcome(
         replicate=replicate,
         status="finished" if ended and np.isfinite([c[-1] for c in curves]).all() else "diverged",
         epoch=epochs,
         reason="",
         final_loss_train=float(curves[0][-1]),
         final_loss_test=float(curves[1][-1]),
-        jumps=Jumps(),
+        jumps=JumpHistory(),
         curve_train_epoch=-(-points // per_epoch),
         curve_train=curves[0],
         curve_test_epoch=-(-points // per_epoch),

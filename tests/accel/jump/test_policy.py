@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from accel import DMD, Accelerator, ByLoss, Combination, Constant, Decay, Linear, Outcome
+from accel import DMD, Accelerator, ByLoss, Combination, Constant, Decay, JumpOutcome, Linear
 
 
 def walk(model, calls, first=0):
@@ -110,7 +110,7 @@ class TestCandidates:
         accelerator = Accelerator(model, DMD(), m=3, s=4, candidates=(1, 2), accept="improve")
         losses = iter([1.0, 3.0, 2.0])
         jump = [accelerator.step(lambda: next(losses)) for _ in walk(model, 3)][-1]
-        assert (jump.outcome, jump.loss_after, jump.s) == (Outcome.REJECTED_LOSS, 2.0, 8)
+        assert (jump.outcome, jump.loss_after, jump.s) == (JumpOutcome.REJECTED_LOSS, 2.0, 8)
         for _ in walk(plain, 3):
             pass
         assert torch.equal(weights(model), weights(plain))
@@ -128,10 +128,10 @@ class TestCandidates:
             accelerator = Accelerator(model, Exploding(), m=3, s=4, candidates=(1, 0.25, 2))
             values = iter(losses)
             jump = [accelerator.step(lambda values=values: next(values)) for _ in walk(model, 3)][-1]
-            assert (jump.s, jump.outcome, jump.evaluations) == (s, Outcome.ACCEPTED, 3)
+            assert (jump.s, jump.outcome, jump.evaluations) == (s, JumpOutcome.ACCEPTED, 3)
         accelerator = Accelerator(model, Exploding(), m=3, s=4, candidates=(1,))
         jump = [accelerator.step(lambda: 1.0) for _ in walk(model, 3)][-1]
-        assert (jump.outcome, jump.evaluations) == (Outcome.NOT_FINITE, 0)
+        assert (jump.outcome, jump.evaluations) == (JumpOutcome.NOT_FINITE, 0)
 
     def test_need_a_closure(self):
         model = linear()
@@ -155,8 +155,8 @@ class TestLimits:
     @pytest.mark.parametrize(
         ("option", "field", "outcome"),
         [
-            ("max_residual", "residual", Outcome.REJECTED_RESIDUAL),
-            ("max_inconsistency", "inconsistency", Outcome.REJECTED_INCONSISTENT),
+            ("max_residual", "residual", JumpOutcome.REJECTED_RESIDUAL),
+            ("max_inconsistency", "inconsistency", JumpOutcome.REJECTED_INCONSISTENT),
         ],
     )
     def test_reject_before_anything_is_evaluated(self, option, field, outcome):
@@ -174,7 +174,7 @@ class TestLimits:
                 jump = accelerator.step(lambda calls=calls: calls.append(1) or 1.0)
             found[limit] = jump
             rejected = limit is not None and limit < found[None].groups.worst(field)
-            assert jump.outcome is (outcome if rejected else Outcome.ACCEPTED)
+            assert jump.outcome is (outcome if rejected else JumpOutcome.ACCEPTED)
             assert len(calls) == jump.evaluations == (0 if rejected else 2)
             assert torch.equal(weights(model), before) == rejected
             assert (jump.loss_before is None) == rejected
@@ -212,9 +212,9 @@ class TestWhen:
                 assert jump is None
                 assert torch.equal(weights(model), before)
         assert steps == list(range(start + m * every, stop + 1, m * every))
-        assert outcomes[:start] == [Outcome.WARMING_UP] * start
-        assert set(outcomes[stop:]) == {Outcome.FINISHED}
-        expected = [Outcome.ACCEPTED if k + 1 in steps else Outcome.RECORDING for k in range(start, stop - 1)]
+        assert outcomes[:start] == [JumpOutcome.WARMING_UP] * start
+        assert set(outcomes[stop:]) == {JumpOutcome.FINISHED}
+        expected = [JumpOutcome.ACCEPTED if k + 1 in steps else JumpOutcome.RECORDING for k in range(start, stop - 1)]
         assert outcomes[start : stop - 1] == expected
 
     def test_the_memory_is_released_after_the_last_call(self):

@@ -6,22 +6,22 @@ import pytest
 import torch
 from torch import nn
 
-from accel import DMD, Accelerator, Anderson, Average, Decay, Line, Options, StackedAccelerator
+from accel import DMD, Accelerator, Anderson, Average, Decay, JumpOptions, Line, StackedAccelerator
 
 # Products of other shapes sum in another order: some 1e-16 of the weights, which a jump over s steps enlarges.
 CLOSE = {"rtol": 0, "atol": 1e-11}
 ALIKE = {"m": 6, "start": 2, "every": 2}
 OPTIONS = [
-    Options(DMD(1e-3), s=5, **ALIKE),
-    Options(DMD(1e-8, form="displacement"), s=40, relaxation=0.5, **ALIKE),
-    Options(DMD(1e-3), s=20, noise=0.3, seed=7, **ALIKE),
-    Options(DMD(rank=2, growth="clip"), s=20, **ALIKE),
-    Options(DMD(1e-6, amplitudes="literal", modes="exact"), s=Decay(9, 3), candidates=(1.0, 0.5), **ALIKE),
-    Options(DMD(1e-3), s=20, shape="masked", **ALIKE),
-    Options(Line(), s=7, shape="masked", noise=0.1, **ALIKE),
-    Options(Anderson(1e-6), s=1, shape="random", seed=5, **ALIKE),
-    Options(Line(anchor="newest"), s=20, shape="last_step", relaxation=0.5, **ALIKE),
-    Options(Average(0.9), s=1, **ALIKE),
+    JumpOptions(DMD(1e-3), s=5, **ALIKE),
+    JumpOptions(DMD(1e-8, form="displacement"), s=40, relaxation=0.5, **ALIKE),
+    JumpOptions(DMD(1e-3), s=20, noise=0.3, seed=7, **ALIKE),
+    JumpOptions(DMD(rank=2, growth="clip"), s=20, **ALIKE),
+    JumpOptions(DMD(1e-6, amplitudes="literal", modes="exact"), s=Decay(9, 3), candidates=(1.0, 0.5), **ALIKE),
+    JumpOptions(DMD(1e-3), s=20, shape="masked", **ALIKE),
+    JumpOptions(Line(), s=7, shape="masked", noise=0.1, **ALIKE),
+    JumpOptions(Anderson(1e-6), s=1, shape="random", seed=5, **ALIKE),
+    JumpOptions(Line(anchor="newest"), s=20, shape="last_step", relaxation=0.5, **ALIKE),
+    JumpOptions(Average(0.9), s=1, **ALIKE),
 ]
 
 
@@ -48,7 +48,7 @@ def move(networks, step):
 
 @pytest.mark.parametrize("group", ["layer", "model", "node", "weight"])
 def test_jumps_are_those_of_each_alone(group):
-    options = [Options(**{**vars(each), "group": group}) for each in OPTIONS]
+    options = [JumpOptions(**{**vars(each), "group": group}) for each in OPTIONS]
     networks = [network(seed) for seed in range(len(options))]
     stacked = stack(networks)
     together = StackedAccelerator(networks[0], options, stacked)
@@ -89,7 +89,7 @@ def test_jumps_are_those_of_each_alone(group):
 def test_those_that_do_not_jump_stay_at_their_newest_snapshot_bit_for_bit():
     networks = [network(seed) for seed in range(3)]
     stacked = stack(networks)
-    together = StackedAccelerator(networks[0], [Options(DMD(1e-6), m=4, s=30)] * 3, stacked)
+    together = StackedAccelerator(networks[0], [JumpOptions(DMD(1e-6), m=4, s=30)] * 3, stacked)
     for step in range(4):
         move(networks, step)
         for name, values in stack(networks).items():
@@ -111,7 +111,7 @@ def test_one_that_is_not_finite_touches_no_other(dtype):
     for spoilt in (False, True):
         networks = [network(seed).to(dtype) for seed in range(3)]
         stacked = stack(networks)
-        together = StackedAccelerator(networks[0], [Options(DMD(1e-4), m=4, s=9, group="layer")] * 3, stacked)
+        together = StackedAccelerator(networks[0], [JumpOptions(DMD(1e-4), m=4, s=9, group="layer")] * 3, stacked)
         for step in range(4):
             move(networks, step)
             for name, values in stack(networks).items():
@@ -130,7 +130,7 @@ def test_one_that_is_not_finite_touches_no_other(dtype):
 def test_those_that_are_kept_go_on_as_before():
     networks = [network(seed) for seed in range(4)]
     whole, part = stack(networks), stack(networks)
-    options = [Options(DMD(1e-6), m=5, s=3 * k + 2) for k in range(4)]
+    options = [JumpOptions(DMD(1e-6), m=5, s=3 * k + 2) for k in range(4)]
     first, second = StackedAccelerator(networks[0], options, whole), StackedAccelerator(networks[0], options, part)
     kept = [0, 1, 2, 3]
     for step in range(10):
@@ -153,7 +153,7 @@ def test_those_that_are_kept_go_on_as_before():
 
 
 def test_replicates_must_fill_their_windows_together():
-    pairs = itertools.pairwise([Options(DMD(), m=4, s=2), Options(DMD(), m=5, s=2)])
+    pairs = itertools.pairwise([JumpOptions(DMD(), m=4, s=2), JumpOptions(DMD(), m=5, s=2)])
     for pair in pairs:
         with pytest.raises(ValueError, match="must share m"):
             StackedAccelerator(network(0), pair, stack([network(0), network(1)]))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from accel import DMD, Accelerator, Anderson, Average, Koopman, Line, Outcome, Rule
+from accel import DMD, Accelerator, Anderson, Average, JumpOutcome, Koopman, Line, Rule
 
 RULES: dict[str, Rule] = {
     "dmd": DMD(1e-6),
@@ -123,11 +123,11 @@ def test_weights_are_finite_or_the_outcome_says_why_not(rule, make, group):
         if newest[0].isfinite().all():  # taking every prediction may drive training itself apart
             assert training.weights.isfinite().all()
         else:
-            assert jumps[-1].outcome is Outcome.NOT_FINITE
+            assert jumps[-1].outcome is JumpOutcome.NOT_FINITE
     assert len(jumps) == 4
     for jump in jumps[:1]:
-        assert jump.outcome in (Outcome.ACCEPTED, Outcome.NOT_FINITE)
-        assert (jump.outcome is Outcome.NOT_FINITE) == (jump.ratio == math.inf)
+        assert jump.outcome in (JumpOutcome.ACCEPTED, JumpOutcome.NOT_FINITE)
+        assert (jump.outcome is JumpOutcome.NOT_FINITE) == (jump.ratio == math.inf)
         for report in jump.groups:
             assert math.isfinite(report.spectral_radius)
             assert 0 <= report.rank <= min(M - 1, report.size)
@@ -239,7 +239,7 @@ def test_windows_that_show_nothing_never_raise(rule, group, bad):
     if bad == "rank one" and group == "weight":  # a single weight is never more; it moves
         assert jump.accepted
         return
-    assert jump.outcome is (Outcome.NOT_FINITE if bad == "nan" else Outcome.RANK_DEFICIENT)
+    assert jump.outcome is (JumpOutcome.NOT_FINITE if bad == "nan" else JumpOutcome.RANK_DEFICIENT)
     assert torch.equal(training.weights.nan_to_num(7.0), before.nan_to_num(7.0))
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from accel import Accelerator, Koopman, Options, StackedAccelerator
+from accel import Accelerator, JumpOptions, Koopman, StackedAccelerator
 from accel._window.group_windows import Windows
 from accel._window.pair_windows import PairWindows
 
@@ -177,7 +177,7 @@ def test_resumed_equals_uninterrupted(stop):
 @pytest.mark.parametrize("shape", ["none", "masked", "random", "last_step"])
 def test_replicates_side_by_side_jump_as_each_alone(group, shape):
     options = [
-        Options(Koopman(tolerance), m=200, s=s, group=group, shape=shape, seed=3, relaxation=0.7)
+        JumpOptions(Koopman(tolerance), m=200, s=s, group=group, shape=shape, seed=3, relaxation=0.7)
         for tolerance, s in ((1e-3, 5), (1e-2, 40), (1e-4, 20))
     ]
     networks = [network(seed) for seed in range(3)]
@@ -219,7 +219,7 @@ def test_replicates_side_by_side_jump_as_each_alone(group, shape):
 def test_filled_at_once_is_filled_one_by_one():
     _, found, _, _ = jumped("node")
     model = network()
-    stacked = StackedAccelerator(model, [Options(Koopman(), m=M, s=S, group="node")])
+    stacked = StackedAccelerator(model, [JumpOptions(Koopman(), m=M, s=S, group="node")])
     snapshots = []
     for step in range(M):
         move(model, step)

@@ -16,7 +16,7 @@ import yaml
 from study import open_study, run
 from study.adaptive_search import SAMPLERS, search
 from study.adaptive_search._ask import OPTUNA, Asker
-from study.adaptive_search._history import CAP, FEWEST, History
+from study.adaptive_search._history import CAP, MIN_REPLICATES_TO_PRUNE, History
 from study.adaptive_search._refine import Refiner
 from study.adaptive_search._space import Space
 from study.errors import SpecError, UserError
@@ -154,7 +154,7 @@ def test_hopeless_replicates_are_pruned_with_their_epoch_and_a_run_trains_them(r
     record = searched(12, {"axes": axes, "seeds": 1}, sampler="random")
     table = record.table()
     pruned = table[table["status"] == "pruned"]
-    assert 0 < len(pruned) < len(table) - FEWEST
+    assert 0 < len(pruned) < len(table) - MIN_REPLICATES_TO_PRUNE
     assert set(pruned["epoch"]) <= {6, 12}  # a quarter and a half of 24
     assert pruned["mean_relative_error_train"].isna().all()
     assert pruned["final_loss_ratio_train"].isna().all()
@@ -180,7 +180,7 @@ def test_what_is_pruned_was_worse_than_the_median_of_those_before_it(searched):
         row = rows[cell["m"], cell["s"]]
         for rung in (6, 12):
             known = [value for other in earlier if not math.isnan(value := so_far(other, rung))]
-            if len(known) < FEWEST or math.isnan(so_far(row, rung)):
+            if len(known) < MIN_REPLICATES_TO_PRUNE or math.isnan(so_far(row, rung)):
                 continue
             checked += 1
             hopeless = so_far(row, rung) > np.median(known)
@@ -275,7 +275,7 @@ def test_a_loss_is_compared_with_the_baseline_of_its_own_training():
 
 def test_stops_are_medians_of_the_same_seed_and_training():
     history = History("mean_relative_error", (0, 1), [5, 8])
-    for m in range(FEWEST):
+    for m in range(MIN_REPLICATES_TO_PRUNE):
         history.add(row(m=m, error=m / 10))
         history.add(row(m=m, error=0.9, seed=1) if m else row(m=m, error=0.9, seed=1, status="failed"))
     assert history.stops({"m": 9}, 0) == (Stop(5, "mean_relative_error", 0.2), Stop(8, "mean_relative_error", 0.2))

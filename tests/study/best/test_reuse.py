@@ -21,7 +21,7 @@ from study.cli import app
 from study.errors import SpecError, UserError
 from study.planning.cells import replicates
 from study.planning.tasks import make_tasks
-from study.record import Grid
+from study.record import StudyGrid
 from study.specification._methods import DMDMethod
 from study.training.jump_group import build_options
 from study.training.networks import build_network
@@ -285,7 +285,7 @@ def test_a_best_that_diverges_elsewhere_is_not_said_to_pay(home):
         [{**best.choice().parameters, "seed": seed, "status": "diverged", "mean_relative_error_train": math.inf,
           "mean_relative_error_test": math.inf} for seed in wild.seeds]
     )  # fmt: skip
-    (compared,) = compare(best, table, Grid(wild.axes, wild.seeds))
+    (compared,) = compare(best, table, StudyGrid(wild.axes, wild.seeds))
     assert compared.here is None
     assert "cannot be said to pay here: no cell has a finite mean_relative_error on all 3 seeds" in compared.verdict
 

@@ -242,7 +242,7 @@ def test_trials_that_others_add_are_left_alone(harmless, tmp_path):
 
 def test_text_of_a_spec_is_text_in_pictures_and_tables(raw, tmp_path, monkeypatch):
     """The strings that a rule of one's own takes may hold anything; so may its axes, and their pictures."""
-    from study.analysis import Options
+    from study.analysis import FigureOptions
     from study.cli.printing import print_status, write_best, write_figures
 
     (tmp_path / "wordy.py").write_text(
@@ -257,7 +257,7 @@ def test_text_of_a_spec_is_text_in_pictures_and_tables(raw, tmp_path, monkeypatc
     assert list(dict.fromkeys(record.table()["word"])) == MARKUP
     print_status(record)
     write_best(record)
-    write_figures(record, options=Options(facet="word"))
+    write_figures(record, options=FigureOptions(facet="word"))
     drawn = {path.stem: path.read_text() for path in (tmp_path / "out" / "figures").glob("*.svg")}
     assert {"heatmap", "slices", "sensitivity", "curves", "jumps", "plane"} <= set(drawn)
     assert not [name for name, svg in drawn.items() if "<script" in svg]

@@ -64,7 +64,7 @@ def measured(monkeypatch):
     import numpy as np
 
     import study.training.packs
-    from study.replicates.outcome import Jumps
+    from study.replicates.outcome import JumpHistory
 
     asked = []
 
@@ -77,7 +77,7 @@ def measured(monkeypatch):
             failed(replicate, ""),
             status="finished",
             steps=steps,
-            jumps=Jumps(epoch=np.arange(jumps)),
+            jumps=JumpHistory(epoch=np.arange(jumps)),
             seconds_training=0.002 * steps,
             seconds_jumps=0.0001 * m * jumps,
             seconds_judging=0.003 * jumps,

@@ -13,7 +13,7 @@ import pytest
 from study import run
 from study.errors import UserError
 from study.execution import ray_connection
-from study.execution.ray_node_versions import LISTED, differences, installed
+from study.execution.ray_node_versions import MAX_NODES_LISTED, differences, installed
 
 HERE = {"python": "3.11.4", "dmd-study": "0.1.0", "torch": "2.13.0"}
 
@@ -68,7 +68,7 @@ def test_differences_name_both_versions_and_the_nodes() -> None:
         "torch: 2.13.0 here, 2.9.0 on b (10.0.0.2), c (10.0.0.3)",
     ]
     (line,) = differences(HERE, {str(k): HERE | {"python": "3.12.0"} for k in range(1000)})
-    assert line.endswith(f" and {1000 - LISTED} more")
+    assert line.endswith(f" and {1000 - MAX_NODES_LISTED} more")
 
 
 def test_a_pack_needs_one_node_that_has_all_it_asks_for(small: Callable[..., Any], nodes: list[dict[str, Any]]) -> None:

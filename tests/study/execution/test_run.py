@@ -153,13 +153,13 @@ def test_the_driver_keeps_nothing_of_what_is_recorded(tmp_path: Path, spec: Path
     code = """if True:
         import gc, sys
         from study import cli
-        from study.replicates.replicate import Outcome
+        from study.replicates.replicate import ReplicateOutcome
         from study.execution.ray_trial import Recorder
         end = Recorder.on_experiment_end
         def counted(self, trials, **info):
             end(self, trials, **info)
             gc.collect()
-            print(len(trials), "trials", sum(type(thing) is Outcome for thing in gc.get_objects()), "kept")
+            print(len(trials), "trials", sum(type(thing) is ReplicateOutcome for thing in gc.get_objects()), "kept")
         Recorder.on_experiment_end = counted
         sys.argv[1:] = ["run", *sys.argv[1:]]
         cli.main()

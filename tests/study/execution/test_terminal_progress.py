@@ -11,7 +11,7 @@ from rich.console import Console
 from study.execution import terminal_progress as module
 from study.execution.terminal_progress import SweepProgress, counting
 from study.planning.cells import baselines, replicates
-from study.replicates.outcome import Jumps, failed
+from study.replicates.outcome import JumpHistory, failed
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def lines(console):
 
 def ended(replicate, ratio=0.5, status="finished"):
     one = np.ones(2)
-    jumps = Jumps(
+    jumps = JumpHistory(
         epoch=np.array([1, 2]),
         train_before=one,
         train_after=one * ratio,
@@ -84,7 +84,7 @@ def test_what_went_wrong_is_counted_and_never_best(small, log, clock):
 def test_a_replicate_without_jumps_does_not_hide_the_best(small, log, clock):
     cells = replicates(small())
     progress = SweepProgress(8, console=log)
-    progress.ended([replace(ended(cells[0]), jumps=Jumps())])
+    progress.ended([replace(ended(cells[0]), jumps=JumpHistory())])
     assert progress.best is None
     progress.ended([ended(cells[1], 0.7), ended(cells[2], np.inf)])
     assert progress.best == (0.7, "m 4, s 2, tolerance 1e-06")

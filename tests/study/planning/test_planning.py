@@ -11,7 +11,7 @@ from study.planning.packs import CPU_PACK, plan
 from study.planning.tasks import make_tasks
 from study.replicates.flops import dense_weights, evaluation_flops
 from study.replicates.keys import key, replicate_key
-from study.specification import MOST_MADE
+from study.specification import MAX_CACHED_SECTIONS
 
 TWO_PLAIN_AXES = {"axes.training.lr": [0.05, 0.02], "training.lr": None, "axes.problem.seed": [3, 4]}
 
@@ -97,9 +97,9 @@ def test_cells_that_differ_in_the_method_alone_share_their_training(small):
 
 def test_what_is_kept_of_cells_stays_bounded(small):
     spec = small({"axes.m": [2, 10_000], "training.epochs": 10_000})
-    for m in range(2, 3 * MOST_MADE):
+    for m in range(2, 3 * MAX_CACHED_SECTIONS):
         assert spec.section("method", {"m": m, "s": 2, "tolerance": 1e-6})["m"] == m
-    assert len(spec._made) <= MOST_MADE
+    assert len(spec._made) <= MAX_CACHED_SECTIONS
 
 
 def test_one_baseline_per_seed_and_combination_of_axes_that_are_not_the_methods(small):

@@ -12,10 +12,10 @@ from filelock import FileLock
 
 from study import run
 from study.errors import UserError
-from study.record import _lock, held
+from study.record import _lock, lock_folder
 
-HOLD = "import sys, time; from pathlib import Path; from study.record import held\n"
-HOLD += "with held(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
+HOLD = "import sys, time; from pathlib import Path; from study.record import lock_folder\n"
+HOLD += "with lock_folder(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_a_hold_without_a_note_still_holds(tmp_path):
     with (
         FileLock(tmp_path / ".lock"),
         pytest.raises(UserError, match="being written to by another run"),
-        held(tmp_path),
+        lock_folder(tmp_path),
     ):
         raise AssertionError("two at once")
 
@@ -77,7 +77,7 @@ def test_a_run_on_another_machine_that_goes_on_is_believed(tmp_path, elsewhere):
     elsewhere(age_s=20)
     with (
         pytest.raises(UserError, match=r"by process 77 on far-away since 2026-01-02T03:04:05.*, seen (19|20|21) s ago"),
-        held(tmp_path),
+        lock_folder(tmp_path),
     ):
         raise AssertionError("two at once")
     assert note(tmp_path)["host"] == "far-away"
@@ -87,20 +87,20 @@ def test_a_run_on_another_machine_that_goes_on_is_believed(tmp_path, elsewhere):
 
 def test_a_run_on_another_machine_that_was_killed_is_not(tmp_path, elsewhere):
     elsewhere(age_s=_lock.STALE_S + 1)
-    with held(tmp_path):
+    with lock_folder(tmp_path):
         assert note(tmp_path)["pid"] == os.getpid()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "null", "\x00"])
 def test_a_note_that_cannot_be_read_is_none(tmp_path, text):
     (tmp_path / ".held-by.json").write_text(text)
-    with held(tmp_path):
+    with lock_folder(tmp_path):
         pass
 
 
 def test_the_holder_renews_its_note(tmp_path, monkeypatch):
     monkeypatch.setattr(_lock, "RENEW_S", 0.02)
-    with held(tmp_path):
+    with lock_folder(tmp_path):
         path = tmp_path / ".held-by.json"
         os.utime(path, times=(0, 0))
         deadline_s = time.monotonic() + 10

@@ -24,7 +24,7 @@ from study.record._storage import open_storage
 from study.replicates.keys import replicate_key
 from study.replicates.metric_catalogue import METRICS, TIMINGS
 from study.replicates.metrics import outcome_metrics
-from study.replicates.outcome import Jumps
+from study.replicates.outcome import JumpHistory
 from study.replicates.replicate import Pack
 
 
@@ -207,7 +207,7 @@ def finished(replicate, after=1.0):
     from study.replicates.outcome import failed
 
     one = np.ones(1)
-    jumps = Jumps(
+    jumps = JumpHistory(
         epoch=np.array([4]),
         train_before=one,
         train_after=np.array([after]),

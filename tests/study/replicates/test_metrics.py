@@ -7,7 +7,7 @@ import pytest
 from study.planning.cells import replicates
 from study.replicates.metric_catalogue import METRICS
 from study.replicates.metrics import OWN_METRICS, outcome_metrics, proposed_ratios, ratio_metrics, steps_to_loss
-from study.replicates.outcome import Jumps, failed
+from study.replicates.outcome import JumpHistory, failed
 
 INF, NAN = math.inf, math.nan
 
@@ -22,7 +22,7 @@ def outcome(small):
         epoch=10,
         final_loss_train=0.25,
         final_loss_test=0.5,
-        jumps=Jumps(
+        jumps=JumpHistory(
             epoch=np.array([2, 4, 6, 8]),
             train_before=np.array([4.0, 2.0, 1.0, 1.0]),
             train_after=np.array([2.0, 0.5, 4.0, 1.0]),  # ratios 1/2, 1/4, 4, 1
@@ -118,7 +118,7 @@ def test_ratios_whose_sum_overflows():
 
 
 def test_without_a_jump_there_is_no_ratio(outcome):
-    found = outcome_metrics(replace(outcome, jumps=Jumps(), flops_jumps=0.0))
+    found = outcome_metrics(replace(outcome, jumps=JumpHistory(), flops_jumps=0.0))
     assert (found["log_gain_per_epoch_train"], found["overhead"], found["final_loss_train"]) == (0.0, 1.0, 0.25)
     others = [c for c in found if c.startswith(("mean", "geometric", "median", "worst", "fraction", "acceptance"))]
     assert len(others) == 11

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from study import load_spec, run
-from study.analysis import FIGURES, Options, sobol_indices
+from study.analysis import FIGURES, FigureOptions, sobol_indices
 from study.cli.printing import study_data
 from study.errors import SpecError, UserError
 from study.planning.cells import baselines, cells, replicates
@@ -176,7 +176,7 @@ def test_commands_count_the_cells_and_print_what_they_draw(folder, dmd_study, tm
     for words in ("logarithm of the final loss ratio", "m × tolerance", f"4 samples in {len(grid.cells)} cells",
                   "mean over 2 seeds", "SALib's bootstrap", "Noise that 2 seeds leave"):  # fmt: skip
         assert words in result.out
-    drawn = FIGURES["sensitivity"](study_data(open_study(folder)), Options(metric="final_loss_ratio"))
+    drawn = FIGURES["sensitivity"](study_data(open_study(folder)), FigureOptions(metric="final_loss_ratio"))
     assert drawn.stem == stem
     pd.testing.assert_frame_equal(drawn.frame, frame, rtol=1e-12)
 

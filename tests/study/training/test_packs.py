@@ -14,7 +14,7 @@ from study import load_spec
 from study.planning.cells import baselines, replicates
 from study.planning.tasks import make_tasks
 from study.replicates.metrics import outcome_metrics
-from study.replicates.outcome import Outcome
+from study.replicates.outcome import ReplicateOutcome
 from study.replicates.replicate import WITH_MOMENTUM, Pack, Recipe, Replicate, Task
 from study.training.networks import Networks, build_loss, build_network
 from study.training.optimizers import StackOptimizer
@@ -653,7 +653,7 @@ def test_a_cell_of_the_papers_own_size():
 
 def test_the_recipe_and_the_outcome_hold_plain_data_only():
     """A worker needs torch, numpy and accel: nothing it is sent or sends back may ask for more."""
-    for owner in (Recipe, Replicate, Outcome):
+    for owner in (Recipe, Replicate, ReplicateOutcome):
         for field in dataclasses.fields(owner):
             text = str(field.type)
             assert not any(name in text for name in ("torch", "pandas", "pydantic", "optuna")), field

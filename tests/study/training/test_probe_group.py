@@ -159,7 +159,7 @@ def test_a_prediction_whose_steps_are_not_trained_is_not_compared(small):
 
 
 def test_of_many_weights_some_are_compared(small, monkeypatch):
-    monkeypatch.setattr("study.training.probe_group.COMPARED", 10)
+    monkeypatch.setattr("study.training.probe_group.MAX_COMPARED_WEIGHTS", 10)
     spec = small({**CHANGES, "axes": {"m": [4], "s": [3], "tolerance": [1e-4]}})
     (some,) = probed(spec)
     monkeypatch.undo()

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study.analysis import FIGURES, Options, StudyData, draw_all
+from study.analysis import FIGURES, FigureOptions, StudyData, draw_all
 from study.analysis.figures.curves import cost_axis
 from study.analysis.figures.style import RC
 from study.analysis.statistics.heatmap_data import heatmap_data, spread_data
@@ -70,7 +70,7 @@ def study(make_table):
 
 
 def draw(name, data, **options):
-    return FIGURES[name](data, Options(**options))
+    return FIGURES[name](data, FigureOptions(**options))
 
 
 def test_eigenvalues_are_drawn_only_where_they_may_be_made(study):
@@ -86,7 +86,7 @@ def words(figure):
 
 
 def test_every_figure_is_drawn_from_a_full_study(study):
-    drawn = dict(draw_all(study(), Options()))
+    drawn = dict(draw_all(study(), FigureOptions()))
     assert list(drawn) == ["heatmap", "spread", "slices", "sensitivity", "curves", "jumps", "plane", "eigenvalues"]
     for name, picture in drawn.items():
         assert not isinstance(picture, ValueError), (name, picture)
@@ -113,10 +113,10 @@ def test_nothing_leaves_the_page(study, name):
 
 def test_an_empty_and_an_all_diverged_study_are_said_in_words(study, make_table):
     nothing = StudyData("small", pd.DataFrame(), AXES, [0, 1, 2], list)
-    for name, reason in draw_all(nothing, Options()):
+    for name, reason in draw_all(nothing, FigureOptions()):
         assert isinstance(reason, ValueError), name
         assert "no replicates yet" in str(reason), name
-    for name, reason in draw_all(study(lambda **_: ["diverged"] * 3), Options()):
+    for name, reason in draw_all(study(lambda **_: ["diverged"] * 3), FigureOptions()):
         assert isinstance(reason, ValueError), name
         assert any(words in str(reason) for words in ("diverged", "no cell has")), (name, reason)
 

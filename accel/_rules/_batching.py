@@ -5,7 +5,7 @@ from collections.abc import Hashable, Sequence
 import torch
 from torch import Tensor
 
-from accel._rules._rule import Combination, Rule, Together
+from accel._rules._rule import BatchableRule, Combination, Rule
 
 
 def combine(rules: Sequence[Rule], windows: Tensor, s: Sequence[int]) -> Combination:
@@ -16,8 +16,8 @@ def combine(rules: Sequence[Rule], windows: Tensor, s: Sequence[int]) -> Combina
     """
     kinds: dict[Hashable, list[int]] = {}
     for index, (rule, steps) in enumerate(zip(rules, s, strict=True)):
-        kind = (type(rule), rule.kind) if isinstance(rule, Together) else (id(rule), steps)
-        kinds.setdefault(kind, []).append(index)
+        batch_key = (type(rule), rule.batch_key) if isinstance(rule, BatchableRule) else (id(rule), steps)
+        kinds.setdefault(batch_key, []).append(index)
     parts = []
     for chosen in kinds.values():
         own = windows if len(kinds) == 1 else windows[chosen]
@@ -30,7 +30,7 @@ def combine(rules: Sequence[Rule], windows: Tensor, s: Sequence[int]) -> Combina
 
 def _call(rules: Sequence[Rule], windows: Tensor, s: Sequence[int]) -> Combination:
     rule = rules[0]
-    if isinstance(rule, Together):
+    if isinstance(rule, BatchableRule):
         return rule.together(rules, windows, s)
     combination = rule(windows, s[0])
     shape = (len(windows), windows.shape[-1])
