@@ -21,8 +21,7 @@ class Average(BatchableRule):
 
     Args:
         decay: Weight of a snapshot relative to the next newer one, in (0, 1]. 1 gives all the same weight, as LAWA
-        does;
-            less gives an exponential moving average, cut to the window.
+            does; less gives an exponential moving average, cut to the window.
 
     Raises:
         ValueError: ``decay`` is outside its range.

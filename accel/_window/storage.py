@@ -100,9 +100,7 @@ class DifferenceStore:
             return
         if index == 1 and self.rows.dtype == torch.float16:
             largest = torch.stack([self._move(*chunk).abs().amax(1, keepdim=True) for chunk in self._chunks(flats)])
-            exponent = torch.floor(
-                torch.log2(16 / largest.amax(0))
-            )  # 16 leaves room for later moves 4000 times as large
+            exponent = torch.floor(torch.log2(16 / largest.amax(0)))  # leaves room for moves 4000 times as large
             self.scale = torch.where(exponent.isfinite(), torch.ldexp(torch.ones_like(exponent), exponent), 1.0)
         for start, part in self._chunks(flats):
             row = self.rows[index - 1, :, start : start + part.shape[1]]
