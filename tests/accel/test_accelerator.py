@@ -489,7 +489,7 @@ class TestBadInput:
     def test_lists_all_bad_options(self):
         with pytest.raises(
             ValueError,
-            match=r"m must be an integer of at least 2, got 1; s must be .* at least 1, got 0; accept must be one of "
+            match=r"m must be an integer of at least 2, got 1; s must be .* at least 1 or a Horizon, got 0; accept must be one of "
             r'always, improve, got .never.; moments="reset" needs optimizer=',
         ):
             Accelerator(mlp(), DMD(), m=1, s=0, accept="never", moments="reset")
