@@ -25,7 +25,7 @@ import torch
 
 from study.replicates.replicate import Acceleration, Recipe, Replicate, Task
 from study.training.cuda_graphs import GRAPHS
-from study.training.loop import train_stack
+from study.training.stack import train_stack
 from study.training.memory import predict_memory
 from tests.benchmarks._setting import describe_machine, timed
 

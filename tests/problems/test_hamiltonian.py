@@ -10,7 +10,7 @@ from problems.hamiltonian import Hamiltonian
 from study import load_spec
 from study.planning.cells import replicates
 from study.planning.tasks import make_tasks
-from study.training.loop import train_stack
+from study.training.stack import train_stack
 from study.training.networks import why_not_stacked
 
 

@@ -17,7 +17,7 @@ from study.planning.costs import predict_cost
 from study.planning.packs import plan
 from study.replicates.metrics import outcome_metrics
 from study.replicates.replicate import Pack, Task
-from study.training.loop import train_probed, train_stack
+from study.training.stack import train_probed, train_stack
 from study.training.networks import build_network
 from study.training.packs import train_pack
 from study.training.probe_group import probed_snapshots

@@ -11,8 +11,8 @@ from problems.quadratic import Quadratic
 from study.planning.cells import baselines, replicates
 from study.planning.tasks import make_tasks
 from study.replicates.replicate import WITH_MOMENTUM, Pack, Replicate, Task
-from study.training import loop
-from study.training.loop import train_stack
+from study.training import stack
+from study.training.stack import train_stack
 from study.training.memory import free_memory, predict_memory
 from study.training.networks import why_not_stacked
 from study.training.packs import train_pack
@@ -239,7 +239,7 @@ def test_what_runs_out_of_memory_goes_on_in_halves(small, monkeypatch):
         sizes.append(len(replicates))
         if len(replicates) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return loop.train_stack(replicates, *rest, **options)
+        return stack.train_stack(replicates, *rest, **options)
 
     monkeypatch.setattr("study.training.packs.train_stack", scarce)
     found = train_pack(Pack("test", tuple(chosen), 1, "cpu"), make_tasks(spec, chosen), {}, told.append)
