@@ -1,5 +1,6 @@
 """Record, propose, judge, apply: an extrapolating rule in a user's own training loop."""
 
+import math
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any, Literal, Self
@@ -10,10 +11,10 @@ from torch.optim import Optimizer
 
 from accel._best import read_best
 from accel._jump.horizon import Horizon
-from accel._jump.judging import take_jump
+from accel._jump.judging import judge_jump
 from accel._jump.options import JumpOptions
 from accel._jump.outcome import JumpOutcome
-from accel._jump.policy import Accept, Closure, Moments
+from accel._jump.policy import Accept, Closure, Moments, evaluate
 from accel._jump.reports import Jump, Proposal
 from accel._jump.stacked import StackedAccelerator
 from accel._rules import Rule
@@ -189,7 +190,7 @@ class Accelerator:
         if not self.record():
             return None
         try:
-            jump = take_jump(self, closure, self._process_group)
+            jump = self._judge(closure)
         except BaseException:
             self.restore()
             raise
@@ -197,6 +198,26 @@ class Accelerator:
             self.clear()
         self._outcome = jump.outcome
         return jump
+
+    def _judge(self, closure: Closure | None) -> Jump:
+        """Judge the jump from the full window, and write the weights that training goes on with."""
+        group = self._process_group
+        (verdict,) = judge_jump(self._stack, None if closure is None else lambda _: [evaluate(closure, group)])
+        before, proposal = verdict.loss_before, verdict.proposal
+        if before is not None and math.isnan(before):
+            raise ValueError("the closure must return the loss, got NaN at the weights that training reached")
+        self._jumped = verdict.accepted
+        proposal.groups.settle()
+        return Jump(
+            step=self.calls,
+            s=proposal.s,
+            groups=proposal.groups,
+            loss_before=before,
+            loss_after=verdict.loss_after,
+            ratio=None if closure is None else verdict.ratio,
+            outcome=verdict.outcome,
+            evaluations=verdict.evaluations,
+        )
 
     def record(self) -> bool:
         """Count a call, and add the present weights to the window if it is due; True when that filled it.
