@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from study.replicates.outcome import JumpHistory, ReplicateOutcome
+from study.replicates.outcome import ACCEPTED, JumpHistory, ReplicateOutcome
 from study.replicates.replicate import Acceleration, Alternative, Pack, Recipe, Replicate, Task
 
-FORMAT = 1
+FORMAT = 2
+"""Format of the files that are written: 2 holds the outcome of every jump, 1 only which jumps were accepted."""
+READABLE_FORMATS = (1, 2)
 _SPLITS = ("train_inputs", "train_targets", "test_inputs", "test_targets")
 _CURVES = ("curve_train_epoch", "curve_train", "curve_test_epoch", "curve_test")
 
@@ -92,6 +94,9 @@ class OutcomesFile:
             pack, outcomes = _pack(entry["pack"]), []
             for place, row in enumerate(entry["outcomes"]):
                 prefix = f"{number}/{place}"
+                if about["format"] == 1:
+                    accepted = arrays.pop(f"{prefix}/jump_accepted")
+                    arrays[f"{prefix}/jump_outcome"] = np.where(accepted, ACCEPTED, "")
                 read: dict[str, Any] = {f.name: arrays[f"{prefix}/jump_{f.name}"] for f in _fields(JumpHistory)}
                 curves: dict[str, Any] = {name: arrays[f"{prefix}/{name}"] for name in _CURVES}
                 own = row | {"replicate": _replicate(row["replicate"]), "groups": tuple(row["groups"])}
@@ -150,8 +155,9 @@ def _read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]
             about = json.loads(str(file["about"]))
             if about["kind"] != kind:
                 raise BadFile(f"{path} must be a file of {kind}, but holds {about['kind']}")
-            if about["format"] != FORMAT:
-                raise BadFile(f"{path} must have format {FORMAT}, got {about['format']}: of another version")
+            if about["format"] not in READABLE_FORMATS:
+                readable = " or ".join(map(str, READABLE_FORMATS))
+                raise BadFile(f"{path} must have format {readable}, got {about['format']}: of another version")
             return about, {name: file[name] for name in file.files if name != "about"}
     except BadFile:
         raise
