@@ -1,5 +1,6 @@
 """Record, propose, judge, apply: an extrapolating rule in a user's own training loop."""
 
+import math
 from collections.abc import Mapping
 from os import PathLike
 from typing import Any, Literal, Self
@@ -8,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from accel._best import read_best
-from accel._jump.judging import take_jump
+from accel._jump.judging import judge_jump
 from accel._jump.options import JumpOptions, takes
 from accel._jump.outcome import JumpOutcome
-from accel._jump.policy import Closure
+from accel._jump.policy import Closure, evaluate
 from accel._jump.reports import Jump, Proposal
 from accel._jump.stacked import StackedAccelerator
 
@@ -105,7 +106,7 @@ class Accelerator:
         if not self.record():
             return None
         try:
-            jump = take_jump(self, closure, self.options.process_group)
+            jump = self._judge(closure)
         except BaseException:
             self.restore()
             raise
@@ -113,6 +114,26 @@ class Accelerator:
             self.clear()
         self._outcome = jump.outcome
         return jump
+
+    def _judge(self, closure: Closure | None) -> Jump:
+        """Judge the jump from the full window, and write the weights that training goes on with."""
+        group = self.options.process_group
+        (verdict,) = judge_jump(self._stack, None if closure is None else lambda _: [evaluate(closure, group)])
+        before, proposal = verdict.loss_before, verdict.proposal
+        if before is not None and math.isnan(before):
+            raise ValueError("the closure must return the loss, got NaN at the weights that training reached")
+        self._jumped = verdict.accepted
+        proposal.groups.settle()
+        return Jump(
+            step=self.calls,
+            s=proposal.s,
+            groups=proposal.groups,
+            loss_before=before,
+            loss_after=verdict.loss_after,
+            ratio=None if closure is None else verdict.ratio,
+            outcome=verdict.outcome,
+            evaluations=verdict.evaluations,
+        )
 
     def record(self) -> bool:
         """Count a call, and add the present weights to the window if it is due; True when that filled it.

@@ -8,10 +8,10 @@ from typing import Annotated, Literal, get_args
 
 import torch
 from torch import nn
-
-from accel._fields import Bounds
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.parameter import is_lazy
+
+from accel._fields import Bounds
 
 Named = Literal["model", "layer", "node", "weight"]
 Grouping = Named | Annotated[int, Bounds(at_least=1)]

@@ -7,6 +7,7 @@ import numpy as np
 from study.errors import UserError
 from study.planning.cells import baselines, replicates
 from study.planning.costs import count_jumps, predict_cost
+from study.replicates.outcome import Breakdown
 from study.replicates.replicate import Pack, Replicate, Task
 from study.specification import Spec
 

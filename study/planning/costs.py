@@ -1,11 +1,11 @@
 """Predicted cost of replicates, in floating point operations."""
 
 import math
-from dataclasses import dataclass
 
 from problems import Problem
 from study.replicates.flops import combination_flops, dense_weights, evaluation_flops, jump_flops, step_flops
-from study.replicates.replicate import Replicate
+from study.replicates.outcome import Breakdown
+from study.replicates.replicate import Alternative, Probes, Replicate
 from study.specification import Spec, split_axis
 
 
@@ -30,7 +30,7 @@ def predict_cost(spec: Spec, replicate: Replicate) -> Breakdown | None:
         probes = replicate.method.count
         return Breakdown(training / probed_cells(spec), probes * jump_flops(weights, m), probes * judged)
     jumps = count_jumps(problem, replicate)
-    others = jumps * (len(jumping.options.get("candidates", (1.0,))) - 1)
+    others = jumps * (jumping.candidates - 1)
     return Breakdown(
         training,
         jumps * jump_flops(weights, m) + others * combination_flops(weights, m),

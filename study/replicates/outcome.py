@@ -1,4 +1,4 @@
-"""What training a replicate gives back: plain data, as its `Replicate` is."""
+"""The outcome of training a replicate: plain data, as its `Replicate` is."""
 
 import math
 from collections.abc import Mapping
@@ -9,28 +9,46 @@ from numpy.typing import NDArray
 
 from study.replicates.replicate import Replicate
 
+ACCEPTED = "accepted"
+"""Outcome of a jump that was taken."""
+
 
 @dataclass(frozen=True)
 class JumpHistory:
-    """One entry per jump; groups of a jump are the second axis (nodes or weights of a layer as one: the largest).
+    """The jumps of a replicate, one entry each.
 
-    Losses are those of the newest snapshot and of the prediction, on the training and on the test split; NaN for a jump
-    that was rejected before it was evaluated. s: the steps that were proposed, of several candidates the best.
+    Losses are NaN for a jump that was rejected before it was evaluated. The loss of a prediction that is not finite is
+    +inf, or as it was evaluated.
     """
 
     epoch: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    """Epoch after which it was made."""
     train_before: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    """Training loss at the newest snapshot."""
     train_after: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    """Training loss at the prediction."""
     test_before: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    """Test loss at the newest snapshot."""
     test_after: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    accepted: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
+    """Test loss at the prediction."""
+    outcome: NDArray[np.str_] = field(default_factory=lambda: np.zeros(0, np.str_))
+    """Value of its `accel.JumpOutcome`; ``probed`` if it was evaluated along a training that takes no jumps; empty if
+    it was not accepted for a reason that was not recorded."""
     s: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    """Steps that the prediction leaps; of several candidates, the steps of the best."""
     rank: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+    """Modes kept, (jumps, groups); nodes or weights of a layer count as one group, with their largest number."""
     spectral_radius: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
+    """Largest |eigenvalue| kept, (jumps, groups)."""
+
+    @property
+    def accepted(self) -> NDArray[np.bool_]:
+        """True for jumps that were taken."""
+        return np.asarray(self.outcome == ACCEPTED, np.bool_)
 
     @property
     def evaluated(self) -> NDArray[np.bool_]:
-        """Which jumps were not rejected unseen."""
+        """True for jumps that were not rejected before they were evaluated."""
         losses = [self.train_before, self.train_after, self.test_before, self.test_after]
         return np.asarray(~np.isnan(losses).all(axis=0))
 
@@ -74,8 +92,8 @@ class ReplicateOutcome:
 
     replicate: Replicate
     status: str
-    """``finished``, ``diverged`` (a loss or weight stopped being finite, at ``epoch``), ``pruned`` (by one of its stops,
-    after ``epoch``) or ``failed`` (``reason``)."""
+    """``finished``, ``diverged`` (a loss or weight stopped being finite, at ``epoch``), ``pruned`` (by one of its
+    stops, after ``epoch``) or ``failed`` (``reason``)."""
     epoch: int = 0
     reason: str = ""
     losses: Losses = field(default_factory=Losses)

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import os
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -19,6 +19,7 @@ from study.replicates.outcome import Breakdown, JumpHistory, Losses, ReplicateOu
 from study.replicates.replicate import Jumps, Method, Pack, Probes, Recipe, Replicate, Stop, Task
 
 FORMAT = 2
+"""Format of the files: 2 holds the method of a replicate as one of a kind, and the outcome of every jump."""
 _SPLITS = ("train_inputs", "train_targets", "test_inputs", "test_targets")
 
 

@@ -60,6 +60,11 @@ class Jumps:
     """Jumps until s is 1 (linear, decay); None: all jumps of the training."""
 
     @property
+    def candidates(self) -> int:
+        """Number of horizons that each jump tries."""
+        return len(self.options.get("candidates", (1.0,)))  # type: ignore[arg-type]
+
+    @property
     def start(self) -> int:
         """Calls to let pass before snapshots begin."""
         return int(self.options.get("start", 0))  # type: ignore[arg-type]

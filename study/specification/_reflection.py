@@ -76,7 +76,7 @@ def key_type(hint: Any) -> Any:
         return Union[tuple(held)]  # noqa: UP007 (made at run time)
     if origin is Sequence:
         inner = key_type(get_args(hint)[0])
-        return Annotated[tuple[inner, ...], Field(min_length=1)]
+        return Annotated[tuple[inner, ...], Field(min_length=1)]  # type: ignore[valid-type]
     return hint
 
 

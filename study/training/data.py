@@ -55,7 +55,7 @@ class Batches:
         """Yield inputs, targets, and True if all replicates share them.
 
         Args:
-            running: Gives the seeds of the replicates that still run, in the order of the stack; asked before each batch.
+            running: Gives the seeds of the replicates that still run, in the order of the stack, before each batch.
         """
         data, size = self._data, self._size
         if size is None:

@@ -64,9 +64,7 @@ class Networks:
         batchable: True if several weights can be evaluated in one call; None: unless the network is the problem's own.
     """
 
-    def __init__(
-        self, modules: Sequence[nn.Module], loss: Loss, *, own: bool, batchable: bool | None = None
-    ) -> None:
+    def __init__(self, modules: Sequence[nn.Module], loss: Loss, *, own: bool, batchable: bool | None = None) -> None:
         self.module = modules[0]
         self.stacked = len(modules) > 1
         self.batchable = not own if batchable is None else batchable

@@ -11,9 +11,9 @@ from accel import Rule
 from study.replicates.outcome import ReplicateOutcome, failed
 from study.replicates.replicate import Alternative, Pack, Replicate, Task
 from study.training.alternatives import TRAINERS
-from study.training.stack import train_probed, train_stack
 from study.training.memory import TooLarge, fitting
 from study.training.networks import why_not_stacked
+from study.training.stack import train_probed, train_stack
 
 
 def train_pack(

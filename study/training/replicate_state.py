@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from study.replicates.flops import combination_flops, evaluation_flops, jump_flops, step_flops
 from study.replicates.metrics import value_so_far
 from study.replicates.outcome import Breakdown, JumpHistory, Losses, ReplicateOutcome
-from study.replicates.replicate import Replicate
+from study.replicates.replicate import Jumps, Replicate
 
 
 @dataclass(eq=False)
@@ -35,6 +35,13 @@ class ReplicateState:
     """Of each probe whose s steps were trained."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Its share of the stack's."""
+
+    @property
+    def extrapolation(self) -> Jumps:
+        """Rule and options of its jumps; only for a replicate that has some."""
+        jumps = self.replicate.extrapolation
+        assert jumps is not None
+        return jumps
 
     def charge(self, seconds: Mapping[str, float], among: int) -> None:
         """Count an equal share of what so many replicates have cost."""

@@ -11,8 +11,8 @@ from torch.optim import Optimizer
 
 from study.replicates.outcome import ReplicateOutcome
 from study.replicates.replicate import Alternative, Plain, Replicate, Task
-from study.training.stack import train_stack
 from study.training.optimizers import Attach
+from study.training.stack import train_stack
 
 _LERP = 3.0
 """Operations of one a + w (b - a)."""
@@ -64,4 +64,6 @@ def _train(replicate: Replicate, task: Task, device: torch.device, attach: Attac
 
     plain = replace(replicate, method=Plain())
     outcome = train_stack([plain], task, {}, device, attach=count)[0]
-    return replace(outcome, replicate=replicate, flops=replace(outcome.flops, jumps=outcome.steps // every * _LERP * weights))
+    return replace(
+        outcome, replicate=replicate, flops=replace(outcome.flops, jumps=outcome.steps // every * _LERP * weights)
+    )

@@ -10,9 +10,9 @@ from accel import ClassPCA
 from study.replicates.flops import evaluation_flops, step_flops
 from study.replicates.outcome import ReplicateOutcome
 from study.replicates.replicate import Alternative, Plain, Replicate, Task
-from study.training.stack import train_stack
 from study.training.networks import build_network
 from study.training.random_streams import global_generator
+from study.training.stack import train_stack
 from study.training.stopwatch import Clock
 
 

@@ -13,11 +13,11 @@ from study.planning.cells import baselines, replicates
 from study.planning.tasks import make_tasks
 from study.replicates.replicate import WITH_MOMENTUM, Pack, Recipe
 from study.training.cuda_graphs import GRAPHS, WARM_UP, Replayed
-from study.training.stack import train_stack
 from study.training.memory import predict_memory
 from study.training.networks import Networks
 from study.training.optimizers import StackOptimizer
 from study.training.packs import train_pack
+from study.training.stack import train_stack
 from tests.study.training import _tape
 from tests.study.training.test_stack import CPU, NETWORK, POLICIES, assert_alike
 
