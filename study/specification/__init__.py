@@ -10,7 +10,7 @@ from study.specification._load import (
     read_raw,
     read_text,
 )
-from study.specification._methods import method_names, method_section
+from study.specification._methods import method_names, method_section, option_keys
 from study.specification._sections import Real, Section, Whole
 from study.specification._spec import (
     FORMAT_VERSION,
@@ -41,6 +41,7 @@ __all__ = [
     "messages",
     "method_names",
     "method_section",
+    "option_keys",
     "override",
     "parse_assignments",
     "parse_yaml",

@@ -139,12 +139,6 @@ class Spec:
         """Whether the method is a jump rule."""
         return issubclass(self.models["method"], Method)
 
-    @property
-    def option_keys(self) -> frozenset[str]:
-        """Keys of the method that are options of a jump (`accel.JumpOptions`)."""
-        model = self.models["method"]
-        return model.option_keys if issubclass(model, Method) else frozenset()
-
     def kind(self, axis: str) -> Literal["int", "float"] | tuple[Any, ...] | None:
         """What an axis holds: whole numbers, real numbers, one of these choices, or (None) anything else."""
         section, key = split_axis(axis)

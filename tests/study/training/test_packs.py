@@ -37,11 +37,12 @@ def _one_thread():
 def numbers(outcome):
     """All of an outcome that must be reproduced bit for bit, as bytes."""
     found = {}
-    for owner in (outcome, outcome.jumps):
+    for owner in (outcome, outcome.jumps, outcome.losses):
         for field in dataclasses.fields(owner):
             value = getattr(owner, field.name)
-            if not field.name.startswith("seconds") and not isinstance(value, Replicate | type(outcome.jumps)):
-                found[field.name] = value.tobytes() if isinstance(value, np.ndarray) else value
+            if field.name not in ("seconds", "replicate", "jumps", "losses"):
+                name = f"{type(owner).__name__}.{field.name}"
+                found[name] = value.tobytes() if isinstance(value, np.ndarray) else value
     return found
 
 
