@@ -33,7 +33,9 @@ class TrainerJumps:
         self._rule, self._options = rule, dict(options)
         mistakes = []
         if "optimizer" in self._options:
-            mistakes.append('leave out optimizer=: with moments="reset" the callback takes the one that the trainer steps')
+            mistakes.append(
+                'leave out optimizer=: with moments="reset" the callback takes the one that the trainer steps'
+            )
             del self._options["optimizer"]
         self._resets = self._options.get("moments") == "reset"
         # the optimiser of a reset is not known yet: Accelerator checks it when training starts
@@ -54,12 +56,12 @@ class TrainerJumps:
     def describe(self) -> dict[str, Any]:
         """Return the rule and all options that are not at their defaults, the same in every process."""
         given, described = self._checked, self._checked.describe()
-        changed = {f.name: described[f.name] for f in fields(given) if f.compare and getattr(given, f.name) != f.default}
+        changed = {
+            f.name: described[f.name] for f in fields(given) if f.compare and getattr(given, f.name) != f.default
+        }
         return changed | ({"moments": "reset"} if self._resets else {})
 
-    def start(
-        self, model: nn.Module, optimizers: Sequence[Optimizer], window: Mapping[str, Any] | None = None
-    ) -> None:
+    def start(self, model: nn.Module, optimizers: Sequence[Optimizer], window: Mapping[str, Any] | None = None) -> None:
         """Begin a training, with a new window or that of a checkpoint.
 
         Args:

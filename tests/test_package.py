@@ -123,9 +123,7 @@ def test_types_of_the_installed_wheel_reach_a_users_program(user_python: Path, t
     for name, program in (("right.py", RIGHT), ("wrong.py", WRONG)):
         (tmp_path / name).write_text(program)
     command = [sys.executable, "-m", "mypy", "--python-executable", user_python, "--cache-dir", tmp_path / "cache"]
-    done = subprocess.run(
-        [*command, "right.py", "wrong.py"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([*command, "right.py", "wrong.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
     errors = re.findall(r"^(\w+\.py):\d+: error: (.*)$", done.stdout, flags=re.MULTILINE)
     assert {file for file, _ in errors} == {"wrong.py"}, done.stdout + done.stderr
     assert len(errors) == 3, done.stdout

@@ -223,7 +223,10 @@ def test_lightning_refuses_to_reset_several_optimisers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"accept": "improve"}, r'accept="improve" needs the loss .* Accelerator.step\(closure\) in a loop of your own'),
+        (
+            {"accept": "improve"},
+            r'accept="improve" needs the loss .* Accelerator.step\(closure\) in a loop of your own',
+        ),
         ({"m": 1}, "m must be an integer of at least 2, got 1"),
     ],
 )
