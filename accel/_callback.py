@@ -1,4 +1,4 @@
-"""The part that callbacks for other people's trainers share; it knows none of those trainers."""
+"""Jumps for the callbacks of other people's trainers; this module knows none of those trainers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -66,7 +66,7 @@ class TrainerJumps:
 
         Args:
             model: The model to accelerate, on its device.
-            optimizers: All that the trainer steps.
+            optimizers: All optimisers that the trainer steps.
             window: State of the accelerator in the checkpoint that this training resumes from.
 
         Raises:
@@ -91,5 +91,5 @@ class TrainerJumps:
             self.jumps.append(jump)
 
     def stop(self) -> None:
-        """Let go of the model and of the window's memory; the reports of the jumps stay."""
+        """Release the model and the window's memory; the reports of the jumps stay."""
         self.accelerator = None

@@ -33,14 +33,35 @@ class AcceleratorCallback(TrainerCallback):
         return self._training.jumps
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
-        """Begin, now that the model is on its device."""
+        """Begin, now that the model is on its device.
+
+        Args:
+            args: not used.
+            state: not used.
+            control: not used.
+            **rest: the Trainer's ``model`` and ``optimizer``, among others.
+        """
         optimizer = rest["optimizer"]
         self._training.start(rest["model"], [getattr(optimizer, "optimizer", optimizer)])  # accelerate wraps it
 
     def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
-        """Step once per optimiser step, after gradient accumulation."""
+        """Count a step of the optimiser; the Trainer calls this once per step, after gradient accumulation.
+
+        Args:
+            args: not used.
+            state: not used.
+            control: not used.
+            **rest: not used.
+        """
         self._training.step()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
-        """Let go of the model and of the window's memory."""
+        """Release the model and the window's memory.
+
+        Args:
+            args: not used.
+            state: not used.
+            control: not used.
+            **rest: not used.
+        """
         self._training.stop()

@@ -43,7 +43,13 @@ class AcceleratorCallback(Callback):
         return self._generate_state_key(**self._training.describe())
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Forget the window that was loaded for another fit; a checkpoint of this one is read after this call."""
+        """Drop a window that was loaded for another fit. The Trainer reads this fit's checkpoint after this call.
+
+        Args:
+            trainer: not used.
+            pl_module: not used.
+            stage: ``"fit"``, or another stage, which changes nothing here.
+        """
         if stage == "fit":
             self._window = None
             self._training.stop()
@@ -55,7 +61,7 @@ class AcceleratorCallback(Callback):
         self._steps_seen = trainer.global_step
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *rest: Any) -> None:
-        """Step once per optimiser step: while gradients accumulate, batches end without one."""
+        """Count a step of the optimiser; a batch that only accumulates gradients ends without one."""
         if trainer.global_step > self._steps_seen:
             self._steps_seen = trainer.global_step
             self._training.step()
