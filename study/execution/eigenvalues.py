@@ -17,7 +17,7 @@ from accel import DMD, Rule
 from study.errors import UserError
 from study.planning.cells import replicates
 from study.planning.tasks import make_tasks
-from study.replicates.replicate import Value
+from study.replicates.replicate import Jumps, Value
 from study.specification import load_spec
 from study.training.packs import train
 
@@ -47,14 +47,14 @@ def watch_eigenvalues(spec: Mapping[str, Any], cell: Mapping[str, Value], seed: 
         )
     loaded = load_spec(spec)
     matching = (r for r in replicates(loaded) if r.seed == seed and dict(r.parameters) == dict(cell))
-    if (found := next(matching, None)) is None or found.acceleration is None:
+    if (found := next(matching, None)) is None or not isinstance(found.method, Jumps):
         raise UserError(f"the spec has no replicate of {dict(cell)} with seed {seed}")
     watched: list[Tensor] = []
 
     def make(**options: Any) -> Rule:
         return _Watched(DMD(**options), watched)
 
-    once = replace(found, acceleration=replace(found.acceleration, rule=_WATCHED))
+    once = replace(found, method=replace(found.method, rule=_WATCHED))
     outcome = train(once, make_tasks(loaded, [once])[once.task], {_WATCHED: make}, torch.device("cpu"))
     per_jump = len(watched) // max(len(outcome.jumps.epoch), 1)  # groups of few weights are proposed for apart
     rows = [

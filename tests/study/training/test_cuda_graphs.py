@@ -13,20 +13,20 @@ from study.planning.cells import baselines, replicates
 from study.planning.tasks import make_tasks
 from study.replicates.replicate import WITH_MOMENTUM, Pack, Recipe
 from study.training.cuda_graphs import GRAPHS, WARM_UP, Replayed
-from study.training.loop import train_stack
 from study.training.memory import predict_memory
 from study.training.networks import Networks
 from study.training.optimizers import StackOptimizer
 from study.training.packs import train_pack
+from study.training.stack import train_stack
 from tests.study.training import _tape
-from tests.study.training.test_loop import CPU, NETWORK, POLICIES, assert_alike
+from tests.study.training.test_stack import CPU, NETWORK, POLICIES, assert_alike
 
 
 @pytest.fixture
 def tapes(monkeypatch):
     """Steps are recorded on the CPU too; the list of the tapes."""
     _tape.Tapes.made = made = []
-    monkeypatch.setattr("study.training.loop.GRAPHS", {"cpu": _tape.Tapes, **GRAPHS})
+    monkeypatch.setattr("study.training.stack.GRAPHS", {"cpu": _tape.Tapes, **GRAPHS})
     return made
 
 
