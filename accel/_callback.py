@@ -43,7 +43,7 @@ class TrainerJumps:
         try:
             self._checked.check()
         except ValueError as error:
-            mistakes.append(str(error))
+            mistakes.append(str(error).removeprefix("Accelerator: "))
         if needs := self._checked.needs_loss:
             mistakes.append(
                 f"{needs} needs the loss at every jump, which a callback cannot evaluate: take every jump "
