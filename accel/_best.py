@@ -1,4 +1,4 @@
-"""Reading the best parameters that a study found."""
+"""Read the best parameters that a study found, to build an `Accelerator` from them."""
 
 import warnings
 from collections.abc import Mapping
@@ -20,12 +20,16 @@ _STUDY_ONLY = frozenset({"name", "mode", "probes", "snapshots"})  # how the stud
 def read_best(
     path: str | PathLike[str], choice: str | None, metric: str | None, overrides: Mapping[str, Any]
 ) -> tuple[Rule, dict[str, Any]]:
-    """The rule and the options of `Accelerator` from a ``best.yaml``; overrides win.
+    """Return the rule and the options of `Accelerator` that a ``best.yaml`` holds.
 
-    Without a choice or a metric, those that the file names are taken.
+    Args:
+        path: the file.
+        choice: name of the choice, such as ``minimum``; None for the one that the file names.
+        metric: metric that the choice is best at; None for the one that the file names.
+        overrides: options that replace those of the file.
 
     Raises:
-        ValueError: Another format, no such metric or choice, or a method that cannot be reproduced here.
+        ValueError: The file has another format or lacks the metric or choice, or its method cannot be reproduced here.
         ImportError: PyYAML is not installed.
     """
     content = _load(Path(path))
