@@ -130,7 +130,7 @@ class DMD(BatchableRule):
             start = torch.linalg.pinv(basis) @ newest
         else:
             start = basis.mT @ newest
-        advanced, magnitudes = options._advance(operator, start, s, rank)
+        advanced, eigenvalues = options._advance(operator, start, s, rank)
 
         terms = (lift @ advanced)[:, :, 0]
         coefficients = nn.functional.pad(terms, (0, 1) if options.modes == "projected" else (1, 0))
@@ -139,22 +139,22 @@ class DMD(BatchableRule):
         return Combination(
             where_finite(finite, coefficients, math.nan),
             rank,  # 0 for windows that are not finite: they were set to zero
-            where_finite(finite, magnitudes.amax(-1), math.nan),
+            where_finite(finite, eigenvalues.abs().amax(-1), math.nan),
+            eigenvalues,
         )
 
     def _advance(self, operator: Tensor, start: Tensor, s: Sequence[int], rank: Tensor) -> tuple[Tensor, Tensor]:
-        """Return φ(A) start, with φ(λ) = λˢ or λˢ - 1, and the magnitudes of A's eigenvalues."""
+        """Return φ(A) start, with φ(λ) = λˢ or λˢ - 1, and the eigenvalues of A."""
         if self.growth == "keep" and self.amplitudes == "least_squares":
             # Real powers need no eigenvectors: weights on a straight line make A a Jordan block, which has too few.
             ahead = powers(operator, s) @ start
             max_rank = max(1, int(rank.amax())) if len(rank) else 1  # of the batch; the operator is zero beyond it
-            return (ahead if self.form == "state" else ahead - start), eigvals(operator[:, :max_rank, :max_rank]).abs()
+            return (ahead if self.form == "state" else ahead - start), eigvals(operator[:, :max_rank, :max_rank])
         eigenvalues, vectors = eig(operator)
         magnitudes = eigenvalues.abs()
         growing = magnitudes > 1 + _GROWTH_MARGIN
-        if self.growth == "clip":
-            eigenvalues = torch.where(growing, eigenvalues / magnitudes, eigenvalues)
-        factors = eigenvalues ** torch.tensor(s)[:, None]
+        factors = torch.where(growing, eigenvalues / magnitudes, eigenvalues) if self.growth == "clip" else eigenvalues
+        factors = factors ** torch.tensor(s)[:, None]
         if self.form == "displacement":
             factors = factors - 1
         if self.growth == "drop":
@@ -165,4 +165,4 @@ class DMD(BatchableRule):
         else:
             # solve() would raise for the whole batch; solve_ex() divides by zero in the element whose Y is singular.
             amplitudes = torch.linalg.solve_ex(vectors, start).result
-        return (vectors @ (factors[:, :, None] * amplitudes)).real, magnitudes
+        return (vectors @ (factors[:, :, None] * amplitudes)).real, eigenvalues
