@@ -8,17 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from accel._jump.horizon import schedule
+from accel._jump.options import OPTION_NAMES
 from accel._rules import RULES, Rule
 
 _FORMAT = 1
 _CHOSEN = {"metric": "mean_relative_error", "rule": "minimum"}
-_OPTIONS = frozenset(
-    {
-        *("m", "s", "group", "every", "start", "stop", "relaxation", "noise", "seed", "candidates", "accept", "margin"),
-        *("max_residual", "max_inconsistency", "moments", "shape", "optimizer", "process_group"),
-        *("snapshot_dtype", "snapshot_device"),
-    }
-)
 _SCHEDULE = frozenset({"horizon", "horizon_jumps"})
 _STUDY_ONLY = frozenset({"name", "mode", "probes", "snapshots"})  # how the study ran the method, not what the method is
 
@@ -46,7 +40,7 @@ def read_best(
     if rule_class is None:
         raise ValueError(f"{path}: method.name must be among {_listed(RULES)}, got {method.get('name')!r}")
     own = {field.name for field in fields(rule_class)}
-    valid = own | _OPTIONS | _SCHEDULE
+    valid = {*own, *OPTION_NAMES, *_SCHEDULE}
     unknown = sorted(set(overrides) - valid)
     if unknown:
         raise ValueError(f"overrides must be among {_listed(valid)}, got {_listed(unknown)}")
@@ -94,7 +88,7 @@ def read_best(
     if horizon != "constant":
         settings["s"] = schedule(horizon, settings["s"], jumps)
     rule = rule_class(**{key: value for key, value in settings.items() if key in own})
-    return rule, {key: value for key, value in settings.items() if key in _OPTIONS}
+    return rule, {key: value for key, value in settings.items() if key in OPTION_NAMES}
 
 
 def _load(path: Path) -> Mapping[str, Any]:

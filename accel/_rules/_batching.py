@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from accel._rules._rule import BatchableRule, Combination, Rule
 
@@ -30,7 +30,17 @@ def combine(rules: Sequence[Rule], windows: Tensor, s: Sequence[int]) -> Combina
     if len(parts) == 1:
         return parts[0]
     order = torch.tensor([index for chosen in batches.values() for index in chosen]).argsort()
-    return Combination(*(torch.cat(columns)[order] for columns in zip(*parts, strict=True)))
+    coefficients, rank, radius = (torch.cat(columns)[order] for columns in list(zip(*parts, strict=True))[:3])
+    return Combination(coefficients, rank, radius, _joined_eigenvalues(parts, order))
+
+
+def _joined_eigenvalues(parts: Sequence[Combination], order: Tensor) -> Tensor | None:
+    """Join eigenvalues that differ in number; None if a rule has none."""
+    spectra = [part.eigenvalues for part in parts if part.eigenvalues is not None]
+    if len(spectra) < len(parts):
+        return None
+    count = max(spectrum.shape[1] for spectrum in spectra)
+    return torch.cat([nn.functional.pad(spectrum, (0, count - spectrum.shape[1])) for spectrum in spectra])[order]
 
 
 def _call(rules: Sequence[Rule], windows: Tensor, s: Sequence[int]) -> Combination:

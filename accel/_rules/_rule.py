@@ -19,6 +19,9 @@ class Combination(NamedTuple):
     spectral_radius: Tensor
     """(B,) float64; the largest |eigenvalue| among the kept modes, before growing modes are clipped or dropped; 1 for
     rules without an operator."""
+    eigenvalues: Tensor | None = None
+    """(B, q) complex128; eigenvalues of the operator, before growing modes are clipped or dropped; q is at least the
+    largest rank of the call, and zeros stand for modes that are not kept. None for rules that have none."""
 
 
 @runtime_checkable

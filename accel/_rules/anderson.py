@@ -18,10 +18,12 @@ Lengths in the window's orthonormal basis are those of the n weights, so the lea
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from accel._fields import Bounds, normalize, require
 from accel._linalg import split_finite, svd, where_finite
 from accel._rules._rule import BatchableRule, Combination
 
@@ -40,20 +42,13 @@ class Anderson(BatchableRule):
         ValueError: An option is outside its range; the message lists all such mistakes.
     """
 
-    tolerance: float = 1e-10
-    mixing: float = 1.0
+    tolerance: Annotated[float, Bounds(at_least=0, below=1)] = 1e-10
+    mixing: Annotated[float, Bounds(at_least=0, at_most=1)] = 1.0
+    uses_horizon: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        mistakes = []
-        for name, value, valid in (
-            ("tolerance", self.tolerance, "[0, 1)"),
-            ("mixing", self.mixing, "[0, 1]"),
-        ):
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not (number and 0 <= value <= 1) or (name == "tolerance" and value == 1):
-                mistakes.append(f"{name} must be a number in {valid}, got {value!r}")
-        if mistakes:
-            raise ValueError("Anderson: " + "; ".join(mistakes))
+        normalize(self)
+        require(self)
 
     @staticmethod
     def together(rules: Sequence["Anderson"], window: Tensor, s: Sequence[int]) -> Combination:

@@ -7,10 +7,12 @@ jumps are only proposed (a study's probes) or taken back.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
+from accel._fields import Bounds, normalize, require
 from accel._linalg import split_finite, where_finite
 from accel._rules._rule import BatchableRule, Combination
 
@@ -27,12 +29,12 @@ class Average(BatchableRule):
         ValueError: ``decay`` is outside its range.
     """
 
-    decay: float = 1.0
+    decay: Annotated[float, Bounds(above=0, at_most=1)] = 1.0
+    uses_horizon: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        number = isinstance(self.decay, int | float) and not isinstance(self.decay, bool)
-        if not (number and 0 < self.decay <= 1):
-            raise ValueError(f"Average: decay must be a number in (0, 1], got {self.decay!r}")
+        normalize(self)
+        require(self)
 
     @staticmethod
     def together(rules: Sequence["Average"], window: Tensor, s: Sequence[int]) -> Combination:

@@ -19,11 +19,12 @@ Modes that are not kept are masked (zero columns of U and of V Σ⁻¹), so grou
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
+from accel._fields import Bounds, normalize, require
 from accel._linalg import eig, eigvals, powers, split_finite, svd, where_finite
 from accel._rules._rule import BatchableRule, Combination
 
@@ -67,30 +68,21 @@ class DMD(BatchableRule):
         ValueError: An option is not among its values, or both truncations are given; the message lists all mistakes.
     """
 
-    tolerance: float | None = None
+    rank: Annotated[int, Bounds(at_least=1)] | None = field(default=None, kw_only=True)
+    tolerance: Annotated[float, Bounds(at_least=0, below=1)] | None = None
     form: Form = "state"
     amplitudes: Amplitudes = "least_squares"
     modes: Modes = "projected"
     growth: Growth = "keep"
-    rank: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        mistakes = []
+        lines = []
         if self.tolerance is None and self.rank is None:
             object.__setattr__(self, "tolerance", _TOLERANCE)
         elif self.tolerance is not None and self.rank is not None:
-            mistakes.append(f"one of tolerance and rank must be given, got {self.tolerance!r} and {self.rank!r}")
-        if self.tolerance is not None:
-            number = isinstance(self.tolerance, int | float) and not isinstance(self.tolerance, bool)
-            if not (number and 0 <= self.tolerance < 1):
-                mistakes.append(f"tolerance must be a number in [0, 1), got {self.tolerance!r}")
-        if self.rank is not None and (not isinstance(self.rank, int) or isinstance(self.rank, bool) or self.rank < 1):
-            mistakes.append(f"rank must be an integer of at least 1, got {self.rank!r}")
-        for name, valid in (("form", Form), ("amplitudes", Amplitudes), ("modes", Modes), ("growth", Growth)):
-            if getattr(self, name) not in get_args(valid):
-                mistakes.append(f"{name} must be one of {', '.join(get_args(valid))}, got {getattr(self, name)!r}")
-        if mistakes:
-            raise ValueError("DMD: " + "; ".join(mistakes))
+            lines.append(f"one of tolerance and rank must be given, got {self.tolerance!r} and {self.rank!r}")
+        normalize(self)
+        require(self, also=lines)
 
     def check_window(self, m: int) -> None:
         """Raise ValueError if windows of m snapshots are too short for this rule."""
@@ -138,7 +130,7 @@ class DMD(BatchableRule):
             start = torch.linalg.pinv(basis) @ newest
         else:
             start = basis.mT @ newest
-        advanced, magnitudes = options._advance(operator, start, s, rank)
+        advanced, eigenvalues = options._advance(operator, start, s, rank)
 
         terms = (lift @ advanced)[:, :, 0]
         coefficients = nn.functional.pad(terms, (0, 1) if options.modes == "projected" else (1, 0))
@@ -147,22 +139,22 @@ class DMD(BatchableRule):
         return Combination(
             where_finite(finite, coefficients, math.nan),
             rank,  # 0 for windows that are not finite: they were set to zero
-            where_finite(finite, magnitudes.amax(-1), math.nan),
+            where_finite(finite, eigenvalues.abs().amax(-1), math.nan),
+            eigenvalues,
         )
 
     def _advance(self, operator: Tensor, start: Tensor, s: Sequence[int], rank: Tensor) -> tuple[Tensor, Tensor]:
-        """Return φ(A) start, with φ(λ) = λˢ or λˢ - 1, and the magnitudes of A's eigenvalues."""
+        """Return φ(A) start, with φ(λ) = λˢ or λˢ - 1, and the eigenvalues of A."""
         if self.growth == "keep" and self.amplitudes == "least_squares":
             # Real powers need no eigenvectors: weights on a straight line make A a Jordan block, which has too few.
             ahead = powers(operator, s) @ start
             max_rank = max(1, int(rank.amax())) if len(rank) else 1  # of the batch; the operator is zero beyond it
-            return (ahead if self.form == "state" else ahead - start), eigvals(operator[:, :max_rank, :max_rank]).abs()
+            return (ahead if self.form == "state" else ahead - start), eigvals(operator[:, :max_rank, :max_rank])
         eigenvalues, vectors = eig(operator)
         magnitudes = eigenvalues.abs()
         growing = magnitudes > 1 + _GROWTH_MARGIN
-        if self.growth == "clip":
-            eigenvalues = torch.where(growing, eigenvalues / magnitudes, eigenvalues)
-        factors = eigenvalues ** torch.tensor(s)[:, None]
+        factors = torch.where(growing, eigenvalues / magnitudes, eigenvalues) if self.growth == "clip" else eigenvalues
+        factors = factors ** torch.tensor(s)[:, None]
         if self.form == "displacement":
             factors = factors - 1
         if self.growth == "drop":
@@ -173,4 +165,4 @@ class DMD(BatchableRule):
         else:
             # solve() would raise for the whole batch; solve_ex() divides by zero in the element whose Y is singular.
             amplitudes = torch.linalg.solve_ex(vectors, start).result
-        return (vectors @ (factors[:, :, None] * amplitudes)).real, magnitudes
+        return (vectors @ (factors[:, :, None] * amplitudes)).real, eigenvalues

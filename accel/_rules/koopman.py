@@ -17,10 +17,12 @@ into a few columns with the same F Fᵀ and F' Fᵀ (see `pair_windows`), so tha
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
+from accel._fields import Bounds, normalize, require
 from accel._linalg import eigvals, powers, split_finite, svd, where_finite
 from accel._rules._rule import BatchableRule, Combination
 
@@ -40,12 +42,11 @@ class Koopman(BatchableRule):
         ValueError: The tolerance is outside its range.
     """
 
-    tolerance: float = 0.0
+    tolerance: Annotated[float, Bounds(at_least=0, below=1)] = 0.0
 
     def __post_init__(self) -> None:
-        number = isinstance(self.tolerance, int | float) and not isinstance(self.tolerance, bool)
-        if not (number and 0 <= self.tolerance < 1):
-            raise ValueError(f"Koopman: tolerance must be a number in [0, 1), got {self.tolerance!r}")
+        normalize(self)
+        require(self)
 
     @staticmethod
     def together(rules: Sequence["Koopman"], window: Tensor, s: Sequence[int]) -> Combination:

@@ -8,11 +8,12 @@ at the same m times, so one set of coefficients serves all of them, and the grou
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from accel._fields import require
 from accel._linalg import split_finite, where_finite
 from accel._rules._rule import BatchableRule, Combination
 
@@ -34,8 +35,7 @@ class Line(BatchableRule):
     anchor: Anchor = "line"
 
     def __post_init__(self) -> None:
-        if self.anchor not in get_args(Anchor):
-            raise ValueError(f"Line: anchor must be one of {', '.join(get_args(Anchor))}, got {self.anchor!r}")
+        require(self)
 
     @staticmethod
     def together(rules: Sequence["Line"], window: Tensor, s: Sequence[int]) -> Combination:

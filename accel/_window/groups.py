@@ -4,15 +4,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.parameter import is_lazy
 
+from accel._fields import Bounds
+
 Named = Literal["model", "layer", "node", "weight"]
-Grouping = Named | int
+Grouping = Named | Annotated[int, Bounds(at_least=1)]
 """A number splits nodes into parts of at most so many weights."""
 Partition = Mapping[str, Sequence[nn.Parameter]]
 """Groups given by the user: name -> parameters. Parameters in no group are not accelerated."""

@@ -103,7 +103,7 @@ def require_training(spec: Mapping[str, Any]) -> None:
     for replicate in (*baselines(loaded), *replicates(loaded)):
         outcome = train_pack(Pack("check", (replicate,), 1, "cpu"), make_tasks(loaded, [replicate]), loaded.rules)[0]
         require(outcome.status != "failed", outcome.reason)
-        jumps = EPOCHS // WINDOW if replicate.acceleration is not None else 0
+        jumps = EPOCHS // WINDOW if replicate.extrapolation is not None else 0
         require(
             outcome.status == "diverged" or len(outcome.jumps.epoch) == jumps,
             f"a training of {EPOCHS} epochs must make {jumps} jumps, but made {len(outcome.jumps.epoch)}",

@@ -48,6 +48,8 @@ SCHEMA = pa.schema(
         ("jump_test_before", _FLOATS),
         ("jump_test_after", _FLOATS),
         ("jump_accepted", pa.list_(pa.bool_())),
+        ("jump_outcome", _STRINGS),
+        ("jump_s", _INTS),
         ("jump_rank", pa.list_(_INTS)),
         ("jump_spectral_radius", pa.list_(_FLOATS)),
         ("curve_train_epoch", _INTS),
@@ -100,12 +102,12 @@ def row_of(outcome: ReplicateOutcome) -> dict[str, Any]:
     for name in ("status", "reason", "epoch", "steps", "stacked"):
         row[name] = getattr(outcome, name)
     for part in ("training", "jumps", "judging"):
-        row[f"seconds_{part}"] = getattr(outcome, f"seconds_{part}")
-        row[f"flops_{part}"] = getattr(outcome, f"flops_{part}")
+        row[f"seconds_{part}"] = getattr(outcome.seconds, part)
+        row[f"flops_{part}"] = getattr(outcome.flops, part)
     for name in JUMPS:
         row[name] = getattr(jumps, name.removeprefix("jump_")).tolist()
     for name in CURVES:
-        row[name] = getattr(outcome, name).tolist()
+        row[name] = getattr(outcome.losses, name.removeprefix("curve_")).tolist()
     return row
 
 
