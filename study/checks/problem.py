@@ -1,4 +1,4 @@
-"""Contract tests for a problem of the user's."""
+"""Contract tests for a problem given by the user."""
 
 import dataclasses
 import hashlib

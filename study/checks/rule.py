@@ -1,4 +1,4 @@
-"""Contract tests for a rule of the user's."""
+"""Contract tests for a rule given by the user."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
