@@ -39,8 +39,8 @@ def read_best(
     rule_class = RULES.get(str(method.get("name")))
     if rule_class is None:
         raise ValueError(f"{path}: method.name must be among {_listed(RULES)}, got {method.get('name')!r}")
-    own = {field.name for field in fields(rule_class)}
-    valid = {*own, *OPTION_NAMES, *_SCHEDULE}
+    rule_options = {field.name for field in fields(rule_class)}
+    valid = {*rule_options, *OPTION_NAMES, *_SCHEDULE}
     unknown = sorted(set(overrides) - valid)
     if unknown:
         raise ValueError(f"overrides must be among {_listed(valid)}, got {_listed(unknown)}")
@@ -67,9 +67,9 @@ def read_best(
         # an axis such as training.lr is the training loop's own
         if key not in _STUDY_ONLY and "." not in key and value is not None
     }
-    for one, other in (("tolerance", "rank"), ("rank", "tolerance")):
-        if one in overrides:  # the other truncation, in place of the file's
-            settings.pop(other, None)
+    for given, replaced in (("tolerance", "rank"), ("rank", "tolerance")):
+        if given in overrides:  # a truncation takes the place of the file's other one
+            settings.pop(replaced, None)
     settings.update(overrides)
     unknown = sorted(set(settings) - valid)
     if unknown:
@@ -87,7 +87,7 @@ def read_best(
         )
     if horizon != "constant":
         settings["s"] = schedule(horizon, settings["s"], jumps)
-    rule = rule_class(**{key: value for key, value in settings.items() if key in own})
+    rule = rule_class(**{key: value for key, value in settings.items() if key in rule_options})
     return rule, {key: value for key, value in settings.items() if key in OPTION_NAMES}
 
 
