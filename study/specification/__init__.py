@@ -13,7 +13,6 @@ from study.specification._load import (
 from study.specification._methods import ALTERNATIVES, METHODS, POLICY_KEYS
 from study.specification._sections import Real, Section, Whole
 from study.specification._spec import (
-    FORMAT_VERSION,
     MAX_CACHED_SECTIONS,
     NAME,
     SECTIONS,
@@ -27,7 +26,6 @@ from study.specification._validate import messages
 
 __all__ = [
     "ALTERNATIVES",
-    "FORMAT_VERSION",
     "MAX_CACHED_SECTIONS",
     "METHODS",
     "NAME",

@@ -47,7 +47,7 @@ def ended(replicate, ratio=0.5, status="finished"):
         train_after=one * ratio,
         test_before=one,
         test_after=one,
-        accepted=np.array([True, True]),
+        outcome=np.array(["accepted", "accepted"]),
     )
     return replace(failed(replicate, ""), status=status, epoch=2, jumps=jumps)
 

@@ -213,7 +213,8 @@ def finished(replicate, after=1.0):
         train_after=np.array([after]),
         test_before=one,
         test_after=np.array([after]),
-        accepted=np.array([True]),
+        outcome=np.array(["accepted"]),
+        s=np.array([5]),
         rank=np.array([[2]]),
         spectral_radius=np.array([[1.0]]),
     )
@@ -448,7 +449,7 @@ def test_packs_say_what_they_are(swept, small):
     metadata = json.loads(pq.read_schema(record.pack_path(record.table()["pack"][0])).metadata[b"dmd_study"])
     assert metadata["study"] == "small"
     assert metadata["spec_hash"] == small().hash()
-    assert metadata["format_version"] == 1
+    assert metadata["format_version"] == 2
     assert {"torch", "numpy", "python", "processor", "dmd_study"} <= set(metadata)
 
 
@@ -496,7 +497,7 @@ def test_another_format_version_is_refused(raw, swept, contents):
     database.close()
     before = contents(folder)
     for attempt in (lambda: run(raw(), folder, executor="inline"), lambda: open_study(folder)):
-        with pytest.raises(UserError, match="of format version 99; this version of dmd-study reads 1"):
+        with pytest.raises(UserError, match="of format version 99; this version of dmd-study reads 1 and 2"):
             attempt()
     assert contents(folder) == before
 

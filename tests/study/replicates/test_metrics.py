@@ -28,7 +28,7 @@ def outcome(small):
             train_after=np.array([2.0, 0.5, 4.0, 1.0]),  # ratios 1/2, 1/4, 4, 1
             test_before=np.array([8.0, 1.0, 1.0, 2.0]),
             test_after=np.array([2.0, 2.0, 0.0, 1.0]),  # ratios 1/4, 2, 0, 1/2
-            accepted=np.array([True, True, False, True]),
+            outcome=np.array(["accepted", "accepted", "rejected_loss", "accepted"]),
         ),
         flops_training=200.0,
         flops_jumps=30.0,
