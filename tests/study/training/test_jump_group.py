@@ -58,7 +58,7 @@ def in_a_loop(replicate, task, setting):
     """The jumps of the same training in a loop of one's own, its final loss, and test losses by training loss."""
     x, y = (torch.tensor(a, dtype=torch.float32) for a in (task.train_inputs, task.train_targets))
     test = [torch.tensor(a, dtype=torch.float32) for a in (task.test_inputs, task.test_targets)]
-    test_losses = {None: math.nan}
+    test_losses = {}
     model = build_network(task, replicate.recipe, replicate.seed).float()
     options = dict(setting)
     optimizer = torch.optim.SGD(model.parameters(), options.pop("lr", replicate.recipe.lr))
@@ -105,11 +105,11 @@ def test_a_study_judges_as_a_loop_of_ones_own(given, setting):
     np.testing.assert_array_equal(outcome.jumps.train_after, after)
     np.testing.assert_array_equal(outcome.final_loss_train, final)
     assert outcome.status == ("finished" if math.isfinite(final) else "diverged")
-    # of several candidates, the test loss is that of the best
-    np.testing.assert_array_equal(outcome.jumps.test_before, [test_losses[jump.loss_before] for jump in jumps])
-    evaluated = [k for k, jump in enumerate(jumps) if jump.loss_after is not None and math.isfinite(jump.loss_after)]
-    found = outcome.jumps.test_after[evaluated]
-    np.testing.assert_array_equal(found, [test_losses[jumps[k].loss_after] for k in evaluated])
+    for column, losses in (("test_before", before), ("test_after", after)):  # of several candidates, of the best
+        known = [k for k, loss in enumerate(losses) if math.isfinite(loss)]
+        found = getattr(outcome.jumps, column)[known]
+        np.testing.assert_array_equal(found, [test_losses[losses[k]] for k in known], err_msg=column)
+    assert np.isnan(outcome.jumps.test_before).tolist() == np.isnan(before).tolist()
     assert np.isnan(outcome.jumps.test_after).tolist() == np.isnan(after).tolist()
     (plain,) = train_stack([replace(accelerated(replicate, setting), acceleration=None)], task, {}, CPU)
     if outcome.status == "finished":
