@@ -109,9 +109,12 @@ class Trials:
             attributes["axes"] = json.dumps(others)
         elif row["reason"]:
             attributes["reason"] = row["reason"].strip().splitlines()[-1]
+        value = row[objective(self._spec, is_baseline=is_baseline)] if finished else None
+        if value is not None and math.isnan(value):  # no jump was evaluated; Optuna refuses NaN
+            value = math.inf
         return optuna.trial.create_trial(
             state=TrialState.COMPLETE if finished else TrialState.FAIL,
-            value=row[objective(self._spec, is_baseline=is_baseline)] if finished else None,
+            value=value,
             params=params,
             distributions=distributions,
             user_attrs={k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in attributes.items()},

@@ -13,7 +13,6 @@ from study.specification._load import (
 from study.specification._methods import method_names, method_section, option_keys
 from study.specification._sections import Real, Section, Whole
 from study.specification._spec import (
-    FORMAT_VERSION,
     MAX_CACHED_SECTIONS,
     NAME,
     SECTIONS,
@@ -26,7 +25,6 @@ from study.specification._user_code import problem_section
 from study.specification._validate import messages
 
 __all__ = [
-    "FORMAT_VERSION",
     "MAX_CACHED_SECTIONS",
     "NAME",
     "SECTIONS",

@@ -13,6 +13,7 @@ from study.analysis.pages.drivers import Drivers, of_samples, on_a_grid
 from study.analysis.pages.explorer import explorer, written_values
 from study.analysis.statistics.answer import answer
 from study.analysis.statistics.cells import Axes, list_values, rising
+from study.analysis.statistics.jump_outcomes import LABELS, count_outcomes
 
 MOST_FAILURES = 200
 """Failures that a report lists one by one."""
@@ -104,6 +105,7 @@ def report_of(
             "A step equivalent is the operations of one optimiser step. Device-seconds are those of "
             "packs, shared equally by the replicates trained side by side in one: they compare packs, not cells."
         ),
+        jumps=_jumps(details),
         provenance=_provenance(name, spec, spec_hash, seeds, provenance),
         spec=yaml.safe_dump(dict(spec), sort_keys=False, allow_unicode=True, width=100),
         failures=TextTable(
@@ -161,6 +163,14 @@ def _cost(details: Sequence[Mapping[str, Any]]) -> TextTable:
             seconds = math.fsum(row[f"seconds_{part}"] for row in own)
             rows.append((f"{part}, {len(own)} {called}", equivalents, f"{amount:.3g}", f"{seconds:.4g}"))
     return TextTable(rows, ("", "step equivalents", "operations (FLOP)", "device-seconds of the packs"))
+
+
+def _jumps(details: Sequence[Mapping[str, Any]]) -> TextTable:
+    """Return the number of jumps by outcome; no rows if outcomes were not recorded."""
+    counts = count_outcomes(details)
+    total = sum(counts.values())
+    rows = [(LABELS[outcome], str(count), f"{count / total:.1%}") for outcome, count in counts.items()]
+    return TextTable(rows, ("outcome", "jumps", "share"))
 
 
 def _provenance(

@@ -251,7 +251,7 @@ def test_what_a_run_leaves_behind_is_made_from_one_reading_of_the_table(dmd_stud
 def test_status(dmd_study, recorded, here):
     result = dmd_study("status", recorded)
     assert (result.status, result.err) == (0, "")
-    assert result.out == "small: 8 replicates: 8 finished\n"
+    assert result.out == "small: 8 replicates: 8 finished\n  jumps: 40 accepted\n"
 
 
 def test_status_of_a_study_that_has_just_begun(dmd_study, small, tmp_path):

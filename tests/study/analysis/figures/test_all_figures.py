@@ -1,6 +1,7 @@
 """The figures beside the heatmaps, on made-up studies: what they show, and what they say where they show nothing."""
 
 import math
+from dataclasses import replace
 from itertools import product
 
 import matplotlib
@@ -36,6 +37,8 @@ def row(kind, cell, seed, *, status="finished", stacked=1, per_jump=50.0):
         "jump_train_before": [1.0, math.nan, 1.0, 1.0][: len(at)],
         "jump_train_after": [0.5, math.nan, 2.5, math.nan][: len(at)],
         "jump_accepted": [k == 0 for k in range(len(at))],
+        "jump_outcome": ["accepted", "rejected_residual", "rejected_loss", "not_finite"][: len(at)],
+        "jump_s": [5] * len(at),
         "jump_rank": [[1 + k, 2] for k in range(len(at))],
         "jump_spectral_radius": [[0.9, 1.1 + k] for k in range(len(at))],
         **{f"curve_{split}_epoch": epochs for split in ("train", "test")},
@@ -213,11 +216,36 @@ def test_jumps_are_shown_as_proposed_accepted_or_not(study):
     one = frame[(frame["seed"] == 0) & (frame["group"] == "b")]
     assert one["epoch"].tolist() == [2, 4, 6, 8]
     # taken; rejected unseen; judged and rejected, the last with a loss that is not a number
+    assert one["outcome"].tolist() == ["accepted", "rejected_residual", "rejected_loss", "not_finite"]
     assert one["accepted"].tolist() == [True, False, False, False]
     assert one["proposed_ratio"].tolist() == pytest.approx([0.5, math.nan, 2.5, math.inf], nan_ok=True)
     assert one["spectral_radius"].tolist() == [1.1, 2.1, 3.1, 4.1]
     assert frame[frame["group"] == "a"]["rank"].tolist() == [1, 2, 3, 4] * 3
-    assert {"accepted", "rejected", "loss not finite", "group a", "group b"} <= set(words(picture.figure))
+    reasons = ("residual too large", "loss not low enough", "not finite")
+    assert {"accepted", *(f"rejected: {why}" for why in reasons), "group a"} <= set(words(picture.figure))
+    drawn = [line for line in picture.figure.axes[0].get_lines() if len(line.get_xdata())]
+    places = {(line.get_marker(), line.get_xdata()[0], line.get_ydata()[0]) for line in drawn}
+    # one shape each; what has no ratio lies on the lower edge, what is not finite on the upper one
+    assert {("o", 2, 0.5), ("s", 4, 0.03), ("D", 6, 2.5), ("^", 8, 0.98)} <= places
+
+
+def test_the_steps_of_the_best_candidates_are_shown_where_they_differ(study):
+    at = {"m": 2, "s": 5, "tolerance": 1e-6}
+    assert len(draw("jumps", study(), at=at).figure.axes) == 3
+    data = study()
+    rows = [{**each, "jump_s": [5, 10, 20, 10][: len(each["jump_epoch"])]} for each in data.details]
+    axes = draw("jumps", replace(data, rows=lambda: rows), at=at).figure.axes
+    assert [each.get_ylabel() for each in axes][1] == "steps leapt"
+    points = {(x, y) for line in axes[1].get_lines() for x, y in zip(*line.get_data(), strict=True)}
+    assert points == {(2, 5), (6, 20), (8, 10)}  # the jump after epoch 4 was not evaluated
+
+
+def test_older_records_tell_accepted_jumps_alone(study):
+    data = study()
+    rows = [{**each, "jump_outcome": None, "jump_s": None} for each in data.details]
+    picture = draw("jumps", replace(data, rows=lambda: rows), at={"m": 2, "s": 5, "tolerance": 1e-6})
+    assert {"accepted", "not accepted, reason not recorded", "loss not finite"} <= set(words(picture.figure))
+    assert len(picture.figure.axes) == 3
 
 
 def test_a_cell_that_never_jumped_has_no_anatomy(study):
