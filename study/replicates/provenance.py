@@ -33,7 +33,7 @@ def provenance() -> dict[str, Any]:
 
 def code_hash(*owners: type | None) -> str | None:
     """Hash of the source files of a user's own problem and rule; None where both are the package's."""
-    own = [owner for owner in owners if owner is not None and is_own(owner)]
+    own = [owner for owner in owners if owner is not None and is_user_code(owner)]
     if not own:
         return None
     digest = hashlib.sha256()
@@ -42,7 +42,7 @@ def code_hash(*owners: type | None) -> str | None:
     return digest.hexdigest()[:16]
 
 
-def is_own(owner: type) -> bool:
+def is_user_code(owner: type) -> bool:
     """Whether a class is the user's own rather than the package's."""
     return owner.__module__.partition(".")[0] not in ("accel", "problems", "study", "dashboards")
 
