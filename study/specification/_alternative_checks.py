@@ -32,7 +32,7 @@ def _class_pca_mistakes(values_of: ValuesOf, problems: list[Problem]) -> list[st
             for hidden in values_of("network", "hidden"):
                 if len(hidden) < layers:
                     mistakes.append(
-                        f"method.layers: must be at most the number of hidden layers, because the last layer is trained; "
+                        f"method.layers: must be at most the number of hidden layers, as the last layer is trained; "
                         f"got {layers} with network.hidden {list(hidden)}"
                     )
                 if "class" in values_of("method", "basis") and min(hidden[:layers], default=classes) < classes:
