@@ -14,7 +14,7 @@ from study.replicates.replicate import Acceleration, Replicate
 from study.training.networks import Networks
 from study.training.random_streams import stream_seed
 from study.training.replicate_state import ReplicateState
-from study.training.stopwatch import Clock
+from study.training.stopwatch import Stopwatch
 
 LIMITS = (JumpOutcome.REJECTED_RESIDUAL, JumpOutcome.REJECTED_INCONSISTENT)
 Judge = Callable[[str, slice], Tensor]
@@ -90,12 +90,12 @@ class JumpGroup:
         assert weights is not None
         self._accelerator.keep(places, weights)
 
-    def record(self, clock: Clock) -> bool:
+    def record(self, clock: Stopwatch) -> bool:
         """Take a snapshot if it is due; True when that fills the windows."""
         with clock("jumps"):
             return self._accelerator.record()
 
-    def jump(self, epoch: int, judge: Judge, judge_at: object, clock: Clock) -> list[ReplicateState]:
+    def jump(self, epoch: int, judge: Judge, judge_at: object, clock: Stopwatch) -> list[ReplicateState]:
         """Propose, judge and apply for the whole set, and begin new windows.
 
         Returns:
@@ -158,7 +158,7 @@ class JumpGroup:
         return self._accelerator.refuses(member, proposal) not in LIMITS
 
     def _apply_best(
-        self, fit: Sequence[Sequence[Proposal]], judge: Judge, clock: Clock
+        self, fit: Sequence[Sequence[Proposal]], judge: Judge, clock: Stopwatch
     ) -> tuple[list[Proposal | None], list[float]]:
         """Apply to each the proposal of lowest training loss, finite or not, and tell that loss."""
         everyone = range(len(self.members))
@@ -184,7 +184,7 @@ class JumpGroup:
                 self._accelerator.apply(best)
         return best, after
 
-    def _judge(self, split: str, counted: Sequence[int], judge: Judge, clock: Clock) -> list[float]:
+    def _judge(self, split: str, counted: Sequence[int], judge: Judge, clock: Stopwatch) -> list[float]:
         for k in counted:
             self.members[k].evaluations[split] += 1
         with clock("judging"):

@@ -25,7 +25,7 @@ from study.training.optimizers import Attach, StackOptimizer, hyperparameters
 from study.training.probe_group import ProbeGroup, share_training
 from study.training.random_streams import batch_orders, global_generator
 from study.training.replicate_state import ReplicateState
-from study.training.stopwatch import Clock
+from study.training.stopwatch import Stopwatch
 
 CURVE_POINTS = 200
 CHECK_EVERY = 50
@@ -181,7 +181,7 @@ class _Run:
         # else the losses of the steps are those that are asked for
         self.judges_training = recipe.batch is not None or attach is not None
         self.sets: list[JumpGroup | ProbeGroup] = self._build_sets(options)
-        self.clock = Clock(device)
+        self.clock = Stopwatch(device)
         self.pending = _Pending()
         # what a network of one's own or something attached does may depend on more than can be replayed
         recordable = replays and attach is None and task.network is None

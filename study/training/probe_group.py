@@ -21,7 +21,7 @@ from accel import Proposal, Rule, StackedAccelerator
 from study.training.jump_group import LIMITS, build_options
 from study.training.networks import Networks
 from study.training.replicate_state import ReplicateState
-from study.training.stopwatch import Clock
+from study.training.stopwatch import Stopwatch
 
 PROBED_BYTES = 1 << 29
 """Of windows that are filled at a time."""
@@ -95,7 +95,7 @@ class ProbeGroup:
         """A training that has diverged is probed no more."""
         self.members = list(alive)
 
-    def record(self, clock: Clock) -> bool:
+    def record(self, clock: Stopwatch) -> bool:
         """Take a snapshot; True when a probe is due."""
         self._taken += 1
         if self._taken in self._awaited:
@@ -113,7 +113,7 @@ class ProbeGroup:
         return self._taken in self._all_due
 
     def jump(
-        self, epoch: int, judge: Callable[[str, slice], Tensor], judge_at: JudgeAt, clock: Clock
+        self, epoch: int, judge: Callable[[str, slice], Tensor], judge_at: JudgeAt, clock: Stopwatch
     ) -> list[ReplicateState]:
         """Ask every cell what its jump would do; none is taken."""
         with clock("judging"):
@@ -130,7 +130,7 @@ class ProbeGroup:
         return []
 
     def _probe(
-        self, epoch: int, places: Sequence[int], before: Mapping[str, float], judge_at: JudgeAt, clock: Clock
+        self, epoch: int, places: Sequence[int], before: Mapping[str, float], judge_at: JudgeAt, clock: Stopwatch
     ) -> None:
         options = [self._options[place] for place in places]
         with clock("jumps"):

@@ -1,4 +1,4 @@
-"""Seconds by what they were spent on, without waiting for a device after every step."""
+"""Measure the seconds spent on each part of a training, without waiting for the device after every step."""
 
 import time
 from collections.abc import Iterator
@@ -7,10 +7,15 @@ from contextlib import contextmanager
 import torch
 
 PARTS = ("training", "jumps", "judging")
+"""Parts that are measured."""
 
 
-class Clock:
-    """Stopwatch of a device's work. On CUDA it marks the queue with events, and reads them when asked."""
+class Stopwatch:
+    """Measures the work of a device. On CUDA it puts events into the queue, and reads them in `take`.
+
+    Args:
+        device: device that works.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -19,7 +24,7 @@ class Clock:
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:
-        """Count what is done within towards a part."""
+        """Add the time of the ``with`` block to a part."""
         if self._device.type == "cuda":
             start = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
             end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
@@ -37,7 +42,7 @@ class Clock:
             self._seconds[part] += time.perf_counter() - start_s
 
     def take(self) -> dict[str, float]:
-        """Seconds of each part since the last call; on CUDA this waits for the device."""
+        """Return the seconds of each part since the last call; on CUDA this waits for the device."""
         if self._events:
             torch.cuda.synchronize(self._device)
             for part, start, end in self._events:
