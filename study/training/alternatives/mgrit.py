@@ -52,9 +52,8 @@ def train_mgrit(replicate: Replicate, task: Task, device: torch.device) -> Repli
 
     finite = solution.weights.isfinite().all(dim=1)
     ended = solution.status != "diverged" and bool(finite.all())
-    last = (
-        steps if bool(finite.all()) else int(finite.int().argmin())
-    )  # the first step with weights that are not finite
+    # argmin: the first step with weights that are not finite
+    last = steps if bool(finite.all()) else int(finite.int().argmin())
     points = np.unique(np.linspace(0, last, CURVE_POINTS + 1).round().astype(np.int64))
     epochs, per_epoch = -(-last // (steps // recipe.epochs)), steps // recipe.epochs
     points = np.unique(np.append(points // per_epoch * per_epoch, last))
