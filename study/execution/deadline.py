@@ -31,7 +31,7 @@ class Deadline:
 
     @property
     def allows_another(self) -> bool:
-        """True if a pack that starts now would end in time, should it take as long as the longest so far."""
+        """True if a pack that starts now would end in time, if it takes as long as the longest so far."""
         return self._end_s - time.monotonic() > self._longest_s
 
     def check(self) -> None:

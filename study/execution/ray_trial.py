@@ -124,7 +124,7 @@ class Recorder(tune.Callback):
         self._progress.warn(f"lost the worker of {trained}, which will be trained again")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Take a pack as failed that has lost its worker too often.
+        """Mark a pack as failed that has lost its worker too often.
 
         Args:
             iteration: number of Tune's step.
