@@ -85,7 +85,7 @@ def search(
     if record and record.spec == spec.to_dict() and _complete(record, spec, trials):
         return record
     with place as execute, lock_folder(folder):
-        with counting("trials put back") as count:
+        with counting("trials restored") as count:
             record = create(folder, spec, storage, code_hash(spec.problem_class, spec.rule_class), count)
         asked = _Search(spec, record, trials, sampler, metric, sampler_seed, prune)
         with contextlib.suppress(OutOfTime), deadline.enforced():

@@ -399,7 +399,7 @@ def test_a_search_that_cannot_be_says_why(raw, tmp_path, changes, options, messa
 def test_a_grid_is_run_and_a_range_is_searched(raw, tmp_path):
     with pytest.raises(SpecError, match="a range has no values to run through"):
         run(raw({"axes": AXES}), tmp_path / "out", executor="inline")
-    with pytest.raises(UserError, match="has design: search, no grid to run through"):
+    with pytest.raises(UserError, match="has design: search, which has no grid"):
         run(raw({"axes": AXES, "design": "search"}), tmp_path / "out", executor="inline")
     assert not (tmp_path / "out").exists()
 
