@@ -207,4 +207,3 @@ class JumpGroup:
         if not self._networks.stacked:
             return None
         return {name: values.detach()[start:stop] for name, values in self._networks.parameters.items()}
-

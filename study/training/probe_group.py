@@ -165,7 +165,9 @@ class ProbeGroup:
         newest, predicted = self._select_weights(latest), self._select_weights(target)
         for k, (place, refusal, proposal) in enumerate(zip(places, refusals, proposals, strict=True)):
             cell, evaluated = self.cells[place], refusal is None and finite[k]
-            losses: dict[str, float | None] = {split: values[k] if evaluated else None for split, values in after.items()}
+            losses: dict[str, float | None] = {
+                split: values[k] if evaluated else None for split, values in after.items()
+            }
             for split in losses:
                 cell.evaluations[split] += evaluated
             outcome = refusal or _outcome(before["train"], losses["train"])

@@ -45,7 +45,8 @@ def draw_jumps(data: StudyData, options: FigureOptions) -> Picture:
     labels = ["loss after the jump /\nloss before it", *(["steps leapt"] if shows_steps else []), *lines]
     with matplotlib.rc_context(RC):
         figure = Figure(
-            figsize=(4.2 * len(cells) + 0.9, 2.2 * len(labels)), layout=ConstrainedLayoutEngine(wspace=0.04, hspace=0.04)
+            figsize=(4.2 * len(cells) + 0.9, 2.2 * len(labels)),
+            layout=ConstrainedLayoutEngine(wspace=0.04, hspace=0.04),
         )
         grid = figure.subplots(len(labels), len(cells), squeeze=False, sharex=True, sharey="row")
         for axes_column, (words, cell, _) in zip(grid.T, cells, strict=True):
