@@ -182,7 +182,7 @@ class _Search:
     def _plan(self, wanted: list[Replicate]) -> list[Pack]:
         if self._prune:
             wanted = [
-                own if own.acceleration is None else replace(own, stops=self._history.stops(own.parameters, own.seed))
+                own if own.extrapolation is None else replace(own, stops=self._history.stops(own.parameters, own.seed))
                 for own in wanted
             ]
         return plan(self._spec, wanted)

@@ -13,11 +13,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from accel import DMD, Rule
+from accel import DMD, Combination, Rule
 from study.errors import UserError
 from study.planning.cells import replicates
 from study.planning.tasks import make_tasks
-from study.replicates.replicate import Value
+from study.replicates.replicate import Jumps, Value
 from study.specification import load_spec
 from study.training.packs import train
 
@@ -47,14 +47,14 @@ def watch_eigenvalues(spec: Mapping[str, Any], cell: Mapping[str, Value], seed: 
         )
     loaded = load_spec(spec)
     matching = (r for r in replicates(loaded) if r.seed == seed and dict(r.parameters) == dict(cell))
-    if (found := next(matching, None)) is None or found.acceleration is None:
+    if (found := next(matching, None)) is None or not isinstance(found.method, Jumps):
         raise UserError(f"the spec has no replicate of {dict(cell)} with seed {seed}")
     watched: list[Tensor] = []
 
     def make(**options: Any) -> Rule:
         return _Watched(DMD(**options), watched)
 
-    once = replace(found, acceleration=replace(found.acceleration, rule=_WATCHED))
+    once = replace(found, method=replace(found.method, rule=_WATCHED))
     outcome = train(once, make_tasks(loaded, [once])[once.task], {_WATCHED: make}, torch.device("cpu"))
     per_jump = len(watched) // max(len(outcome.jumps.epoch), 1)  # groups of few weights are proposed for apart
     rows = [
@@ -67,35 +67,22 @@ def watch_eigenvalues(spec: Mapping[str, Any], cell: Mapping[str, Value], seed: 
 
 @dataclass(frozen=True)
 class _Watched:
-    """DMD that notes down the eigenvalues of the operators it fits; several horizons of one window count once."""
+    """DMD that notes the eigenvalues of the operators it fits; several horizons of one window count once."""
 
     rule: DMD
     watched: list[Tensor]
     seen: set[bytes] = field(default_factory=set)
 
-    def __call__(self, window: Tensor, s: int) -> Any:
+    def __call__(self, window: Tensor, s: int) -> Combination:
         combination = self.rule(window, s)
+        assert combination.eigenvalues is not None
         if (name := hashlib.blake2b(window.numpy().tobytes()).digest()) not in self.seen:
             self.seen.add(name)
-            self.watched.append(eigenvalues(window, combination.rank))
+            pairs = zip(combination.eigenvalues, combination.rank.tolist(), strict=True)
+            self.watched.append(torch.cat([kept_eigenvalues(values, rank) for values, rank in pairs]))
         return combination
 
 
-def eigenvalues(window: Tensor, rank: Tensor) -> Tensor:
-    """Eigenvalues of the operator on the kept modes of each window.
-
-    Args:
-        window: (B, k, m) float64, snapshots in an orthonormal basis of their span.
-        rank: (B,) modes kept.
-
-    Returns:
-        (sum of ranks,) complex128; A = Uᵀ W+ V Σ⁻¹ of each window that is finite.
-    """
-    found = []
-    for one, kept in zip(window, rank.tolist(), strict=True):
-        if kept == 0 or not bool(one.isfinite().all()):
-            continue
-        u, sigma, vh = torch.linalg.svd(one[:, :-1], full_matrices=False)
-        operator = u[:, :kept].mT @ one[:, 1:] @ vh[:kept].mT / sigma[:kept]
-        found.append(torch.linalg.eigvals(operator))
-    return torch.cat(found) if found else torch.empty(0, dtype=torch.complex128)
+def kept_eigenvalues(values: Tensor, rank: int) -> Tensor:
+    """Return the eigenvalues of the kept modes, (rank,); ``values`` holds zeros for the others."""
+    return values[values.abs().argsort(descending=True)[:rank]]

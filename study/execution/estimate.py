@@ -6,7 +6,8 @@ import numpy as np
 
 from study.errors import UserError
 from study.planning.cells import baselines, replicates
-from study.planning.costs import Cost, count_jumps, predict_cost
+from study.planning.costs import count_jumps, predict_cost
+from study.replicates.outcome import Breakdown
 from study.replicates.replicate import Pack, Replicate, Task
 from study.specification import Spec
 
@@ -34,7 +35,7 @@ def estimate(spec: Spec) -> list[tuple[str, str]]:
     if spec.sections["method"].get("mode") == "probe":
         probes = spec.sections["method"]["probes"]
         asked = ("probes", f"{probes * len(trained):,} ({probes} of each replicate, along {len(plain)} trainings)")
-    total = sum(known, Cost())
+    total = sum(known, Breakdown())
     return [
         *lines,
         asked,
@@ -60,10 +61,10 @@ def timing(spec: Spec) -> list[tuple[str, str]]:
 
     device = "cuda" if spec.resources.gpu and torch.cuda.is_available() else "cpu"
     trained = replicates(spec)
-    windows = sorted({r.acceleration.m for r in trained if r.acceleration is not None})
+    windows = sorted({r.extrapolation.m for r in trained if r.extrapolation is not None})
     measured = {}
     for m in {windows[0], windows[-1]}:
-        same_m = [r for r in trained if r.acceleration is not None and r.acceleration.m == m]
+        same_m = [r for r in trained if r.extrapolation is not None and r.extrapolation.m == m]
         replicate = max(same_m, key=lambda r: _step_cost(spec, r))
         short = replace(replicate, recipe=replace(replicate.recipe, epochs=TIMED_WINDOWS * m))
         pack = Pack("timing", (short,), spec.resources.threads, device)
@@ -72,9 +73,9 @@ def timing(spec: Spec) -> list[tuple[str, str]]:
             raise UserError(f"the study cannot be timed, since its training fails:\n{outcome.reason}")
         jumps = max(len(outcome.jumps.epoch), 1)
         measured[m] = (
-            outcome.seconds_training / outcome.steps,
-            outcome.seconds_jumps / jumps,
-            outcome.seconds_judging / jumps,
+            outcome.seconds.training / outcome.steps,
+            outcome.seconds.jumps / jumps,
+            outcome.seconds.judging / jumps,
         )
     step_s = min(seconds[0] for seconds in measured.values())
     largest = max(_step_cost(spec, replicate) for replicate in trained)
@@ -82,11 +83,11 @@ def timing(spec: Spec) -> list[tuple[str, str]]:
     for replicate in [*trained, *baselines(spec)]:
         share = _step_cost(spec, replicate) / largest
         total_s += share * _steps(spec, replicate) * step_s
-        if replicate.acceleration is None:
+        if replicate.extrapolation is None:
             continue
         jumps = count_jumps(spec.problem(replicate.parameters), replicate)
         sizes = sorted(measured)
-        per_jump_s = sum(np.interp(replicate.acceleration.m, sizes, [measured[m][i] for m in sizes]) for i in (1, 2))
+        per_jump_s = sum(np.interp(replicate.extrapolation.m, sizes, [measured[m][i] for m in sizes]) for i in (1, 2))
         total_s += share * jumps * float(per_jump_s)
     return [
         ("device", "CUDA" if device == "cuda" else f"CPU, {spec.resources.threads} thread(s)"),

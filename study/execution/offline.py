@@ -12,7 +12,7 @@ from study.planning.packs import plan
 from study.planning.tasks import make_tasks
 from study.record import Record, create, lock_folder, open_if_exists
 from study.replicates.pack_files import BadFile, OutcomesFile, PacksFile
-from study.specification import ALTERNATIVES, METHODS, Spec, load_spec
+from study.specification import Spec, load_spec, method_names
 
 
 def export_packs(
@@ -93,4 +93,4 @@ def import_outcomes(path: str | Path, out: str | Path | None = None, storage: st
 def _portable(spec: Mapping[str, Any]) -> bool:
     """Whether a spec, as plain data, names nothing but what comes with the package."""
     problem, method = (spec.get(section, {}).get("name") for section in ("problem", "method"))
-    return problem in BUILT_IN and method in (None, *METHODS, *ALTERNATIVES)
+    return problem in BUILT_IN and method in (None, *method_names())

@@ -106,13 +106,13 @@ def row_of(outcome: ReplicateOutcome) -> dict[str, Any]:
     for name in ("status", "reason", "epoch", "steps", "stacked"):
         row[name] = getattr(outcome, name)
     for part in ("training", "jumps", "judging"):
-        row[f"seconds_{part}"] = getattr(outcome, f"seconds_{part}")
-        row[f"flops_{part}"] = getattr(outcome, f"flops_{part}")
+        row[f"seconds_{part}"] = getattr(outcome.seconds, part)
+        row[f"flops_{part}"] = getattr(outcome.flops, part)
     for name in JUMPS:
         row[name] = getattr(jumps, name.removeprefix("jump_")).tolist()
     row["jump_outcome"] = [outcome or None for outcome in row["jump_outcome"]]  # unknown of older files of results
     for name in CURVES:
-        row[name] = getattr(outcome, name).tolist()
+        row[name] = getattr(outcome.losses, name.removeprefix("curve_")).tolist()
     return row
 
 

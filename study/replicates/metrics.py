@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from study.replicates.metric_catalogue import METRICS
 from study.replicates.outcome import ReplicateOutcome
+from study.replicates.replicate import Alternative, Probes
 
 UNKNOWN_TO_PROBES = tuple(
     column
@@ -84,20 +85,20 @@ def outcome_metrics(outcome: ReplicateOutcome) -> dict[str, float]:
         ratio = proposed_ratios(before[known], after[known])
         for name, value in ratio_metrics(ratio, jumps.accepted[known], max(outcome.epoch, 1)).items():
             row[f"{name}_{split}"] = value
-    row["final_loss_train"] = outcome.final_loss_train
-    row["final_loss_test"] = outcome.final_loss_test
+    row["final_loss_train"] = outcome.losses.final_train
+    row["final_loss_test"] = outcome.losses.final_test
     row["acceptance"] = float(np.mean(jumps.accepted)) if len(jumps.accepted) else math.nan
-    cost = outcome.flops_training
-    row["overhead"] = (cost + outcome.flops_jumps) / cost if cost else math.nan
+    cost = outcome.flops.training
+    row["overhead"] = (cost + outcome.flops.jumps) / cost if cost else math.nan
     own = {column: outcome.own_metrics.get(column, math.nan) for column in OWN_METRICS}
     if outcome.status in ("failed", "pruned"):
         return dict.fromkeys(row, math.nan) | own
-    if outcome.replicate.alternative is not None:  # what jumps would fill
+    if isinstance(outcome.replicate.method, Alternative):  # what jumps would fill
         row |= {column: math.nan for column in row if not column.startswith(("final_loss", "overhead"))}
-    if outcome.replicate.probed_with is not None:  # no jump was taken: what training with jumps gives is not known
+    if isinstance(outcome.replicate.method, Probes):  # no jump was taken: what training with jumps gives is not known
         row |= dict.fromkeys(UNKNOWN_TO_PROBES, math.nan)
     if outcome.status == "diverged":
-        filled = row if outcome.replicate.alternative is None else ("final_loss_train", "final_loss_test")
+        filled = ("final_loss_train", "final_loss_test") if isinstance(outcome.replicate.method, Alternative) else row
         for column in filled:
             name = column.removesuffix("_train").removesuffix("_test")
             if name == "log_gain_per_epoch":

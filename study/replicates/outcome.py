@@ -1,5 +1,6 @@
 """The outcome of training a replicate: plain data, as its `Replicate` is."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -57,65 +58,63 @@ class JumpHistory:
 
 
 @dataclass(frozen=True)
-class ReplicateOutcome:
-    """The outcome of training one replicate.
+class Losses:
+    """Losses along a training: the last ones, and the curves after so many epochs."""
 
-    status: ``finished``, ``diverged`` (a loss or weight stopped being finite, at ``epoch``), ``pruned`` (by one of its
-    stops, after ``epoch``) or ``failed`` (``reason``).
-    curve_*: training loss (``curve_train``) and test loss (``curve_test``), with the epochs after which they were read.
-    stacked: number of replicates that were trained side by side, this one included, sharing every product.
-    seconds_*: wall time of training steps, of jumps (snapshots included) and of judging (evaluations); an equal share
-    for each of the replicates side by side.
-    flops_*: floating point operations of the same parts. For an alternative, ``jumps`` holds all that plain training
-    does not cost.
-    own_metrics: column of the table -> value, for metrics that only some methods or problems fill.
-    """
+    final_train: float = math.nan
+    final_test: float = math.nan
+    train_epoch: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    train: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    test_epoch: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    test: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """An amount (seconds or floating point operations) by what it was spent on."""
+
+    training: float = 0.0
+    """Steps of plain training."""
+    jumps: float = 0.0
+    """Snapshots and jumps; for an alternative, all that plain training does not cost."""
+    judging: float = 0.0
+    """Evaluations of losses."""
+
+    def __add__(self, other: "Breakdown") -> "Breakdown":
+        """Add amounts part by part."""
+        return Breakdown(self.training + other.training, self.jumps + other.jumps, self.judging + other.judging)
+
+    @property
+    def total(self) -> float:
+        """Sum of all parts."""
+        return self.training + self.jumps + self.judging
+
+
+@dataclass(frozen=True)
+class ReplicateOutcome:
+    """What training one replicate gave."""
 
     replicate: Replicate
     status: str
-    epoch: int
-    reason: str
-    final_loss_train: float
-    final_loss_test: float
-    jumps: JumpHistory
-    curve_train_epoch: NDArray[np.int64]
-    curve_train: NDArray[np.float64]
-    curve_test_epoch: NDArray[np.int64]
-    curve_test: NDArray[np.float64]
-    groups: tuple[str, ...]
-    steps: int
-    stacked: int
-    seconds_training: float
-    seconds_jumps: float
-    seconds_judging: float
-    flops_training: float
-    flops_jumps: float
-    flops_judging: float
+    """``finished``, ``diverged`` (a loss or weight stopped being finite, at ``epoch``), ``pruned`` (by one of its
+    stops, after ``epoch``) or ``failed`` (``reason``)."""
+    epoch: int = 0
+    reason: str = ""
+    losses: Losses = field(default_factory=Losses)
+    jumps: JumpHistory = field(default_factory=JumpHistory)
+    groups: tuple[str, ...] = ()
+    """Names of the groups of a jump: layers or parameters."""
+    steps: int = 0
+    stacked: int = 0
+    """Replicates that were trained side by side with it, itself included, sharing every product."""
+    seconds: Breakdown = field(default_factory=Breakdown)
+    """Wall time; an equal share of it for replicates side by side."""
+    flops: Breakdown = field(default_factory=Breakdown)
+    """Floating point operations."""
     own_metrics: Mapping[str, float] = field(default_factory=dict)
+    """Metrics that only some methods or problems fill, by column of the table."""
 
 
 def failed(replicate: Replicate, reason: str) -> ReplicateOutcome:
-    """Return the outcome of a replicate that raised an exception, or whose worker was lost."""
-    nothing = np.zeros(0)
-    return ReplicateOutcome(
-        replicate=replicate,
-        status="failed",
-        epoch=0,
-        reason=reason,
-        final_loss_train=float("nan"),
-        final_loss_test=float("nan"),
-        jumps=JumpHistory(),
-        curve_train_epoch=np.zeros(0, np.int64),
-        curve_train=nothing,
-        curve_test_epoch=np.zeros(0, np.int64),
-        curve_test=nothing,
-        groups=(),
-        steps=0,
-        stacked=0,
-        seconds_training=0.0,
-        seconds_jumps=0.0,
-        seconds_judging=0.0,
-        flops_training=0.0,
-        flops_jumps=0.0,
-        flops_judging=0.0,
-    )
+    """Return the outcome of a replicate that raised, or whose worker was lost."""
+    return ReplicateOutcome(replicate, "failed", reason=reason)

@@ -7,22 +7,20 @@ import dataclasses
 import json
 import os
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from study.replicates.outcome import ACCEPTED, JumpHistory, ReplicateOutcome
-from study.replicates.replicate import Acceleration, Alternative, Pack, Recipe, Replicate, Task
+from study.replicates.outcome import Breakdown, JumpHistory, Losses, ReplicateOutcome
+from study.replicates.replicate import Jumps, Method, Pack, Probes, Recipe, Replicate, Stop, Task
 
 FORMAT = 2
-"""Format of the files that are written: 2 holds the outcome of every jump, 1 only which jumps were accepted."""
-READABLE_FORMATS = (1, 2)
+"""Format of the files: 2 holds the method of a replicate as one of a kind, and the outcome of every jump."""
 _SPLITS = ("train_inputs", "train_targets", "test_inputs", "test_targets")
-_CURVES = ("curve_train_epoch", "curve_train", "curve_test_epoch", "curve_test")
 
 
 class BadFile(ValueError):
@@ -48,7 +46,7 @@ class PacksFile:
         about = {
             "study": dict(self.study),
             "tasks": list(self.tasks),
-            "packs": [dataclasses.asdict(pack) for pack in self.packs],
+            "packs": [_pack_values(pack) for pack in self.packs],
         }
         _write(path, "packs", about, arrays)
 
@@ -71,67 +69,77 @@ class OutcomesFile:
     ended: Mapping[str, tuple[Pack, list[ReplicateOutcome], Mapping[str, Any]]]
 
     def write(self, path: Path) -> None:
-        """Write it, whole or not at all."""
+        """Write the file, whole or not at all."""
         arrays: dict[str, NDArray[Any]] = {}
         packs = []
         for number, (pack, outcomes, provenance) in enumerate(self.ended.values()):
             rows = []
             for place, outcome in enumerate(outcomes):
-                prefix = f"{number}/{place}"
-                arrays |= {f"{prefix}/{name}": getattr(outcome, name) for name in _CURVES}
-                arrays |= {f"{prefix}/jump_{f.name}": getattr(outcome.jumps, f.name) for f in _fields(JumpHistory)}
-                row = {f.name: getattr(outcome, f.name) for f in _fields(ReplicateOutcome, but=(*_CURVES, "jumps"))}
-                rows.append(row | {"replicate": dataclasses.asdict(outcome.replicate)})
-            packs.append({"pack": dataclasses.asdict(pack), "outcomes": rows, "provenance": dict(provenance)})
+                row = dataclasses.asdict(outcome) | {"replicate": _replicate_values(outcome.replicate)}
+                for part in ("jumps", "losses"):
+                    for name, value in list(row[part].items()):
+                        if isinstance(value, np.ndarray):
+                            arrays[f"{number}/{place}/{part}/{name}"] = row[part].pop(name)
+                rows.append(row)
+            packs.append({"pack": _pack_values(pack), "outcomes": rows, "provenance": dict(provenance)})
         _write(path, "outcomes", {"study": dict(self.study), "packs": packs}, arrays)
 
     @classmethod
     def read(cls, path: Path) -> "OutcomesFile":
-        """Read what `write` wrote. Raises `BadFile` where it is something else."""
+        """Read what `write` wrote. Raises `BadFile` if it is something else."""
         about, arrays = _read(path, "outcomes")
         ended = {}
         for number, entry in enumerate(about["packs"]):
             pack, outcomes = _pack(entry["pack"]), []
             for place, row in enumerate(entry["outcomes"]):
-                prefix = f"{number}/{place}"
-                if about["format"] == 1:
-                    accepted = arrays.pop(f"{prefix}/jump_accepted")
-                    arrays[f"{prefix}/jump_outcome"] = np.where(accepted, ACCEPTED, "")
-                read: dict[str, Any] = {f.name: arrays[f"{prefix}/jump_{f.name}"] for f in _fields(JumpHistory)}
-                curves: dict[str, Any] = {name: arrays[f"{prefix}/{name}"] for name in _CURVES}
-                own = row | {"replicate": _replicate(row["replicate"]), "groups": tuple(row["groups"])}
-                outcomes.append(ReplicateOutcome(**own, jumps=JumpHistory(**read), **curves))
+                for part in ("jumps", "losses"):
+                    prefix = f"{number}/{place}/{part}/"
+                    row[part] |= {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
+                row |= {"replicate": _replicate(row["replicate"]), "groups": tuple(row["groups"])}
+                row |= {"losses": Losses(**row["losses"]), "jumps": JumpHistory(**row["jumps"])}
+                row |= {name: Breakdown(**row[name]) for name in ("seconds", "flops")}
+                outcomes.append(ReplicateOutcome(**row))
             ended[pack.id] = (pack, outcomes, entry["provenance"])
         return cls(about["study"], ended)
 
 
-def _fields(owner: type, but: Sequence[str] = ()) -> Iterable[dataclasses.Field[Any]]:
-    return [field for field in dataclasses.fields(owner) if field.name not in but]
+def _pack_values(pack: Pack) -> dict[str, Any]:
+    return dataclasses.asdict(pack) | {"replicates": [_replicate_values(each) for each in pack.replicates]}
 
 
 def _pack(values: Mapping[str, Any]) -> Pack:
     return Pack(**{**values, "replicates": tuple(_replicate(each) for each in values["replicates"])})
 
 
+def _replicate_values(replicate: Replicate) -> dict[str, Any]:
+    method = {"kind": type(replicate.method).__name__, **dataclasses.asdict(replicate.method)}
+    return dataclasses.asdict(replicate) | {"method": method}
+
+
 def _replicate(values: Mapping[str, Any]) -> Replicate:
-    recipe, acceleration, alternative = values["recipe"], values["acceleration"], values["alternative"]
-    if acceleration is not None:
-        options = {key: _hashable(value) for key, value in acceleration["options"].items()}
-        acceleration = Acceleration(**{k: _hashable(v) for k, v in (acceleration | {"options": options}).items()})
-    if alternative is not None:
-        options = {key: _hashable(value) for key, value in alternative["options"].items()}
-        alternative = Alternative(alternative["name"], options)
     return Replicate(
-        parameters={key: _hashable(value) for key, value in values["parameters"].items()},
+        parameters=_hashable(values["parameters"]),
         seed=values["seed"],
         task=values["task"],
-        recipe=Recipe(**{key: _hashable(value) for key, value in recipe.items()}),
-        acceleration=acceleration,
-        alternative=alternative,
+        recipe=Recipe(**_hashable(values["recipe"])),
+        method=_method(_hashable(values["method"])),
+        stops=tuple(Stop(**stop) for stop in values["stops"]),
     )
 
 
+def _method(values: dict[str, Any]) -> Method:
+    kind = values.pop("kind")
+    if kind == Probes.__name__:
+        values["jumps"] = Jumps(**values["jumps"])
+    kinds = {each.__name__: each for each in get_args(Method)}
+    method: Method = kinds[kind](**values)
+    return method
+
+
 def _hashable(value: Any) -> Any:
+    """Return lists, as JSON gives them back, as the tuples that options hold."""
+    if isinstance(value, dict):
+        return {key: _hashable(inner) for key, inner in value.items()}
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -155,9 +163,8 @@ def _read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]
             about = json.loads(str(file["about"]))
             if about["kind"] != kind:
                 raise BadFile(f"{path} must be a file of {kind}, but holds {about['kind']}")
-            if about["format"] not in READABLE_FORMATS:
-                readable = " or ".join(map(str, READABLE_FORMATS))
-                raise BadFile(f"{path} must have format {readable}, got {about['format']}: of another version")
+            if about["format"] != FORMAT:
+                raise BadFile(f"{path} must have format {FORMAT}, got {about['format']}: of another version")
             return about, {name: file[name] for name in file.files if name != "about"}
     except BadFile:
         raise

@@ -10,7 +10,7 @@ from study.specification._load import (
     read_raw,
     read_text,
 )
-from study.specification._methods import ALTERNATIVES, METHODS, POLICY_KEYS
+from study.specification._methods import method_names, method_section, option_keys
 from study.specification._sections import Real, Section, Whole
 from study.specification._spec import (
     MAX_CACHED_SECTIONS,
@@ -21,15 +21,12 @@ from study.specification._spec import (
     content_hash,
     split_axis,
 )
-from study.specification._user_code import method_section, problem_section
+from study.specification._user_code import problem_section
 from study.specification._validate import messages
 
 __all__ = [
-    "ALTERNATIVES",
     "MAX_CACHED_SECTIONS",
-    "METHODS",
     "NAME",
-    "POLICY_KEYS",
     "SECTIONS",
     "TOP_LEVEL",
     "Real",
@@ -40,7 +37,9 @@ __all__ = [
     "importable_here",
     "load_spec",
     "messages",
+    "method_names",
     "method_section",
+    "option_keys",
     "override",
     "parse_assignments",
     "parse_yaml",

@@ -10,9 +10,10 @@ from pydantic import ValidationError
 
 from study.errors import SpecError, shortened
 from study.specification._cross_checks import mistakes_together
+from study.specification._methods import method_section
 from study.specification._sections import Network, Resources, Section, Training
 from study.specification._spec import DESIGNS, NAME, SECTIONS, TOP_LEVEL, Spec, split_axis
-from study.specification._user_code import method_section, problem_section
+from study.specification._user_code import problem_section
 from study.specification.axes import MAX_AXIS_VALUES, Range, parse_axis
 from study.specification.saltelli import MOST_SAMPLES, is_sample_count
 

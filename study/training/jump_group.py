@@ -5,78 +5,26 @@ losses at the newest snapshot and at the prediction are noted beside them; they 
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
 from torch import Tensor
 
 from accel import (
-    RULES,
-    ByLoss,
-    Decay,
-    Horizon,
     JumpOptions,
     JumpOutcome,
-    Linear,
     Proposal,
-    Rule,
     StackedAccelerator,
     judge_jump,
 )
-from study.replicates.replicate import Acceleration, Replicate
+from study.training.evaluator import Evaluator
 from study.training.networks import Networks
-from study.training.random_streams import stream_seed
 from study.training.replicate_state import ReplicateState
 from study.training.stopwatch import Clock
 
 UNSEEN = (JumpOutcome.REJECTED_RESIDUAL, JumpOutcome.REJECTED_INCONSISTENT, JumpOutcome.RANK_DEFICIENT)
 """Outcomes of jumps that are rejected before they are evaluated: they have no losses."""
-Judge = Callable[[str, slice], Tensor]
-"""(split, places in the stack) -> losses of the networks there."""
-
-
-def build_options(replicate: Replicate, rules: Mapping[str, Callable[..., Rule]], samples: int) -> JumpOptions:
-    """Return the options of a replicate's jumps.
-
-    Args:
-        replicate: An accelerated replicate.
-        rules: The user's own rules by name.
-        samples: Number of training samples.
-    """
-    acceleration = replicate.acceleration
-    assert acceleration is not None
-    known: dict[str, Callable[..., Rule]] = {**RULES, **rules}
-    return JumpOptions(
-        rule=known[acceleration.rule](**acceleration.options),
-        m=acceleration.m,
-        s=build_horizon(acceleration, replicate.jumps(samples)),
-        group=acceleration.group,  # type: ignore[arg-type]
-        start=acceleration.start,
-        stop=acceleration.stop,
-        relaxation=acceleration.relaxation,
-        shape=acceleration.shape,  # type: ignore[arg-type]
-        noise=acceleration.noise,
-        seed=stream_seed(replicate.seed, "noise"),
-        candidates=tuple(acceleration.candidates),
-        accept=acceleration.accept,  # type: ignore[arg-type]
-        margin=acceleration.margin,
-        max_residual=acceleration.max_residual,
-        max_inconsistency=acceleration.max_inconsistency,
-        moments=acceleration.moments,  # type: ignore[arg-type]
-    )
-
-
-def build_horizon(acceleration: Acceleration, jumps: int) -> int | Horizon:
-    """Return s, or its schedule over the jumps of a training."""
-    jumps = max(acceleration.horizon_jumps or jumps, 1)
-    schedules: dict[str, Callable[[], int | Horizon]] = {
-        "constant": lambda: acceleration.s,
-        "linear": lambda: Linear(acceleration.s, jumps),
-        "decay": lambda: Decay(acceleration.s, jumps),
-        "loss": lambda: ByLoss(acceleration.s),
-    }
-    return schedules[acceleration.horizon]()
 
 
 def note_jump(
@@ -131,7 +79,7 @@ class JumpGroup:
         self, networks: Networks, members: Sequence[ReplicateState], options: Sequence[JumpOptions], start: int
     ) -> None:
         self.members = list(members)
-        self.snapshots = members[0].acceleration.snapshots
+        self.snapshots = members[0].extrapolation.snapshots
         self._networks = networks
         self._accelerator = StackedAccelerator(networks.module, options, self._weights(start, start + len(members)))
         self._start = start
@@ -157,26 +105,24 @@ class JumpGroup:
         with clock("jumps"):
             return self._accelerator.record()
 
-    def jump(self, epoch: int, judge: Judge, judge_at: object, clock: Clock) -> list[ReplicateState]:
+    def jump(self, epoch: int, evaluator: Evaluator, clock: Clock) -> list[ReplicateState]:
         """Propose, judge and apply for the whole group, and begin new windows.
 
         Args:
             epoch: The epoch that training has reached.
-            judge: Evaluates the networks at places in the stack.
-            judge_at: Not used; a `ProbeGroup` needs it.
+            evaluator: Judges the networks of the stack.
             clock: Counts seconds of jumps and of judging.
 
         Returns:
             The members whose weights are now predicted ones.
         """
-        del judge_at
         test: dict[str, dict[int, float]] = {"before": {}, "after": {}}
 
         def losses(split: str, replicates: Sequence[int]) -> list[float]:
             for k in replicates:
                 self.members[k].evaluations[split] += 1
             with clock("judging"):
-                values: list[float] = judge(split, self.part).tolist()
+                values: list[float] = evaluator.losses(split, self.part).tolist()
             return values
 
         def note_test_losses(when: str, replicates: Sequence[int]) -> None:

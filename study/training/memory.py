@@ -61,12 +61,12 @@ def predict_memory(
         weights: of a network that is not the recipe's dense one.
         recorded: whether its steps are replayed (`study.training.cuda_graphs`).
     """
-    recipe, acceleration = replicate.recipe, replicate.acceleration
+    recipe, jumping = replicate.recipe, replicate.extrapolation
     size = 8 if recipe.dtype == "float64" else 4
     count = dense_weights(inputs, recipe.hidden, outputs) if weights is None else weights
     moments = _MOMENTS[recipe.optimizer] + (recipe.optimizer in WITH_MOMENTUM and recipe.momentum > 0)
     widths = [*recipe.hidden, outputs]
-    samples = max(recipe.batch or train_samples, test_samples, train_samples if acceleration is not None else 0)
+    samples = max(recipe.batch or train_samples, test_samples, train_samples if jumping is not None else 0)
     stepped = recipe.batch or train_samples
     stored = 2 * sum(widths[:-1]) + outputs
     passing = 2 * max(a + b for a, b in zip([0, *widths], widths, strict=False)) + outputs
@@ -76,7 +76,7 @@ def predict_memory(
         weights=count * size,
         gradients=count * size,
         moments=moments * count * size,
-        window=0 if acceleration is None else acceleration.m * count * size,
+        window=0 if jumping is None else jumping.m * count * size,
         activations=max(step, size * samples * evaluated),
         recorded=count * size * (1 + 2 * (1 + moments)) + step if recorded else 0,
     )

@@ -60,14 +60,14 @@ class Networks:
     Args:
         modules: the networks, on their device; given up to this object.
         loss: what is minimised.
-        own: whether the network is the problem's own, which may keep statistics or draw noise.
+        own: True if the network is the problem's own, which may keep statistics or draw noise.
+        batchable: True if several weights can be evaluated in one call; None: unless the network is the problem's own.
     """
 
-    def __init__(self, modules: Sequence[nn.Module], loss: Loss, *, own: bool) -> None:
+    def __init__(self, modules: Sequence[nn.Module], loss: Loss, *, own: bool, batchable: bool | None = None) -> None:
         self.module = modules[0]
         self.stacked = len(modules) > 1
-        self.batchable = not own
-        """Whether several weights can be evaluated in one call."""
+        self.batchable = not own if batchable is None else batchable
         self._loss, self._own = loss, own
         self.parameters: dict[str, Tensor] = dict(self.module.named_parameters())
         if self.stacked:

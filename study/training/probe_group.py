@@ -19,7 +19,10 @@ import torch
 from torch import Tensor
 
 from accel import JumpOutcome, Rule, StackedAccelerator
-from study.training.jump_group import UNSEEN, build_options, note_jump
+from study.replicates.replicate import Probes
+from study.training.evaluator import Evaluator
+from study.training.jump_group import UNSEEN, note_jump
+from study.training.jump_options import build_options
 from study.training.networks import Networks
 from study.training.replicate_state import ReplicateState
 from study.training.stopwatch import Clock
@@ -28,9 +31,6 @@ PROBED_BYTES = 1 << 29
 """Bytes of windows that are filled at a time."""
 MAX_COMPARED_WEIGHTS = 10_000
 """Number of weights, evenly spread over the network, whose predictions are compared."""
-
-JudgeAt = Callable[[str, Mapping[str, Tensor]], Tensor]
-"""(split, stacked weights) -> losses of the networks with these weights."""
 
 
 def probed_snapshots(probes: int, first: int, last: int) -> list[int]:
@@ -76,16 +76,17 @@ class ProbeGroup:
         samples: int,
     ) -> None:
         self.members, self.cells = [runner], list(cells)
-        first = cells[0].acceleration
-        self.snapshots = first.snapshots
+        method = cells[0].replicate.method
+        assert isinstance(method, Probes)
+        self.snapshots = method.jumps.snapshots
         self._networks = networks
         self._options = [build_options(member.replicate, rules, samples) for member in cells]
-        snapshots = cells[0].replicate.snapshots(samples)
+        snapshots = cells[0].replicate.snapshot_count(samples)
         self._due: dict[int, set[int]] = {}
         """Start of windows -> the snapshots at which cells with that start are probed."""
         for start in {options.start for options in self._options}:
             longest = max(options.m for options in self._options if options.start == start)
-            self._due[start] = set(probed_snapshots(first.probes, start + longest, snapshots))
+            self._due[start] = set(probed_snapshots(method.count, start + longest, snapshots))
         self._longest = max(options.m for options in self._options)
         self._all_due = set().union(*self._due.values())
         self._awaited: dict[int, list[_Prediction]] = {}
@@ -120,22 +121,19 @@ class ProbeGroup:
                 )
         return self._taken in self._all_due
 
-    def jump(
-        self, epoch: int, judge: Callable[[str, slice], Tensor], judge_at: JudgeAt, clock: Clock
-    ) -> list[ReplicateState]:
+    def jump(self, epoch: int, evaluator: Evaluator, clock: Clock) -> list[ReplicateState]:
         """Propose and evaluate the jump of every cell that is due; none is taken.
 
         Args:
             epoch: The epoch that training has reached.
-            judge: Evaluates the networks at places in the stack.
-            judge_at: Evaluates networks with other weights.
+            evaluator: Judges the networks of the stack, and networks with other weights.
             clock: Counts seconds of jumps and of judging.
 
         Returns:
             The members whose weights are now predicted ones: none.
         """
         with clock("judging"):
-            before = {split: float(judge(split, self.part)) for split in ("train", "test")}
+            before = {split: float(evaluator.losses(split, self.part)) for split in ("train", "test")}
         by_window: dict[tuple[object, ...], list[int]] = {}
         for place, options in enumerate(self._options):
             if self._taken in self._due[options.start]:
@@ -144,11 +142,11 @@ class ProbeGroup:
             size = sum(values.nbytes for values in self._weights[-1].values()) * (self._options[places[0]].m + 1)
             width = max(1, min(len(places), PROBED_BYTES // size)) if self._networks.batchable else 1
             for start in range(0, len(places), width):
-                self._probe(epoch, places[start : start + width], before, judge_at, clock)
+                self._probe(epoch, places[start : start + width], before, evaluator, clock)
         return []
 
     def _probe(
-        self, epoch: int, places: Sequence[int], before: Mapping[str, float], judge_at: JudgeAt, clock: Clock
+        self, epoch: int, places: Sequence[int], before: Mapping[str, float], evaluator: Evaluator, clock: Clock
     ) -> None:
         options = [self._options[place] for place in places]
         with clock("jumps"):
@@ -161,7 +159,7 @@ class ProbeGroup:
             refusals = [accelerator.refuses(k, proposal) for k, proposal in enumerate(proposals)]
             finite = accelerator.apply(proposals).tolist()
         with clock("judging"):
-            after = {split: judge_at(split, target).tolist() for split in ("train", "test")}
+            after = {split: evaluator.losses_at(split, target).tolist() for split in ("train", "test")}
         newest, predicted = self._select_weights(latest), self._select_weights(target)
         for k, (place, refusal, proposal) in enumerate(zip(places, refusals, proposals, strict=True)):
             cell, evaluated = self.cells[place], refusal is None and finite[k]

@@ -9,21 +9,20 @@ from torch import nn
 from accel import ClassPCA
 from study.replicates.flops import evaluation_flops, step_flops
 from study.replicates.outcome import ReplicateOutcome
-from study.replicates.replicate import Replicate, Task
-from study.training.loop import train_stack
+from study.replicates.replicate import Alternative, Plain, Replicate, Task
 from study.training.networks import build_network
 from study.training.random_streams import global_generator
+from study.training.stack import train_stack
 from study.training.stopwatch import Clock
 
 
-def train_class_pca(replicate: Replicate, task: Task, device: torch.device) -> ReplicateOutcome:
+def train_class_pca(replicate: Replicate, method: Alternative, task: Task, device: torch.device) -> ReplicateOutcome:
     """Compute the first layers of the network that the baseline begins with, and train the rest of it.
 
     Raises:
         ValueError: the problem is no classification, or its network no sequence of layers that can be computed.
     """
-    recipe, method = replicate.recipe, replicate.alternative
-    assert method is not None
+    recipe = replicate.recipe
     network = build_network(task, recipe, replicate.seed).to(device, getattr(torch, recipe.dtype))
     if task.accuracy is None or not isinstance(network, nn.Sequential):
         raise ValueError("class-based PCA needs a classification, learned by a torch.nn.Sequential")
@@ -38,16 +37,15 @@ def train_class_pca(replicate: Replicate, task: Task, device: torch.device) -> R
         features, features_test = (_in_parts(lower, part) for part in (x, x_test))
     whole, own, below = (sum(p.numel() for p in part.parameters()) for part in (network, upper, lower))
     above = replace(task, train_inputs=features, test_inputs=features_test, network=upper.train)
-    plain = replace(replicate, alternative=None)
+    plain = replace(replicate, method=Plain())
     outcome = train_stack([plain], above, {}, device)[0]
     plainly = outcome.epoch * step_flops(whole, len(x))
     spent = outcome.epoch * step_flops(own, len(x)) + operations + evaluation_flops(below, len(x) + len(x_test))
     return replace(
         outcome,
         replicate=replicate,
-        seconds_jumps=clock.take()["jumps"],
-        flops_training=plainly,
-        flops_jumps=spent - plainly,
+        seconds=replace(outcome.seconds, jumps=clock.take()["jumps"]),
+        flops=replace(outcome.flops, training=plainly, jumps=spent - plainly),
     )
 
 

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from accel import MGRIT, Trajectory, loss_gradient
 from study.replicates.flops import evaluation_flops, step_flops
-from study.replicates.outcome import JumpHistory, ReplicateOutcome
+from study.replicates.outcome import Breakdown, Losses, ReplicateOutcome
 from study.replicates.replicate import Alternative, Recipe, Replicate, Task
-from study.training.loop import CURVE_POINTS
+from study.training.loss_book import CURVE_POINTS
 from study.training.networks import Networks, build_loss, build_network, why_not_stacked
 from study.training.random_streams import batch_orders, global_generator
 from study.training.stopwatch import Clock
@@ -19,14 +19,13 @@ MOST_ACTIVATIONS = 2**24
 """Of one batched call: 128 MiB in float64, of which a backward pass needs a few."""
 
 
-def train_mgrit(replicate: Replicate, task: Task, device: torch.device) -> ReplicateOutcome:
+def train_mgrit(replicate: Replicate, method: Alternative, task: Task, device: torch.device) -> ReplicateOutcome:
     """Solve for all weights of a training, and judge the solution along its steps.
 
     Raises:
         ValueError: the network cannot be batched over steps.
     """
-    recipe, method = replicate.recipe, replicate.alternative
-    assert method is not None
+    recipe = replicate.recipe
     if reason := why_not_stacked(task, recipe, device):
         raise ValueError(f"multigrid over training steps evaluates many weights in one call, but {reason}")
     dtype = getattr(torch, recipe.dtype)
@@ -64,23 +63,22 @@ def train_mgrit(replicate: Replicate, task: Task, device: torch.device) -> Repli
         replicate=replicate,
         status="finished" if ended and np.isfinite([c[-1] for c in curves]).all() else "diverged",
         epoch=epochs,
-        reason="",
-        final_loss_train=float(curves[0][-1]),
-        final_loss_test=float(curves[1][-1]),
-        jumps=JumpHistory(),
-        curve_train_epoch=-(-points // per_epoch),
-        curve_train=curves[0],
-        curve_test_epoch=-(-points // per_epoch),
-        curve_test=curves[1],
-        groups=(),
+        losses=Losses(
+            final_train=float(curves[0][-1]),
+            final_test=float(curves[1][-1]),
+            train_epoch=-(-points // per_epoch),
+            train=curves[0],
+            test_epoch=-(-points // per_epoch),
+            test=curves[1],
+        ),
         steps=last,
         stacked=1,
-        seconds_training=seconds["training"],
-        seconds_jumps=0.0,
-        seconds_judging=seconds["judging"],
-        flops_training=steps * step_flops(networks.weights, batch),
-        flops_jumps=(found.evaluations - steps) * step_flops(networks.weights, batch),
-        flops_judging=len(points) * evaluation_flops(networks.weights, len(x) + len(x_test)),
+        seconds=Breakdown(training=seconds["training"], judging=seconds["judging"]),
+        flops=Breakdown(
+            training=steps * step_flops(networks.weights, batch),
+            jumps=(found.evaluations - steps) * step_flops(networks.weights, batch),
+            judging=len(points) * evaluation_flops(networks.weights, len(x) + len(x_test)),
+        ),
         own_metrics=own,
     )
 

@@ -58,12 +58,13 @@ def test_outcomes_come_back_as_they_were(small, tmp_path):
     for one, two in zip(outcomes, again, strict=True):
         for field in dataclasses.fields(one):
             own, other = getattr(one, field.name), getattr(two, field.name)
-            if field.name == "jumps":
+            if field.name in ("jumps", "losses"):
                 own, other = dataclasses.asdict(own), dataclasses.asdict(other)
-                assert all(np.array_equal(own[key], other[key], equal_nan=own[key].dtype.kind == "f") for key in own)
-            elif isinstance(own, np.ndarray):
-                assert np.array_equal(own, other, equal_nan=True)
-                assert own.dtype == other.dtype
+                assert own.keys() == other.keys()
+                for key, value in own.items():
+                    expected = np.asarray(other[key])
+                    assert np.asarray(value).dtype == expected.dtype
+                    assert np.array_equal(value, expected, equal_nan=expected.dtype.kind == "f"), key
             else:
                 assert own == other or (own != own and other != other)
 

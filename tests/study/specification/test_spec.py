@@ -13,7 +13,7 @@ from problems import BUILT_IN
 from study import Spec, load_spec
 from study.errors import SpecError
 from study.planning.cells import baselines, cells, replicates
-from study.specification import ALTERNATIVES, METHODS, SECTIONS, TOP_LEVEL, presets
+from study.specification import SECTIONS, TOP_LEVEL, method_names, presets
 
 
 def mistakes(source, overrides=()):
@@ -268,7 +268,7 @@ def test_the_valid_names_are_listed(raw):
     assert only_mistake(raw({"problem.name": "polutant"})) == (
         f"problem.name: unknown problem 'polutant'; must be one of {', '.join(BUILT_IN)}, or module:Class of your own"
     )
-    methods = ", ".join((*METHODS, *ALTERNATIVES))
+    methods = ", ".join(method_names())
     assert only_mistake(raw({"method.name": "dmdd"})) == (
         f"method.name: unknown method 'dmdd'; must be one of {methods}, or module:Class of your own"
     )

@@ -12,8 +12,8 @@ import accel
 from study import load_spec
 from study.errors import SpecError
 from study.planning.cells import replicates
-from study.specification._methods import Method
-from study.training.jump_group import build_options
+from study.specification._methods import jump_method
+from study.training.jump_options import build_options
 
 
 @pytest.fixture
@@ -201,7 +201,7 @@ POLICY_AXES = {
 @pytest.mark.parametrize("key", POLICY_AXES)
 def test_every_policy_can_be_an_axis(small, key):
     spec = small({f"axes.{key}": POLICY_AXES[key], "seeds": 1})
-    made = [getattr(r.acceleration, key) for r in replicates(spec)[: len(POLICY_AXES[key])]]
+    made = [r.extrapolation.options[key] for r in replicates(spec)[: len(POLICY_AXES[key])]]
     assert made == [tuple(value) if isinstance(value, list) else value for value in POLICY_AXES[key]]
     assert spec.kind("max_inconsistency" if key == "max_inconsistency" else "s") in ("int", "float")
 
@@ -219,7 +219,7 @@ def test_a_named_method_has_the_options_of_its_rule_as_keys(raw, name):
     axes, rule = METHODS[name]
     spec = load_spec(raw({"method": {"name": name}, "axes": {"m": [4], **axes}}))
     own = {field.name for field in fields(rule)}
-    assert set(spec.models["method"].model_fields) - set(Method.model_fields) == own
+    assert set(spec.models["method"].model_fields) - set(jump_method().model_fields) == own
     made = {build_options(r, {}, 40).rule for r in replicates(spec)}
     values = {key: axes[key] for key in axes if key in own}
     assert made == {rule(**dict(zip(values, each, strict=True))) for each in itertools.product(*values.values())}
@@ -243,7 +243,7 @@ def test_rank_stands_in_for_tolerance(raw):
     axes = {"m": [4], "s": [2]}
     spec = load_spec(raw({"axes": {**axes, "rank": [1, 3]}}))
     assert spec.kind("rank") == "int"
-    assert [r.acceleration.options["rank"] for r in replicates(spec)] == [1, 1, 3, 3]
+    assert [r.extrapolation.rule_options["rank"] for r in replicates(spec)] == [1, 1, 3, 3]
     assert mistake(raw({"axes": axes})) == "method.tolerance: must be given, here or as an axis"
     assert mistake(raw({"axes": {**axes, "rank": [1]}, "method": {"name": "dmd", "tolerance": 0.1}})) == (
         "method.tolerance: must be left out where rank is given (1), got 0.1"
