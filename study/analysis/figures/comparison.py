@@ -7,7 +7,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from study.analysis.figures.style import INK, LINES, RC, caption, label_plainly, legend_below
-from study.analysis.statistics.anova import FEWEST_SEEDS_FOR_INTERVALS
+from study.analysis.statistics.anova import MIN_SEEDS_FOR_INTERVALS
 from study.analysis.statistics.comparison import StudyComparison
 from study.analysis.statistics.sensitivity import CAP
 
@@ -46,7 +46,7 @@ def draw_comparison(found: StudyComparison) -> Figure:
         for axes in (left, right):
             axes.spines[["top", "right"]].set_visible(False)
             axes.grid(color="#ececec", linewidth=0.6)
-        bars = "95 % intervals" if len(found.seeds) >= FEWEST_SEEDS_FOR_INTERVALS else "lowest to highest seed"
+        bars = "95 % intervals" if len(found.seeds) >= MIN_SEEDS_FOR_INTERVALS else "lowest to highest seed"
         said = f"{len(found.frame)} common cells, {len(found.seeds)} common seeds, training set"
         if missing := len(found.frame) - len(frame):
             said += f"; {missing} without a value in both are not shown"

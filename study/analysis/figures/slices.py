@@ -27,7 +27,7 @@ from study.analysis.figures.style import (
     shown_ticks,
     value_label,
 )
-from study.analysis.statistics.anova import FEWEST_SEEDS_FOR_INTERVALS, student_interval
+from study.analysis.statistics.anova import MIN_SEEDS_FOR_INTERVALS, student_interval
 from study.analysis.statistics.cells import CellSummary, Replicates, rising, value_key
 from study.analysis.statistics.study_data import StudyData
 from study.replicates.metric_catalogue import Metric
@@ -90,7 +90,7 @@ def _summary(cell: CellSummary, metric: Metric) -> dict[str, Any]:
     """Centre and interval of a cell, over the seeds that have a finite value."""
     values = np.array([value for value in cell.values if math.isfinite(value)])
     low = high = math.nan
-    if len(values) >= FEWEST_SEEDS_FOR_INTERVALS:
+    if len(values) >= MIN_SEEDS_FOR_INTERVALS:
         logarithmic = metric.scale in ("ratio", "log") and bool((values > 0).all())
         bounds = student_interval(np.log(values) if logarithmic else values)
         low, high = (float(np.exp(bound) if logarithmic else bound) for bound in bounds)
@@ -132,7 +132,7 @@ def _draw_legend(figure: Figure, data: StudyData, metric: Metric, best: CellSumm
             handles.append(Line2D([], [], **LINES[k + 1], marker="os"[k], markersize=4))
             labels.append(SPLIT_LABEL[split].lower())
     seeds = len(data.seeds)
-    interval = "95 % intervals" if seeds >= FEWEST_SEEDS_FOR_INTERVALS else "lowest to highest"
+    interval = "95 % intervals" if seeds >= MIN_SEEDS_FOR_INTERVALS else "lowest to highest"
     said = "1 seed." if seeds == 1 else f"Median over {seeds} seeds; bars: {interval}."
     legend_below(
         figure,

@@ -250,7 +250,7 @@ def test_spread_is_the_standard_deviation_in_per_cent_of_the_mean(make_table):
     train = data.panels[0]
     assert train.values[[0, 2], 0].tolist() == pytest.approx([10, 100 * 0.2 / 2.2], rel=1e-12)
     assert [states[0] for states in train.states] == ["ok", "infinite", "ok"]
-    with pytest.raises(ValueError, match="that takes two seeds"):
+    with pytest.raises(ValueError, match="a spread needs two seeds"):
         spread_data(heatmap_data(*make_table({"m": [2, 4], "s": [5]}, lambda m, s: [0.9], seeds=[0])))
 
 

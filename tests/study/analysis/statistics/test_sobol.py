@@ -64,7 +64,7 @@ def test_noise_is_estimated_and_lifts_totals_by_as_much(table_of):
         assert index.value == pytest.approx(found.noise, rel=0.25)  # 512 pairs: 6 %
         assert index.low > 0
     assert abs(found.of("first")[1].value) < 0.15  # no axis alone: 512 products of sd sqrt(2 x 0.23 / 512) = 0.03
-    assert f"Noise that 4 seeds leave is {found.noise:.3f} of the variance; it is not taken off" in found.notes[0]
+    assert f"The noise left by 4 seeds is {found.noise:.3f} of the variance. It is not subtracted" in found.notes[0]
 
 
 def test_the_cap_stands_for_what_is_worse_or_diverged(table_of):
