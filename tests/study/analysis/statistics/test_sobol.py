@@ -77,7 +77,7 @@ def test_the_cap_stands_for_what_is_worse_or_diverged(table_of):
     assert found.indices == expected.indices  # and the bootstrap is the same at every call
     assert (found.n_capped, found.n_diverged, found.n_cells_at_cap) == (2, 1, 3)
     drawn = draw_sobol(found, title="a study")
-    assert "3 cells with a replicate at the cap of 10" in drawn.legends[0].get_title().get_text().replace("\n", " ")
+    assert "3 cells have a replicate at the cap of 10" in drawn.legends[0].get_title().get_text().replace("\n", " ")
 
 
 @pytest.mark.parametrize(("status", "words"), [("failed", "1 failed"), ("pruned", "1 pruned"), (None, "1 missing")])
