@@ -1,4 +1,4 @@
-"""Anatomy of a cell's jumps: what each proposed, how many modes it kept in each group, and how fast they grow."""
+"""Figure of a cell's jumps: the loss ratio each one proposed, the modes kept in each group, and how fast they grow."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,14 +16,15 @@ from study.analysis.figures.style import INK, LINES, RC, caption, cell_label, la
 from study.analysis.statistics.study_data import StudyData
 from study.replicates.metrics import proposed_ratios
 
-_MOST_GROUPS = len(LINES)
+_MAX_GROUPS = len(LINES)
 
 
 def draw_jumps(data: StudyData, options: FigureOptions) -> Picture:
-    """Proposed ratio per jump over training, accepted or rejected; rank and spectral radius of each group.
+    """Draw the proposed ratio of every jump, accepted or rejected, and rank and spectral radius of each group.
 
-    Of the best cells, or the one chosen with ``at``. Every seed's ratios are shown; ranks and radii are medians over
-    the seeds. A ratio that is not finite is a triangle on the upper edge. Raises ValueError where there was no jump.
+    The cells are the best ones, or the one chosen with ``at``. The ratios of all seeds are shown; ranks and radii are
+    medians over the seeds. A ratio that is not finite is a triangle on the upper edge. Raises ValueError if there was
+    no jump.
     """
     cells = [(words, cell, data.replicates(cell)) for words, cell in cells_to_show(data, options.at).items()]
     cells = [(words, cell, rows) for words, cell, rows in cells if any(len(row["jump_epoch"]) for row in rows)]
@@ -31,17 +32,17 @@ def draw_jumps(data: StudyData, options: FigureOptions) -> Picture:
         raise ValueError("no replicate of the cells to show has jumped: there is nothing to draw")
     frame = pd.concat([_frame(words, cell, rows) for words, cell, rows in cells], ignore_index=True)
     groups = list(dict.fromkeys(name for _, _, rows in cells for row in rows for name in row["groups"]))
-    shown = [groups[k] for k in np.unique(np.linspace(0, len(groups) - 1, _MOST_GROUPS).round().astype(int))]
+    shown = [groups[k] for k in np.unique(np.linspace(0, len(groups) - 1, _MAX_GROUPS).round().astype(int))]
     with matplotlib.rc_context(RC):
         figure = Figure(figsize=(4.2 * len(cells) + 0.9, 6.6), layout=ConstrainedLayoutEngine(wspace=0.04, hspace=0.04))
         grid = figure.subplots(3, len(cells), squeeze=False, sharex=True, sharey="row")
         for axes_column, (words, cell, _) in zip(grid.T, cells, strict=True):
-            own = frame[frame["cell"] == words]
+            of_cell = frame[frame["cell"] == words]
             axes_column[0].set_title(f"{words}:\n{cell_label(cell)}", loc="left")
-            _draw_ratios(axes_column[0], own)
+            _draw_ratios(axes_column[0], of_cell)
             for axes, column in zip(axes_column[1:], ("rank", "spectral_radius"), strict=True):
                 for k, group in enumerate(shown):
-                    centre = own[own["group"] == group].groupby("epoch")[column].median()
+                    centre = of_cell[of_cell["group"] == group].groupby("epoch")[column].median()
                     axes.plot(centre.index, centre, **LINES[k], linewidth=1.0, label=group)
             axes_column[2].axhline(1.0, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
             axes_column[2].set_xlabel("epochs")
@@ -53,7 +54,7 @@ def draw_jumps(data: StudyData, options: FigureOptions) -> Picture:
             axes.spines[["top", "right"]].set_visible(False)
             axes.grid(color="#ececec", linewidth=0.6)
         _draw_legend(figure, frame, shown, len(groups), len(data.seeds))
-        figure.suptitle(f"{data.title}: anatomy of the jumps", fontweight="bold")
+        figure.suptitle(f"{data.title}: jumps one by one", fontweight="bold")
     return Picture("jumps", figure, frame)
 
 
@@ -63,17 +64,17 @@ _LOOK: dict[bool, dict[str, Any]] = {
 }
 
 
-def _draw_ratios(axes: Axes, own: pd.DataFrame) -> None:
-    """One point per jump and seed; on a log scale, since a jump can be as bad as it likes."""
-    jumps = own.drop_duplicates(["seed", "epoch"])
+def _draw_ratios(axes: Axes, of_cell: pd.DataFrame) -> None:
+    """Draw one point per jump and seed, on a log scale because ratios have no upper limit."""
+    jumps = of_cell.drop_duplicates(["seed", "epoch"])
     for accepted, look in _LOOK.items():
-        some = jumps[jumps["accepted"] == accepted]
-        finite = some[np.isfinite(some["proposed_ratio"]) & (some["proposed_ratio"] > 0)]
+        judged = jumps[jumps["accepted"] == accepted]
+        finite = judged[np.isfinite(judged["proposed_ratio"]) & (judged["proposed_ratio"] > 0)]
         axes.plot(finite["epoch"], finite["proposed_ratio"], linestyle="none", alpha=0.75, **look)
-        beyond = some[np.isinf(some["proposed_ratio"])]
+        infinite = judged[np.isinf(judged["proposed_ratio"])]
         axes.plot(
-            beyond["epoch"],
-            np.full(len(beyond), 0.98),
+            infinite["epoch"],
+            np.full(len(infinite), 0.98),
             linestyle="none",
             **{**look, "marker": "^", "markersize": 4.5},
             transform=axes.get_xaxis_transform(),
@@ -94,25 +95,25 @@ def _draw_legend(figure: Figure, frame: pd.DataFrame, shown: Sequence[str], grou
         labels.append("loss not finite")
     handles += [Line2D([], [], **LINES[k]) for k in range(len(shown))]
     labels += [f"group {name}" for name in shown]
-    said = "Ratios on the training set" + ("" if seeds == 1 else f" of all {seeds} seeds; lines: median over seeds")
+    text = "Ratios on the training set" + ("" if seeds == 1 else f" of all {seeds} seeds; lines: medians over seeds")
     if len(shown) < groups:
-        said += f"; {len(shown)} of {groups} groups"
+        text += f"; {len(shown)} of {groups} groups are shown"
     legend_below(
         figure,
         handles,
         labels,
-        caption(figure, f"{said}."),
+        caption(figure, f"{text}."),
         ncols=min(len(handles), 5),
     )
 
 
 def _frame(words: str, cell: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """One row per seed, jump and group."""
+    """Return one row per seed, jump and group."""
     frames = []
     for row in rows:
         before, after = (np.asarray(row[f"jump_train_{when}"], dtype=np.float64) for when in ("before", "after"))
         ratios = proposed_ratios(before, after)
-        unseen = np.isnan(before) & np.isnan(after)  # rejected before it was evaluated
+        unseen = np.isnan(before) & np.isnan(after)  # rejected without an evaluation of the loss
         for k, group in enumerate(row["groups"]):
             frames.append(
                 pd.DataFrame(
