@@ -174,7 +174,7 @@ def test_commands_count_the_cells_and_print_what_they_draw(folder, dmd_study, tm
     for value in frame["value"]:
         assert f" {value:.3f} " in result.out
     for words in ("logarithm of the final loss ratio", "m × tolerance", f"4 samples in {len(grid.cells)} cells",
-                  "mean over 2 seeds", "SALib's bootstrap", "Noise that 2 seeds leave"):  # fmt: skip
+                  "mean over 2 seeds", "SALib's bootstrap", "The noise left by 2 seeds"):  # fmt: skip
         assert words in result.out
     drawn = FIGURES["sensitivity"](study_data(open_study(folder)), FigureOptions(metric="final_loss_ratio"))
     assert drawn.stem == stem
