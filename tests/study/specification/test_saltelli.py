@@ -174,7 +174,7 @@ def test_commands_count_the_cells_and_print_what_they_draw(folder, dmd_study, tm
     for value in frame["value"]:
         assert f" {value:.3f} " in result.out
     for words in ("logarithm of the final loss ratio", "m × tolerance", f"4 samples in {len(grid.cells)} cells",
-                  "mean over 2 seeds", "SALib's bootstrap", "Noise that 2 seeds leave"):  # fmt: skip
+                  "mean over 2 seeds", "SALib's bootstrap", "The noise left by 2 seeds"):  # fmt: skip
         assert words in result.out
     drawn = FIGURES["sensitivity"](study_data(open_study(folder)), FigureOptions(metric="final_loss_ratio"))
     assert drawn.stem == stem
@@ -202,7 +202,7 @@ def test_the_report_has_the_indices_as_bars(folder, dmd_study, tmp_path):
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        (["heatmap"], "a heatmap must have neighbouring cells, as of a grid, and the cells of small are samples"),
+        (["heatmap"], "a heatmap must have neighbouring cells, but the cells of small are samples, not a grid"),
         (["figures", "--only", "slices"], "slices must have neighbouring cells"),
         (["sensitivity", "--at", "m=4"], "--at must be left out for Sobol' indices"),
         (["figures", "--only", "sensitivity", "--at", "m=4"], "at must be left out for Sobol' indices"),
@@ -227,7 +227,7 @@ def test_a_design_with_a_hole_has_no_indices_and_says_so(folder, dmd_study, tmp_
     assert result.status == 2
     assert "no Sobol' indices of mean_relative_error" in result.err
     assert f"({missing} missing)" in result.err
-    assert "on a design with holes" in result.err
+    assert "on an incomplete design" in result.err
     assert f"{missing} missing" in dmd_study("status", begun).out
     assert dmd_study("report", begun, "--to", tmp_path / "report.html").status == 0
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
