@@ -14,7 +14,7 @@ import torch
 from torch import distributed, nn
 from torch.optim import Optimizer
 
-from accel._fields import Bounds, NotInSpec, mistakes, normalize
+from accel._fields import Bounds, NotInSpec, Since, mistakes, normalize
 from accel._jump.horizon import ByLoss, Constant, Decay, Horizon, Linear
 from accel._rules import DMD, Koopman, Rule
 from accel._window.groups import Grouping, Partition
@@ -48,6 +48,9 @@ class JumpOptions:
     """The last call that may record or jump; None for no end. Afterwards the window's memory is released."""
     relaxation: Annotated[float, Bounds(above=0, at_most=2)] = 1.0
     """α of ``w_m + α (ŵ - w_m)``."""
+    max_move: Annotated[float, Bounds(above=0), Since("0.2")] | None = None
+    """Shorten the move of every group that is longer than this part of its weights' length; None for no limit. It comes
+    after relaxation, and before masks and noise."""
     shape: Shape = "none"
     """``"masked"`` takes only the weights whose predicted move agrees with the last step, as Predictive Differential
     Training does: measured from the snapshot before the newest, of the same sign, at least as far and at most s + 2

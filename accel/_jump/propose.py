@@ -11,7 +11,7 @@ from accel._jump.reports import GroupReports, Proposal
 from accel._rules import Combination
 from accel._window.group_windows import Batch, Windows
 from accel._window.pair_windows import PairBatch, PairWindows
-from accel._window.reshaping import relax, scale_last_step
+from accel._window.reshaping import limit_move, relax, scale_last_step
 
 
 def extrapolate(windows: Windows | PairWindows, options: Sequence[JumpOptions], s: Sequence[int]) -> list[Proposal]:
@@ -40,6 +40,8 @@ def extrapolate(windows: Windows | PairWindows, options: Sequence[JumpOptions], 
         controls = torch.tensor([each.shape == "last_step" for each in chosen])
         if controls.any():
             taken = torch.where(controls[:, None], scale_last_step(taken, batch.factors), taken)
+        if any(each.max_move is not None for each in chosen):
+            taken = limit_move(taken, batch.factors, [each.max_move for each in chosen])
         if deficient.any():
             newest = torch.eye(windows.width, dtype=torch.float64)[-1]
             taken = torch.where(deficient[:, None], newest, taken)

@@ -7,6 +7,7 @@
 | ŵ      | prediction, ``s`` steps after w_m                                 |
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -32,6 +33,28 @@ def relax(coefficients: Tensor, relaxation: Sequence[float]) -> Tensor:
     relaxed = alphas[:, None] * coefficients
     relaxed[:, -1] += 1 - alphas
     return relaxed
+
+
+def limit_move(coefficients: Tensor, windows: Tensor, limits: Sequence[float | None]) -> Tensor:
+    """Return the coefficients of w_m + β (ŵ - w_m), with the largest β ≤ 1 for which the move keeps to its limit.
+
+    A trust region as of Levenberg and Marquardt, on the length of a jump; the form is ours. It needs no pass over the
+    weights. Moves that are not finite stay as they are.
+
+    Args:
+        coefficients: (groups, m) float64, of ŵ.
+        windows: (groups, k, m) float64, each group's snapshots in an orthonormal basis.
+        limits: longest move of each group, relative to the length of its newest snapshot; None for no limit.
+    """
+    newest = windows[:, :, -1]
+    move = (windows @ coefficients[:, :, None])[:, :, 0] - newest
+    length = move.norm(dim=1)
+    longest = torch.tensor([math.inf if limit is None else limit for limit in limits], dtype=torch.float64)
+    longest = longest * newest.norm(dim=1)
+    factors = torch.where((length > longest) & length.isfinite(), longest / length, 1.0)
+    limited = factors[:, None] * coefficients
+    limited[:, -1] += 1 - factors
+    return torch.where((factors < 1)[:, None], limited, coefficients)
 
 
 def scale_last_step(coefficients: Tensor, windows: Tensor) -> Tensor:

@@ -41,7 +41,9 @@ def section_of(title: str, owner: type, base: type[S], name: str, leave_out: Ite
             default = field.default
         elif field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()
-        keys[field.name] = (key_type(hints[field.name]), default)
+        since = _since(hints[field.name])
+        extra: Any = None if since is None else {SINCE: since}
+        keys[field.name] = (key_type(hints[field.name]), Field(default, json_schema_extra=extra))
     try:
         model: type[S] = create_model(title, __base__=base, **keys)
     except PydanticUserError as error:
@@ -66,8 +68,6 @@ def key_type(hint: Any) -> Any:
         if bounds := marks.get("Bounds"):
             given = {"ge": bounds.at_least, "gt": bounds.above, "le": bounds.at_most, "lt": bounds.below}
             details |= {key: value for key, value in given.items() if value is not None}
-        if since := marks.get("Since"):
-            details["json_schema_extra"] = {SINCE: since.version}
         inner = key_type(hint.__origin__)
         return Annotated[inner, Field(**details)] if details else inner
     if origin in (Union, types.UnionType):
@@ -85,6 +85,13 @@ def later_keys(model: type[Section]) -> Mapping[str, Any]:
     extras = {key: field.json_schema_extra for key, field in model.model_fields.items()}
     later = [key for key, extra in extras.items() if isinstance(extra, dict) and SINCE in extra]
     return {key: model.model_fields[key].default for key in later}
+
+
+def _since(hint: Any) -> str | None:
+    """Return the version that a hint, or a part of it, is marked with."""
+    marked = [mark.version for mark in getattr(hint, "__metadata__", ()) if type(mark).__name__ == "Since"]
+    parts = [_since(part) for part in get_args(hint) if get_origin(hint) is not Literal]
+    return next((version for version in [*marked, *parts] if version is not None), None)
 
 
 def _can_be_held(kind: Any) -> bool:

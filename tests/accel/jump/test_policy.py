@@ -341,6 +341,7 @@ def test_a_state_of_other_policies_is_refused():
         ),
         ({"relaxation": 0}, r"relaxation must be a number in \(0, 2\], got 0"),
         ({"relaxation": math.nan}, "relaxation must be"),
+        ({"max_move": 0}, "max_move must be a finite number above 0 or None, got 0"),
         ({"noise": -0.1}, "noise must be a finite number of at least 0, got -0.1"),
         ({"candidates": ()}, r"candidates must be one or more, each a finite number above 0, got \(\)"),
         ({"candidates": (1, 0)}, r"candidates must be .* got \(1, 0\)"),

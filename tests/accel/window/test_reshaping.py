@@ -1,10 +1,13 @@
 """Masks and controls: what becomes of a prediction before it is taken, each against its definition."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
 from accel import DMD, Accelerator, JumpOptions
+from accel._window.reshaping import limit_move
 
 M, S = 4, 6
 
@@ -53,6 +56,38 @@ def test_the_mask_keeps_weights_that_go_on_as_they_went(group, relaxation):
         kept += inside
         assert found == pytest.approx(float(ahead if inside else now), rel=0, abs=1e-14)
     assert 0 < kept < 40
+
+
+@pytest.mark.parametrize("group", ["layer", "node", "weight"])
+def test_a_move_beyond_its_limit_is_shortened_along_itself(group):
+    _, newest, predicted = jumped(group)
+    moves = [(predicted - newest)[own] for own in groups_of(group)]
+    lengths = [float(move.norm() / newest[own].norm()) for move, own in zip(moves, groups_of(group), strict=True)]
+    limit = sum(lengths) / len(lengths)  # some groups lie beyond it, unless there is one only
+    limit *= 0.5 if group == "layer" else 1.0
+    _, _, limited = jumped(group, max_move=limit)
+    assert any(length > limit for length in lengths)
+    for move, length, own in zip(moves, lengths, groups_of(group), strict=True):
+        found = (limited - newest)[own]
+        if length <= limit:
+            assert torch.equal(limited[own], predicted[own])
+        else:
+            # float64 products of 4 snapshots of size 1: some roundings
+            torch.testing.assert_close(found, move * limit / length, rtol=0, atol=1e-14)
+
+
+def test_a_limit_beyond_every_move_changes_nothing():
+    *_, predicted = jumped()
+    *_, limited = jumped(max_move=100.0)
+    assert torch.equal(limited, predicted)
+
+
+def test_a_move_that_is_not_finite_is_not_made_finite():
+    coefficients = torch.tensor([[0.0, math.inf], [1.0, 1.0]], dtype=torch.float64)
+    windows = torch.ones(2, 1, 2, dtype=torch.float64)
+    limited = limit_move(coefficients, windows, [0.1, None])
+    assert not limited[0].isfinite().all()
+    assert torch.equal(limited[1], coefficients[1])
 
 
 @pytest.mark.parametrize("group", ["layer", "node", "weight"])

@@ -147,6 +147,7 @@ OTHERS = {
     "moments": "reset",
     "candidates": [0.5, 1.0],
     "relaxation": 0.5,
+    "max_move": 0.1,
     "noise": 0.1,
     "accept": "improve",
     "margin": 0.1,

@@ -578,3 +578,17 @@ def test_a_key_that_is_no_text_is_a_mistake(raw, tmp_path, key, section):
     path.write_text(yaml.safe_dump(spec))
     with pytest.raises(SpecError):
         load_spec(path)
+
+
+# options that came later
+
+
+RECORDED = {"quick": "8465fa58b0f6c187", "koopman": "a296c5ff999c536b"}
+"""Hashes of presets as version 0.1 recorded them, before `accel.JumpOptions` had any field of a later version."""
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_later_option_at_its_default_leaves_the_study_as_it_was(name):
+    assert load_spec(name).hash() == RECORDED[name]
+    assert load_spec(name, {"method.max_move": None}).hash() == RECORDED[name]
+    assert load_spec(name, {"method.max_move": 0.1}).hash() != RECORDED[name]

@@ -401,7 +401,7 @@ def test_a_jump_that_overflows_is_refused_and_training_goes_on(small, train, acc
     assert outcome.jumps.outcome.tolist() == ["not_finite"] * 3
     assert (outcome.jumps.train_after == np.inf).all()
     assert outcome.jumps.evaluated.all()  # its proposed ratio is known: infinite
-    assert outcome.curve_train.tolist() == plain.curve_train.tolist()
+    assert outcome.losses.train.tolist() == plain.losses.train.tolist()
 
 
 NEUTRAL = {

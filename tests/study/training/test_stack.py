@@ -39,6 +39,7 @@ POLICIES = {
     "candidates": {"method.candidates": [0.3, 1, 4], "method.moments": "reset"},
     "scheduled": {"method.horizon": "loss", "method.start": 1, "method.stop": 15},
     "relaxed and noisy": {"method.relaxation": 0.5, "method.noise": 0.3},
+    "short moves": {"method.max_move": 1e-3},
     "masked": {"method.shape": "masked"},
     "random direction": {"method.shape": "random"},
     "last step": {"method.shape": "last_step"},
