@@ -116,6 +116,7 @@ class Report:
     snippets: Sequence[Snippet]
     cost: TextTable
     cost_note: str
+    jumps: TextTable
     provenance: TextTable
     spec: str
     failures: TextTable

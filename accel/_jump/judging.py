@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from accel._jump.options import JumpOptions
 from accel._jump.outcome import JumpOutcome
 from accel._jump.policy import judge, relative_error
 from accel._jump.reports import Proposal
@@ -77,7 +78,7 @@ class _Case:
         """True if candidates are tried."""
         return bool(self.fit)
 
-    def verdict(self, accept: str, margin: float) -> Verdict:
+    def verdict(self, options: JumpOptions) -> Verdict:
         """Decide, after all candidates have been tried."""
         best, after = self.best, None
         if not self.is_open:
@@ -87,7 +88,7 @@ class _Case:
             outcome = JumpOutcome.NOT_FINITE
         else:
             after = self.losses[best]
-            outcome = judge(accept, self.loss_before, after, margin)  # type: ignore[arg-type]
+            outcome = judge(options, self.loss_before, after)
         applied_again = best is not None and best != len(self.fit) - 1
         return Verdict(
             self.fit[best or 0],
@@ -135,7 +136,7 @@ def judge_jump(
             stack.apply(choices)
         if judged and evaluate is not None:
             at_choice(judged)
-    verdicts = [case.verdict(own.accept, own.margin) for case, own in zip(cases, stack.options, strict=True)]
+    verdicts = [case.verdict(options) for case, options in zip(cases, stack.options, strict=True)]
     if tried and not any(verdict.accepted for verdict in verdicts):
         stack.restore()
     elif any(not verdicts[k].accepted for k in tried):

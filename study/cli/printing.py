@@ -12,6 +12,7 @@ from rich.table import Table
 
 from study.cli.console import err_console, out_console, say
 from study.replicates.metric_catalogue import HEADLINES
+from study.replicates.outcome import NOT_RECORDED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -259,6 +260,9 @@ def print_status(record: "Record") -> None:
     missing = total - int(counts.sum())
     parts += [f"{missing} missing"] if missing else []
     say(f"{record.name}: {total} replicates: {', '.join(parts) or 'none yet'}")
+    outcomes = record.jump_outcomes()
+    if outcomes.keys() - {NOT_RECORDED}:
+        say(f"  jumps: {', '.join(f'{count} {outcome}' for outcome, count in outcomes.items())}")
     damaged = list(record.damaged().values())
     for why in damaged[:8]:
         say(f"  cannot be read, and is trained again by the next run: {why}")

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from study.replicates.keys import _as_text, key
 from study.replicates.replicate import Alternative, Jumps, Method, Plain, Probes, Replicate, Value
-from study.specification import Spec, split_axis
+from study.specification import Spec, option_keys, split_axis
 from study.specification.saltelli import saltelli
 
 
@@ -64,7 +64,7 @@ def _method(spec: Spec, cell: Mapping[str, Value]) -> Method:
     if not spec.jumps:
         return Alternative(name, section)
     mode, probes = section.pop("mode"), section.pop("probes")
-    keys = spec.option_keys - {"m", "s"}
+    keys = option_keys() - {"m", "s"}
     options = {key: section.pop(key) for key in sorted(keys)}
     run = {key: section.pop(key) for key in ("m", "s", "snapshots", "horizon", "horizon_jumps")}
     jumps = Jumps(rule=name, options=options, rule_options=section, **run)

@@ -26,7 +26,7 @@ from study.replicates.metric_catalogue import TABLE_COLUMNS
 from study.replicates.metrics import proposed_ratios, steps_to_loss
 from study.replicates.outcome import ReplicateOutcome
 from study.replicates.replicate import Pack, Replicate, Value
-from study.specification import FORMAT_VERSION, Spec
+from study.specification import Spec
 from study.specification.axes import parse_axis, within
 from study.specification.saltelli import saltelli
 
@@ -145,6 +145,27 @@ class Record:
         found = [done[name][1] for name in (f"cell {wanted}" for wanted in self.grid.names()) if name in done]
         return pd.Series(found, dtype=str).value_counts()
 
+    def jump_outcomes(self) -> dict[str, int]:
+        """Count the jumps of the current grid's cells by outcome, the most frequent first.
+
+        Jumps of an older format count as ``not recorded``; packs that cannot be read are left out.
+        """
+        packs: dict[str, set[str]] = {}
+        for name, (pack, _) in self.done().items():
+            packs.setdefault(pack, set()).add(name)
+        wanted = {f"cell {name}" for name in self.grid.names()}
+        counts: Counter[str] = Counter()
+        for pack, names in packs.items():
+            if not (names := names & wanted):
+                continue
+            try:
+                outcomes = _rows.count_outcomes(self.pack_path(pack))
+            except _rows.Unreadable:
+                continue
+            for name in names:
+                counts += outcomes.get(name, Counter())
+        return dict(sorted(counts.items(), key=lambda each: (-each[1], each[0])))
+
     def failures(self) -> dict[str, int]:
         """Why replicates of the current grid failed, and how many for each reason."""
         wanted = set(self.grid.names())
@@ -165,7 +186,7 @@ class Record:
         if all(replicate_key(outcome.replicate) in known for outcome in outcomes):
             return
         rows = [_rows.row_of(outcome) for outcome in outcomes]
-        metadata = {"format_version": FORMAT_VERSION, "study": self.name, "spec_hash": spec.hash(), **provenance}
+        metadata = {"format_version": _rows.FORMAT_VERSION, "study": self.name, "spec_hash": spec.hash(), **provenance}
         _rows.write_pack(self.pack_path(pack.id), rows, metadata)
         self.add_trials(
             [

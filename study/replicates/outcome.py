@@ -11,6 +11,10 @@ from study.replicates.replicate import Replicate
 
 ACCEPTED = "accepted"
 """Outcome of a jump that was taken."""
+PROBED = "probed"
+"""Outcome of a finite prediction that was evaluated along a training that takes no jumps."""
+NOT_RECORDED = "not recorded"
+"""Stands for the outcome of a jump that was not accepted, in a record whose format holds no reasons."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ brings torch.
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationInfo, create_model, field_validator
 from pydantic_core import PydanticCustomError
@@ -32,9 +32,6 @@ class Method(Section):
     """Schedule of s over the jumps: keep it, lower it to 1 in equal parts, as NiNo does, or with the training loss."""
     horizon_jumps: Annotated[Whole, Field(ge=1)] | None = None
     """Jumps until s is 1 (linear, decay); None: all jumps of the training."""
-
-    option_keys: ClassVar[frozenset[str]] = frozenset()
-    """The keys that are options of a jump."""
 
 
 class _Truncated(Section):
@@ -66,9 +63,12 @@ def jump_method() -> type[Method]:
     from accel._fields import NotInSpec, hints, marks
 
     hidden = [key for key, hint in hints(JumpOptions).items() if any(isinstance(m, NotInSpec) for m in marks(hint))]
-    model = section_of("JumpMethod", JumpOptions, Method, "a jump", leave_out=hidden)
-    model.option_keys = frozenset(model.model_fields) - frozenset(Method.model_fields)
-    return model
+    return section_of("JumpMethod", JumpOptions, Method, "a jump", leave_out=hidden)
+
+
+def option_keys() -> frozenset[str]:
+    """Return the keys of a jump rule that are options of a jump."""
+    return frozenset(jump_method().model_fields) - frozenset(Method.model_fields)
 
 
 @functools.cache

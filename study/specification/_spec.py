@@ -16,7 +16,8 @@ from study.specification._sections import Resources, Section
 from study.specification.axes import Range
 
 T = TypeVar("T")
-FORMAT_VERSION = 1
+IDENTITY_VERSION = 1
+"""Version of what `Spec.identity` holds. Another version makes another hash, and so another study, of every spec."""
 SECTIONS = ("problem", "network", "training", "method")
 TOP_LEVEL = ("name", *SECTIONS, "axes", "seeds", "design", "samples", "resources")
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
@@ -139,12 +140,6 @@ class Spec:
         """Whether the method is a jump rule."""
         return issubclass(self.models["method"], Method)
 
-    @property
-    def option_keys(self) -> frozenset[str]:
-        """Keys of the method that are options of a jump (`accel.JumpOptions`)."""
-        model = self.models["method"]
-        return model.option_keys if issubclass(model, Method) else frozenset()
-
     def kind(self, axis: str) -> Literal["int", "float"] | tuple[Any, ...] | None:
         """What an axis holds: whole numbers, real numbers, one of these choices, or (None) anything else."""
         section, key = split_axis(axis)
@@ -168,7 +163,7 @@ class Spec:
     def identity(self) -> dict[str, Any]:
         """What makes two specs the same study: everything but what chooses cells, seeds, name and resources."""
         return {
-            "format_version": FORMAT_VERSION,
+            "format_version": IDENTITY_VERSION,  # named as before records had a version of their own
             **{name: plain(self._lasting(name)) for name in SECTIONS},
             "axes": sorted(self.axes),
         }

@@ -214,10 +214,19 @@ def finished(replicate, after=1.0):
         test_before=one,
         test_after=np.array([after]),
         outcome=np.array(["accepted"]),
+        s=np.array([5]),
         rank=np.array([[2]]),
         spectral_radius=np.array([[1.0]]),
     )
     return replace(failed(replicate, ""), status="finished", epoch=24, losses=Losses(1.0, 1.0), jumps=jumps)
+
+
+def test_replicates_whose_jumps_are_all_rejected_unseen_are_recorded(swept):
+    record = swept({"method.max_residual": 0.0, "axes.tolerance": [0.5]})
+    assert record.statuses().to_dict() == {"finished": 4}
+    assert record.table()["mean_relative_error_train"].isna().all()
+    assert {trial.value for trial in record.study.get_trials()} == {math.inf}  # Optuna refuses NaN
+    assert record.jump_outcomes() == {"rejected_residual": 20}
 
 
 # one trial per replicate
@@ -446,7 +455,7 @@ def test_packs_say_what_they_are(swept, small):
     metadata = json.loads(pq.read_schema(record.pack_path(record.table()["pack"][0])).metadata[b"dmd_study"])
     assert metadata["study"] == "small"
     assert metadata["spec_hash"] == small().hash()
-    assert metadata["format_version"] == 1
+    assert metadata["format_version"] == 2
     assert {"torch", "numpy", "python", "processor", "dmd_study"} <= set(metadata)
 
 
@@ -494,7 +503,7 @@ def test_another_format_version_is_refused(raw, swept, contents):
     database.close()
     before = contents(folder)
     for attempt in (lambda: run(raw(), folder, executor="inline"), lambda: open_study(folder)):
-        with pytest.raises(UserError, match="of format version 99; this version of dmd-study reads 1"):
+        with pytest.raises(UserError, match="of format version 99; this version of dmd-study reads 1 and 2"):
             attempt()
     assert contents(folder) == before
 
