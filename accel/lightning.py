@@ -40,8 +40,7 @@ class AcceleratorCallback(Callback):
     @property
     def state_key(self) -> str:
         """Name of this callback's state in a checkpoint: its rule and its options."""
-        key: str = self._generate_state_key(**self._training.describe())
-        return key
+        return str(self._generate_state_key(**self._training.describe()))
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Drop a window that was loaded for another fit. The Trainer reads this fit's checkpoint after this call.
