@@ -1,4 +1,4 @@
-"""What a study would cost, before anything is run: counted for all of it, and on request timed for a few steps."""
+"""Estimate the cost of a study before it is run: count its operations and, on request, time a few steps."""
 
 from dataclasses import replace
 
@@ -12,10 +12,15 @@ from study.replicates.replicate import Pack, Replicate, Task
 from study.specification import Spec
 
 TIMED_WINDOWS = 2
+"""Number of windows, each followed by a jump, that are trained to time them."""
 
 
 def estimate(spec: Spec) -> list[tuple[str, str]]:
-    """Cells, replicates, jumps and floating point operations, as (what, how much). Imports no torch, makes no data."""
+    """Count cells, replicates, jumps and floating point operations, without importing torch or making data.
+
+    Returns:
+        (name, amount) pairs.
+    """
     trained, plain = replicates(spec), baselines(spec)
     axes = " x ".join(f"{len(values)} {axis}" for axis, values in spec.axes.items())
     if spec.samples is not None:
@@ -28,33 +33,44 @@ def estimate(spec: Spec) -> list[tuple[str, str]]:
     costs = [predict_cost(spec, replicate) for replicate in [*trained, *plain]]
     known = [cost for cost in costs if cost is not None]
     if len(known) < len(costs):
-        why = "the problem brings its own network; --time measures a few steps" if spec.jumps else "training tells"
+        why = "only training shows the number of steps"
+        if spec.jumps:
+            why = "the problem brings its own network; use --time to measure a few steps"
         return [*lines, ("operations", f"not known: {why}")]
     jumps = sum(count_jumps(spec.problem(r.parameters), r) for r in trained)
-    asked = ("jumps", f"{jumps:,}")
+    jumps_or_probes = ("jumps", f"{jumps:,}")
     if spec.sections["method"].get("mode") == "probe":
         probes = spec.sections["method"]["probes"]
-        asked = ("probes", f"{probes * len(trained):,} ({probes} of each replicate, along {len(plain)} trainings)")
+        jumps_or_probes = (
+            "probes",
+            f"{probes * len(trained):,} ({probes} per replicate, along {len(plain)} trainings)",
+        )
     total = sum(known, Breakdown())
     return [
         *lines,
-        asked,
+        jumps_or_probes,
         ("training", _operations(total.training)),
         ("jumps", _operations(total.jumps)),
         ("judging jumps", _operations(total.judging)),
-        ("in all", _operations(total.total)),
+        ("total", _operations(total.total)),
     ]
 
 
 def timing(spec: Spec) -> list[tuple[str, str]]:
-    """Train a few steps and jumps at the smallest and the largest window, and scale up to the whole study.
+    """Train a few steps and jumps with the smallest and the largest window, and scale their times up to the study.
+
+    Returns:
+        (name, amount) pairs.
 
     Raises:
         UserError: training fails.
     """
     if not spec.jumps:
         name = spec.sections["method"]["name"]
-        raise UserError(f"--time times steps and jumps; how many steps the method {name} takes, only training tells")
+        raise UserError(
+            f"--time measures steps and jumps, but only training shows how many steps the method {name} takes; "
+            f"leave --time out"
+        )
     import torch
 
     from study.training.packs import train_pack
@@ -70,7 +86,7 @@ def timing(spec: Spec) -> list[tuple[str, str]]:
         pack = Pack("timing", (short,), spec.resources.threads, device)
         outcome = train_pack(pack, {short.task: _random_task(spec, short)}, spec.rules)[0]
         if outcome.status == "failed":
-            raise UserError(f"the study cannot be timed, since its training fails:\n{outcome.reason}")
+            raise UserError(f"the study cannot be timed, because its training fails:\n{outcome.reason}")
         jumps = max(len(outcome.jumps.epoch), 1)
         measured[m] = (
             outcome.seconds.training / outcome.steps,
@@ -81,14 +97,14 @@ def timing(spec: Spec) -> list[tuple[str, str]]:
     largest = max(_step_cost(spec, replicate) for replicate in trained)
     total_s = 0.0
     for replicate in [*trained, *baselines(spec)]:
-        share = _step_cost(spec, replicate) / largest
-        total_s += share * _steps(spec, replicate) * step_s
+        relative_cost = _step_cost(spec, replicate) / largest
+        total_s += relative_cost * _steps(spec, replicate) * step_s
         if replicate.extrapolation is None:
             continue
         jumps = count_jumps(spec.problem(replicate.parameters), replicate)
         sizes = sorted(measured)
         per_jump_s = sum(np.interp(replicate.extrapolation.m, sizes, [measured[m][i] for m in sizes]) for i in (1, 2))
-        total_s += share * jumps * float(per_jump_s)
+        total_s += relative_cost * jumps * float(per_jump_s)
     return [
         ("device", "CUDA" if device == "cuda" else f"CPU, {spec.resources.threads} thread(s)"),
         ("one step", f"{1e3 * step_s:.3g} ms"),
@@ -101,7 +117,7 @@ def timing(spec: Spec) -> list[tuple[str, str]]:
 
 
 def _step_cost(spec: Spec, replicate: Replicate) -> float:
-    """Operations of a step; equal for all where they are not known, as of a problem's own network."""
+    """Return the operations of a step; 1.0 if they are not known for a study, as with a problem's own network."""
     cost = predict_cost(spec, replicate)
     return 1.0 if cost is None else cost.training / _steps(spec, replicate)
 

@@ -1,6 +1,6 @@
-"""Packs and what they gave as single files, for a machine that has torch and numpy only.
+"""Packs and their outcomes as single files, for a machine that has only torch and numpy.
 
-Both are numpy archives without pickled objects: arrays, and one JSON text under ``about``. Reading one runs no code.
+Both are numpy archives without pickled objects: arrays, and a JSON text under ``about``. Reading one runs no code.
 """
 
 import dataclasses
@@ -24,24 +24,24 @@ _SPLITS = ("train_inputs", "train_targets", "test_inputs", "test_targets")
 
 
 class BadFile(ValueError):
-    """A file that is not what it should be; the message says which and why."""
+    """Raised for a file that is not valid; the message names the file and the reason."""
 
 
 @dataclass(frozen=True)
 class PacksFile:
-    """What is to be trained: packs, their data, and the study they belong to."""
+    """Packs to train, with their data and the study that they belong to."""
 
     study: Mapping[str, Any]
-    """The spec as plain data, and ``hash`` and ``code_hash`` that tell its results from another study's."""
+    """``spec`` as plain data, and ``hash``, by which results of another study are recognised."""
     packs: tuple[Pack, ...]
     tasks: Mapping[str, Task]
 
     def write(self, path: Path) -> None:
-        """Write it, whole or not at all. A task with a network or a loss of its own cannot be written: ValueError."""
+        """Write the whole file or nothing. Raise ValueError for a task with a network or a loss of its own."""
         arrays: dict[str, NDArray[Any]] = {}
         for number, (key, task) in enumerate(self.tasks.items()):
             if task.network is not None or task.loss is not None:
-                raise ValueError(f"the data of task {key} come with code of their own, which a file cannot carry")
+                raise ValueError(f"task {key} has a network or a loss of its own, whose code a file cannot carry")
             arrays |= {f"task{number}/{split}": getattr(task, split) for split in _SPLITS}
         about = {
             "study": dict(self.study),
@@ -52,7 +52,7 @@ class PacksFile:
 
     @classmethod
     def read(cls, path: Path) -> "PacksFile":
-        """Read what `write` wrote. Raises `BadFile` where it is something else."""
+        """Read a file that `write` wrote. Raise `BadFile` for any other."""
         about, arrays = _read(path, "packs")
         tasks = {}
         for number, key in enumerate(about["tasks"]):
@@ -63,10 +63,11 @@ class PacksFile:
 
 @dataclass(frozen=True)
 class OutcomesFile:
-    """What packs gave, by the pack's id, with where it was trained."""
+    """Outcomes of packs, with the provenance of their training."""
 
     study: Mapping[str, Any]
     ended: Mapping[str, tuple[Pack, list[ReplicateOutcome], Mapping[str, Any]]]
+    """Id of a pack -> the pack, its outcomes and their provenance."""
 
     def write(self, path: Path) -> None:
         """Write the file, whole or not at all."""
@@ -164,12 +165,12 @@ def _read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]
             if about["kind"] != kind:
                 raise BadFile(f"{path} must be a file of {kind}, but holds {about['kind']}")
             if about["format"] != FORMAT:
-                raise BadFile(f"{path} must have format {FORMAT}, got {about['format']}: of another version")
+                raise BadFile(f"{path} must have format {FORMAT}, got {about['format']}; use the version that wrote it")
             return about, {name: file[name] for name in file.files if name != "about"}
     except BadFile:
         raise
     except FileNotFoundError:
-        raise BadFile(f"{path} must be a file of {kind}: there is none") from None
+        raise BadFile(f"{path} must be a file of {kind}, but there is no such file") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise BadFile(
             f"{path} must be a file of {kind} as written by this package, but cannot be read: {error}"

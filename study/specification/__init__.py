@@ -1,4 +1,4 @@
-"""A study's spec: read from YAML with a safe loader, validated whole, every mistake reported at once with its path."""
+"""Spec of a study: read from YAML with a safe loader, and validated. All mistakes are reported at once, by path."""
 
 from study.specification._load import (
     importable_here,

@@ -21,7 +21,7 @@ from accel import (
 from study.training.evaluator import Evaluator
 from study.training.networks import Networks
 from study.training.replicate_state import ReplicateState
-from study.training.stopwatch import Clock
+from study.training.stopwatch import Stopwatch
 
 UNSEEN = (JumpOutcome.REJECTED_RESIDUAL, JumpOutcome.REJECTED_INCONSISTENT, JumpOutcome.RANK_DEFICIENT)
 """Outcomes of jumps that are rejected before they are evaluated: they have no losses."""
@@ -100,12 +100,12 @@ class JumpGroup:
         assert weights is not None
         self._accelerator.keep(places, weights)
 
-    def record(self, clock: Clock) -> bool:
+    def record(self, clock: Stopwatch) -> bool:
         """Take a snapshot if it is due; return True if that fills the windows."""
         with clock("jumps"):
             return self._accelerator.record()
 
-    def jump(self, epoch: int, evaluator: Evaluator, clock: Clock) -> list[ReplicateState]:
+    def jump(self, epoch: int, evaluator: Evaluator, clock: Stopwatch) -> list[ReplicateState]:
         """Propose, judge and apply for the whole group, and begin new windows.
 
         Args:

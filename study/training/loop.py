@@ -17,7 +17,7 @@ from study.training.optimizers import StackOptimizer
 from study.training.probe_group import ProbeGroup
 from study.training.replicate_state import ReplicateState
 from study.training.step import TrainingStep
-from study.training.stopwatch import Clock
+from study.training.stopwatch import Stopwatch
 
 CHECK_EVERY = 50
 """Steps between two readings of a device's losses; on the CPU, where reading costs nothing, every step."""
@@ -60,7 +60,7 @@ class TrainingLoop:
         step = TrainingStep(recipe, networks, optimizer)
         self.take_step = Replayed(step, step.state, graphs, warn)
         device = data.x.device
-        self.stopwatch = Clock(device)
+        self.stopwatch = Stopwatch(device)
         # the losses of full-batch steps are those that the curve asks for
         self.judges_training = recipe.batch is not None or judged is not None
         self.losses = LossBook(steps_give_curve=not self.judges_training)

@@ -25,7 +25,7 @@ from study.training.jump_group import UNSEEN, note_jump
 from study.training.jump_options import build_options
 from study.training.networks import Networks
 from study.training.replicate_state import ReplicateState
-from study.training.stopwatch import Clock
+from study.training.stopwatch import Stopwatch
 
 PROBED_BYTES = 1 << 29
 """Bytes of windows that are filled at a time."""
@@ -104,7 +104,7 @@ class ProbeGroup:
         """Keep the training, or stop probing one that has diverged."""
         self.members = list(alive)
 
-    def record(self, clock: Clock) -> bool:
+    def record(self, clock: Stopwatch) -> bool:
         """Take a snapshot; return True if a probe is due."""
         self._taken += 1
         if self._taken in self._awaited:
@@ -121,7 +121,7 @@ class ProbeGroup:
                 )
         return self._taken in self._all_due
 
-    def jump(self, epoch: int, evaluator: Evaluator, clock: Clock) -> list[ReplicateState]:
+    def jump(self, epoch: int, evaluator: Evaluator, clock: Stopwatch) -> list[ReplicateState]:
         """Propose and evaluate the jump of every cell that is due; none is taken.
 
         Args:
@@ -146,7 +146,7 @@ class ProbeGroup:
         return []
 
     def _probe(
-        self, epoch: int, places: Sequence[int], before: Mapping[str, float], evaluator: Evaluator, clock: Clock
+        self, epoch: int, places: Sequence[int], before: Mapping[str, float], evaluator: Evaluator, clock: Stopwatch
     ) -> None:
         options = [self._options[place] for place in places]
         with clock("jumps"):

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 
 PARTS = ("training", "jumps", "judging")
+"""Parts that are measured."""
 
 
-class Clock:
+class Stopwatch:
     """Stopwatch of a device's work. On CUDA it marks the queue with events, and reads them when asked.
 
     A part that begins within another one interrupts it: no second counts twice.

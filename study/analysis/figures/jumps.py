@@ -1,4 +1,4 @@
-"""Anatomy of a cell's jumps: proposed ratio and outcome of each, modes that each group kept, and how fast they grow."""
+"""Figure of a cell's jumps: ratio and outcome of each one, the modes kept in each group, and how fast they grow."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from study.analysis.statistics.study_data import StudyData
 from study.replicates.metrics import proposed_ratios
 from study.replicates.outcome import ACCEPTED, NOT_RECORDED, PROBED
 
-_MOST_GROUPS = len(LINES)
+_MAX_GROUPS = len(LINES)
 
 
 def draw_jumps(data: StudyData, options: FigureOptions) -> Picture:
@@ -39,7 +39,7 @@ def draw_jumps(data: StudyData, options: FigureOptions) -> Picture:
         raise ValueError("no replicate of the cells to show has jumped: there is nothing to draw")
     frame = pd.concat([_frame(words, cell, rows) for words, cell, rows in cells], ignore_index=True)
     groups = list(dict.fromkeys(name for _, _, rows in cells for row in rows for name in row["groups"]))
-    shown = [groups[k] for k in np.unique(np.linspace(0, len(groups) - 1, _MOST_GROUPS).round().astype(int))]
+    shown = [groups[k] for k in np.unique(np.linspace(0, len(groups) - 1, _MAX_GROUPS).round().astype(int))]
     shows_steps = bool((frame.groupby("cell")["s"].nunique() > 1).any())
     lines = {"modes kept": "rank", r"largest $|\lambda|$": "spectral_radius"}
     labels = ["loss after the jump /\nloss before it", *(["steps leapt"] if shows_steps else []), *lines]
@@ -68,7 +68,7 @@ def draw_jumps(data: StudyData, options: FigureOptions) -> Picture:
             axes.spines[["top", "right"]].set_visible(False)
             axes.grid(color="#ececec", linewidth=0.6)
         _draw_legend(figure, frame, shown, len(groups), len(data.seeds))
-        figure.suptitle(f"{data.title}: anatomy of the jumps", fontweight="bold")
+        figure.suptitle(f"{data.title}: jumps one by one", fontweight="bold")
     return Picture("jumps", figure, frame)
 
 
@@ -129,11 +129,11 @@ def _draw_legend(figure: Figure, frame: pd.DataFrame, shown: Sequence[str], grou
         labels.append("loss not finite")
     handles += [Line2D([], [], **LINES[k]) for k in range(len(shown))]
     labels += [f"group {name}" for name in shown]
-    notes = "Ratios on the training set" + ("" if seeds == 1 else f" of all {seeds} seeds; lines: median over seeds")
+    notes = "Ratios on the training set" + ("" if seeds == 1 else f" of all {seeds} seeds; lines: medians over seeds")
     if frame["proposed_ratio"].isna().any():
         notes += "; on the lower edge: not evaluated"
     if len(shown) < groups:
-        notes += f"; {len(shown)} of {groups} groups"
+        notes += f"; {len(shown)} of {groups} groups are shown"
     legend_below(
         figure,
         handles,

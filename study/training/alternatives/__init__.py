@@ -1,4 +1,4 @@
-"""Methods that are no jump rules: each trains a replicate its own way. They need torch, numpy and `accel` only."""
+"""Methods that are not jump rules: each trains a replicate in its own way. They need only torch, numpy and `accel`."""
 
 from collections.abc import Callable, Mapping
 
@@ -16,6 +16,6 @@ TRAINERS: Mapping[str, Callable[[Replicate, Alternative, Task, torch.device], Re
     "lookahead": train_lookahead,
     "mgrit": train_mgrit,
 }
-"""Name in a spec -> what trains a replicate."""
+"""Name of a method in a spec -> function that trains a replicate."""
 
 __all__ = ["TRAINERS"]

@@ -1,6 +1,6 @@
-"""Averages along a training, as controls: of all weights so far (EMA), or of where k steps began and ended (Lookahead).
+"""Averages of weights along a training, as controls: of all weights so far (EMA), or of every k steps (Lookahead).
 
-Both go with plain training step by step. They are torch's (`torch.optim.swa_utils`) and pytorch-optimizer's.
+Both accompany plain training step by step. They come from torch (`torch.optim.swa_utils`) and pytorch-optimizer.
 """
 
 from dataclasses import replace
@@ -15,13 +15,19 @@ from study.training.optimizers import Attach
 from study.training.stack import train_stack
 
 _LERP = 3.0
-"""Operations of one a + w (b - a)."""
+"""Floating point operations of one a + w (b - a)."""
 
 
 def train_ema(replicate: Replicate, method: Alternative, task: Task, device: torch.device) -> ReplicateOutcome:
     """Train plainly, and judge the exponential moving average of the weights after each step: decay · average + ….
 
-    The average begins at the weights after the first step. Statistics that a network keeps of batches are its own.
+    The average begins with the weights after the first step. It does not average a network's statistics of batches.
+
+    Args:
+        replicate: replicate to train.
+        method: the method and its options.
+        task: its data.
+        device: device to train on.
     """
     from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -36,11 +42,17 @@ def train_ema(replicate: Replicate, method: Alternative, task: Task, device: tor
 
 
 def train_lookahead(replicate: Replicate, method: Alternative, task: Task, device: torch.device) -> ReplicateOutcome:
-    """Train with Lookahead (Zhang et al. 2019, arXiv:1907.08610): every k steps, back to slow + alpha (fast - slow).
+    """Train with Lookahead (Zhang et al. 2019, arXiv:1907.08610): every k steps, go to slow + alpha (fast - slow).
 
-    The optimiser's moments are kept. The loss is that of the fast weights, which are the slow ones after every k steps.
+    The optimiser's moments are kept. The loss is that of the fast weights, which equal the slow ones every k steps.
+
+    Args:
+        replicate: replicate to train.
+        method: the method and its options.
+        task: its data.
+        device: device to train on.
     """
-    import pytorch_optimizer  # here, since it takes a second
+    import pytorch_optimizer  # imported here, since this takes a second
 
     options = _options(method)
 

@@ -379,12 +379,12 @@ def test_a_refined_grid_is_in_the_table(raw, searched, tmp_path):
         ({}, {"sampler": "magic"}, "sampler must be one of tpe, gp, qmc, random, nsga2, refine; got 'magic'"),
         ({}, {"metric": "overhead"}, "metric must be one of mean_relative_error, .*; got 'overhead'"),
         ({}, {"trials": 0}, "trials must be at least 1, got 0"),
-        ({"method.mode": "probe"}, {}, "probe asks every cell along one training"),
-        ({"axes": {"m": [4], "s": [2], "tolerance": [1e-6]}}, {}, "there is one cell, and nothing to search for"),
+        ({"method.mode": "probe"}, {}, "a probe judges all cells along one training"),
+        ({"axes": {"m": [4], "s": [2], "tolerance": [1e-6]}}, {}, "a search must have several cells, but every"),
         (
             {"axes.training.lr": [0.1, 0.2], "training.lr": None},
             {},
-            "these vary: training.lr; search by --metric final",
+            "these axes vary: training.lr; use --metric final",
         ),
         ({"design": "grid", "axes": {"m": [4, 5], "s": [2], "tolerance": [1e-6]}}, {}, "design must be search"),
         ({}, {"executor": "slurm"}, "executor must be ray or inline"),
@@ -399,7 +399,7 @@ def test_a_search_that_cannot_be_says_why(raw, tmp_path, changes, options, messa
 def test_a_grid_is_run_and_a_range_is_searched(raw, tmp_path):
     with pytest.raises(SpecError, match="a range has no values to run through"):
         run(raw({"axes": AXES}), tmp_path / "out", executor="inline")
-    with pytest.raises(UserError, match="has design: search, no grid to run through"):
+    with pytest.raises(UserError, match="has design: search, which has no grid"):
         run(raw({"axes": AXES, "design": "search"}), tmp_path / "out", executor="inline")
     assert not (tmp_path / "out").exists()
 

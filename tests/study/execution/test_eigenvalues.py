@@ -40,7 +40,7 @@ def test_what_has_none_or_is_not_the_packages_is_refused(small):
     cell = {"m": 6, "s": 5, "tolerance": 1e-6}
     refused = ("problem", {"name": "os:path"}), ("method", {"mode": "probe"}), ("method", {"name": "a:B"})
     for section, changed in refused:
-        with pytest.raises(UserError, match="eigenvalues are those of dmd in mode train"):
+        with pytest.raises(UserError, match="eigenvalues need the method dmd in mode train"):
             watch_eigenvalues({**spec, section: {**spec[section], **changed}}, cell, 0)
     with pytest.raises(UserError, match=r"no replicate of .* with seed 9"):
         watch_eigenvalues(spec, cell, 9)

@@ -18,7 +18,7 @@ def test_figure3():
         ("training", "15.8 PFLOP"),
         ("jumps", "45.9 TFLOP"),
         ("judging jumps", "1.8 PFLOP"),
-        ("in all", "17.7 PFLOP"),
+        ("total", "17.7 PFLOP"),
     ]
 
 
@@ -53,7 +53,7 @@ def test_a_network_of_the_problems_own_can_only_be_timed(small):
     spec = replace(small(), problem_class=lambda **fields: Brings())
     assert estimate(spec)[-1] == (
         "operations",
-        "not known: the problem brings its own network; --time measures a few steps",
+        "not known: the problem brings its own network; use --time to measure a few steps",
     )
     assert [what for what, _ in timing(spec)][-1] == "all replicates, one at a time"
 
@@ -128,7 +128,7 @@ def test_a_study_that_cannot_train_cannot_be_timed(small, monkeypatch):
     monkeypatch.setattr(
         study.training.packs, "train_pack", lambda pack, tasks, rules: [failed(pack.replicates[0], "the reason")]
     )
-    with pytest.raises(UserError, match="cannot be timed, since its training fails:\nthe reason"):
+    with pytest.raises(UserError, match="cannot be timed, because its training fails:\nthe reason"):
         timing(small())
 
 

@@ -99,7 +99,7 @@ def test_it_stops_in_time_and_goes_on(exported, tmp_path, capsys, monkeypatch):
         trained.append(len(OutcomesFile.read(out).ended))
     assert trained == [1, 2, 3, 4]
     assert status == 0
-    assert "3 of 4 packs are left; run the same again" in capsys.readouterr().out
+    assert "3 of 4 packs are left; run the same command again" in capsys.readouterr().out
 
 
 def test_it_needs_torch_and_numpy_only(exported, tmp_path):
@@ -150,7 +150,7 @@ def test_results_of_another_study_are_refused(raw, exported, tmp_path, contents,
     assert contents(folder) == before
     export_packs(raw({**CHANGES, "training.lr": 0.01}), path)
     assert main([str(path), "--out", str(out)]) == 2
-    assert "holds what another study gave" in capsys.readouterr().err
+    assert "holds the outcomes of another study" in capsys.readouterr().err
 
 
 def test_a_gpu_that_is_not_there(raw, tmp_path, capsys, monkeypatch):
@@ -158,7 +158,7 @@ def test_a_gpu_that_is_not_there(raw, tmp_path, capsys, monkeypatch):
     path = tmp_path / "packs.npz"
     export_packs(raw({**CHANGES, "resources": {"gpu": 0.5}}), path)
     assert main([str(path), "--out", str(tmp_path / "f.npz")]) == 2
-    assert "torch finds no CUDA device here; --device cpu trains without" in capsys.readouterr().err
+    assert "torch finds no CUDA device here; use --device cpu to train on the CPU" in capsys.readouterr().err
     assert main([str(path), "--out", str(tmp_path / "f.npz"), "--device", "cpu"]) == 0
 
 

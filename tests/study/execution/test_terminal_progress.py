@@ -18,13 +18,13 @@ from study.replicates.outcome import JumpHistory, failed
 def clock(monkeypatch):
     """A clock that stands still until it is told to move on."""
 
-    class Clock:
+    class Stopwatch:
         now_s = 100.0
 
         def monotonic(self):
             return self.now_s
 
-    made = Clock()
+    made = Stopwatch()
     monkeypatch.setattr(module, "time", made)
     return made
 

@@ -161,7 +161,7 @@ def test_a_problem_with_its_own_network_takes_no_network_section(raw, module):
     body = PROBLEM + "\n        def network(self):\n            raise AssertionError('planning must not build it')\n"
     problem = {"name": f"{module(body)}:Mine", "size": 3}
     assert load_spec(raw({"problem": problem, "network": None}))
-    assert mistake(raw({"problem": problem})) == "network: must be left out, since Mine brings its own network"
+    assert mistake(raw({"problem": problem})) == "network: must be left out, because Mine brings its own network"
 
 
 @pytest.mark.parametrize("where", ["working directory", "beside the spec"])
@@ -257,12 +257,12 @@ def test_rank_stands_in_for_tolerance(raw):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"method.margin": 0.1}, "method.margin: must be 0 with accept always, which takes every jump, got 0.1"),
+        ({"method.margin": 0.1}, "method.margin: must be 0 with accept always, which accepts every jump, got 0.1"),
         (
             {"method.stop": 6, "method.start": 2},
             "method.stop: must leave room for a window, at least start + m = 8, got 6",
         ),
-        ({"method.start": 20}, "training.epochs: 24 epochs, of which method.start passes 20, give 4 snapshots, fewer"),
+        ({"method.start": 20}, "training.epochs: 24 epochs, of which method.start skips 20, give 4 snapshots, fewer"),
         ({"method.candidates": []}, "method.candidates: tuple should have at least 1 item"),
         ({"method.candidates": [1, 0]}, "method.candidates[1]: must be greater than 0"),
         ({"method.relaxation": 0}, "method.relaxation: must be greater than 0, got 0"),

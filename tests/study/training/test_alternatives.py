@@ -232,11 +232,11 @@ def test_a_convolutional_network_of_the_problems_own_is_computed_too():
 
 
 def test_what_class_based_pca_cannot_compute_is_refused_all_at_once():
-    with pytest.raises(SpecError, match=r"problem.name: must be a classification with the method class_pca; Quadratic"):
+    with pytest.raises(SpecError, match=r"problem.name: must be a classification problem with the method class_pca"):
         load_spec({**CLASSES, "problem": {"name": "quadratic"}})
     with pytest.raises(SpecError) as caught:
         load_spec({**CLASSES, "network": {"hidden": [8]}})
-    assert "method.layers: must be at most the hidden layers" in str(caught.value)
+    assert "method.layers: must be at most the number of hidden layers" in str(caught.value)
     assert "network.hidden: must have a unit for each of the 10 classes" in str(caught.value)
 
 

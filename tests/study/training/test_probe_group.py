@@ -84,7 +84,7 @@ def test_costs_are_shared_and_are_those_predicted(small):
     (plain,) = train_stack(baselines(spec), task_of(spec), {}, CPU)
     assert sum(o.flops.training for o in found) == pytest.approx(plain.flops.training)
     lines = dict(estimate(spec))
-    assert lines["probes"] == "80 (5 of each replicate, along 1 trainings)"
+    assert lines["probes"] == "80 (5 per replicate, along 1 trainings)"
 
 
 def test_cells_of_one_training_are_one_pack(small):

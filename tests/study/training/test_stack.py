@@ -266,7 +266,7 @@ def test_what_does_not_fit_at_all_is_told_with_both_numbers(small, monkeypatch):
     found = train_pack(Pack("test", tuple(chosen), 1, "cpu"), make_tasks(spec, chosen), {})
     assert {o.status for o in found} == {"failed"}
     assert found[0].reason.startswith("one replicate needs about 0.0")
-    assert "MiB, but the CPU has 0.00293 MiB free: give more" in found[0].reason
+    assert "MiB, but the CPU has 0.00293 MiB free. Give more" in found[0].reason
 
 
 def test_predicted_memory_counts_every_array(small):
