@@ -134,7 +134,7 @@ class GroupReports(Sequence[GroupReport]):
 
     @cached_property
     def families(self) -> tuple[GroupReport, ...]:
-        """One report per layer or parameter instead of one per node or weight, with the largest number of its groups."""
+        """One report per layer or parameter instead of one per node or weight: the largest numbers of its groups."""
         return tuple(self._report(f.name, f, slice(f.first, f.first + f.count)) for f in self._families)
 
     def _report(self, name: str, family: Family, where: int | slice) -> GroupReport:
