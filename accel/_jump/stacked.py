@@ -152,7 +152,7 @@ class StackedAccelerator:
         self.windows.clear()
 
     def keep(self, replicates: Sequence[int], stacked: Mapping[str, Tensor]) -> None:
-        """Drop all other replicates, but keep the windows of these; their weights now lie in the tensors ``stacked``."""
+        """Keep these replicates with their windows and drop the others; their weights now lie in ``stacked``."""
         self.options = tuple(self.options[k] for k in replicates)
         self.first_losses = [self.first_losses[k] for k in replicates]
         self.windows.keep(self._tensors(stacked), torch.tensor(replicates))

@@ -13,8 +13,9 @@ from study.planning.cells import replicates
 from study.planning.tasks import make_tasks
 from study.replicates.flops import evaluation_flops
 from study.replicates.metrics import outcome_metrics
-from study.training.loop import train_stack
+from study.replicates.replicate import Plain
 from study.training.networks import build_network
+from study.training.stack import train_stack
 
 CPU = torch.device("cpu")
 EPOCHS, M = 40, 8
@@ -44,7 +45,9 @@ SETTINGS = {
 def accelerated(replicate, setting):
     options = dict(setting)
     recipe = replace(replicate.recipe, lr=options.pop("lr", replicate.recipe.lr))
-    return replace(replicate, recipe=recipe, acceleration=replace(replicate.acceleration, **options))
+    method = replicate.method
+    fields = {key: options.pop(key) for key in ("m", "s", "horizon") if key in options}
+    return replace(replicate, recipe=recipe, method=replace(method, **fields, options={**method.options, **options}))
 
 
 @pytest.fixture
@@ -103,7 +106,7 @@ def test_a_study_judges_as_a_loop_of_ones_own(given, setting):
     before, after = told(jumps)
     np.testing.assert_array_equal(outcome.jumps.train_before, before)
     np.testing.assert_array_equal(outcome.jumps.train_after, after)
-    np.testing.assert_array_equal(outcome.final_loss_train, final)
+    np.testing.assert_array_equal(outcome.losses.final_train, final)
     assert outcome.status == ("finished" if math.isfinite(final) else "diverged")
     for column, losses in (("test_before", before), ("test_after", after)):  # of several candidates, of the best
         known = [k for k, loss in enumerate(losses) if math.isfinite(loss)]
@@ -111,13 +114,13 @@ def test_a_study_judges_as_a_loop_of_ones_own(given, setting):
         np.testing.assert_array_equal(found, [test_losses[losses[k]] for k in known], err_msg=column)
     assert np.isnan(outcome.jumps.test_before).tolist() == np.isnan(before).tolist()
     assert np.isnan(outcome.jumps.test_after).tolist() == np.isnan(after).tolist()
-    (plain,) = train_stack([replace(accelerated(replicate, setting), acceleration=None)], task, {}, CPU)
+    (plain,) = train_stack([replace(accelerated(replicate, setting), method=Plain())], task, {}, CPU)
     if outcome.status == "finished":
         test = sum((jump.loss_before is not None) + (jump.loss_after is not None) for jump in jumps)
         samples, test_samples = len(task.train_inputs), len(task.test_inputs)
         weights = sum(p.numel() for p in build_network(task, replicate.recipe, 0).parameters())
         spent = sum(jump.evaluations for jump in jumps) * evaluation_flops(weights, samples)
-        assert outcome.flops_judging - plain.flops_judging == spent + test * evaluation_flops(weights, test_samples)
+        assert outcome.flops.judging - plain.flops.judging == spent + test * evaluation_flops(weights, test_samples)
 
 
 def test_no_replicate_of_a_pack_notices_how_others_are_judged(given):
@@ -129,8 +132,8 @@ def test_no_replicate_of_a_pack_notices_how_others_are_judged(given):
         assert outcome.jumps.outcome.tolist() == alone.jumps.outcome.tolist()
         assert outcome.jumps.s.tolist() == alone.jumps.s.tolist()
         assert (outcome.status, outcome.epoch, outcome.stacked) == (alone.status, alone.epoch, len(SETTINGS))
-        assert outcome.flops_judging == alone.flops_judging
-        assert outcome.flops_jumps == alone.flops_jumps
+        assert outcome.flops.judging == alone.flops.judging
+        assert outcome.flops.jumps == alone.flops.jumps
         np.testing.assert_allclose(outcome.jumps.train_before, alone.jumps.train_before, rtol=1e-3)
         outcomes |= set(outcome.jumps.outcome.tolist())
     judged = {"accepted", "rejected_loss", "not_finite", "rejected_residual", "rank_deficient"}
@@ -139,11 +142,11 @@ def test_no_replicate_of_a_pack_notices_how_others_are_judged(given):
 
 def test_a_jump_that_overflows_is_refused_and_training_goes_on(given):
     replicate, task = given
-    (plain,) = train_stack([replace(replicate, acceleration=None)], task, {}, CPU)
+    (plain,) = train_stack([replace(replicate, method=Plain())], task, {}, CPU)
     for name in ("coefficients overflow", "weights overflow", "loss overflows"):
         (outcome,) = train_stack([accelerated(replicate, SETTINGS[name])], task, {}, CPU)
         assert (outcome.status, outcome.epoch) == ("finished", EPOCHS)
-        assert outcome.curve_train.tolist() == plain.curve_train.tolist()  # from the newest snapshot, bit for bit
+        assert outcome.losses.train.tolist() == plain.losses.train.tolist()  # from the newest snapshot, bit for bit
         metrics = outcome_metrics(outcome)
         assert metrics["mean_relative_error_train"] == metrics["worst_relative_error_test"] == math.inf
         assert metrics["acceptance"] == metrics["log_gain_per_epoch_train"] == metrics["fraction_improved_train"] == 0
@@ -170,4 +173,4 @@ def test_a_loss_that_is_no_number_at_the_newest_snapshot_ends_its_own_replicate_
     alone = train_stack([pack[0], pack[2]], task, {}, CPU, check_every=1000)
     for one, other in zip((together[0], together[2]), alone, strict=True):
         assert one.jumps.outcome.tolist() == other.jumps.outcome.tolist()
-        np.testing.assert_allclose(one.curve_train, other.curve_train, rtol=1e-5)
+        np.testing.assert_allclose(one.losses.train, other.losses.train, rtol=1e-5)
