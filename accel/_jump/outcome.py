@@ -1,10 +1,10 @@
-"""What can become of a jump, and what to make of it."""
+"""Outcomes of a jump, and advice about each."""
 
 from enum import Enum
 
 
 class JumpOutcome(Enum):
-    """What became of a jump, or of a call that did not jump; `advice` says what to make of it."""
+    """The outcome of a jump, or of a call that did not jump; `advice` says what to do about it."""
 
     ACCEPTED = "accepted"
     REJECTED_LOSS = "rejected_loss"
@@ -18,7 +18,7 @@ class JumpOutcome(Enum):
 
     @property
     def advice(self) -> str:
-        """One sentence: what happened to the weights, and what to change if it happens often."""
+        """One sentence on what happened to the weights, and what to change if it happens often."""
         return _ADVICE[self]
 
 

@@ -1,4 +1,4 @@
-"""From full windows to proposals: the rules, batch by batch of groups, and what each group reports."""
+"""Extrapolation of full windows into proposals: the rules, batch by batch of groups, and the groups' reports."""
 
 from collections.abc import Sequence
 from functools import partial

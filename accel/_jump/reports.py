@@ -1,4 +1,4 @@
-"""What a jump tells about itself."""
+"""Reports of a jump: its proposal, the groups of weights that it moves, and its outcome."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,22 +14,23 @@ from accel._window.groups import Family
 
 @dataclass(frozen=True)
 class GroupReport:
-    """What a rule found in one group's window."""
+    """Report on one group: its window, and the move that the rule predicts."""
 
     name: str
     size: int
     """Number of weights."""
     rank: int
-    """Modes kept."""
+    """Number of modes kept."""
     spectral_radius: float
     """Largest |eigenvalue| kept: above 1 the prediction grows with s. NaN where the window is not finite."""
     deficient: bool
-    """Whether the snapshots are multiples of one vector; such a group stays where it is. Single weights, which are
-    always multiples of each other, count only where they did not move."""
+    """True if the snapshots are multiples of one vector; such a group stays where it is. Single weights, which are
+    always multiples of each other, are deficient only where they did not move."""
     resolution: float
     """Smallest singular value, relative to the largest, that is more than rounding of the weights and of float64."""
     noise_modes: int
-    """Modes kept although they lie below the resolution: above 0 the rule's tolerance is too low for these weights."""
+    """Number of modes kept although they lie below the resolution; above 0, the rule's tolerance is too low for these
+    weights."""
     relative_move: float
     """Length of the predicted move relative to the newest weights."""
     residual: float
@@ -42,14 +43,14 @@ class GroupReport:
 
 
 class GroupReports(Sequence[GroupReport]):
-    """The reports of all groups, made one by one when looked at: a large model has many nodes.
+    """The reports of all groups, each made when it is read, since a large model has many nodes.
 
     ``columns[field]`` holds one number per group: ``rank``, ``spectral_radius``, … as in `GroupReport`.
 
     Args:
         families: The groups.
-        columns: What was needed to propose.
-        diagnose: The other columns, made when one is first looked at.
+        columns: The columns that proposing needed.
+        diagnose: Makes the other columns; called when one of them is first read.
     """
 
     def __init__(
@@ -81,11 +82,11 @@ class GroupReports(Sequence[GroupReport]):
         return tuple(family.name for family in self._families)
 
     def settle(self) -> None:
-        """Make all columns now: a report that is kept must not keep the window."""
+        """Make all columns now, so that a report that is kept does not keep the window."""
         _ = self.columns
 
     def largest(self, column: str) -> list[float]:
-        """Of a proposed column the largest number of each layer's or parameter's groups."""
+        """Return the largest number of a proposed column for each layer or parameter."""
         return [float(self._proposed[column][f.first : f.first + f.count].max()) for f in self._families]
 
     def __len__(self) -> int:
@@ -112,12 +113,12 @@ class GroupReports(Sequence[GroupReport]):
                 yield self._report(family.group_name(index), family, family.first + index)
 
     def __eq__(self, other: object) -> bool:
-        """Whether all groups and numbers are the same; NaN equals NaN."""
+        """Return True if all groups and numbers are the same; NaN equals NaN."""
         if not isinstance(other, GroupReports):
             return NotImplemented
         return self._families == other._families and all(
-            torch.equal(own.isnan(), theirs.isnan()) and torch.equal(own[~own.isnan()], theirs[~theirs.isnan()])
-            for own, theirs in ((self.columns[name], other.columns[name]) for name in self.columns)
+            torch.equal(left.isnan(), right.isnan()) and torch.equal(left[~left.isnan()], right[~right.isnan()])
+            for left, right in ((self.columns[name], other.columns[name]) for name in self.columns)
         )
 
     __hash__ = None  # type: ignore[assignment]
@@ -127,13 +128,13 @@ class GroupReports(Sequence[GroupReport]):
         return f"({shown}{', … ' if len(self) > 3 else ''})" + (f" of {len(self)} groups" if len(self) > 3 else "")
 
     def worst(self, column: str) -> float:
-        """The largest number of a column among the groups that move; NaN counts as infinite, no such group as 0."""
+        """Return the largest number of a column among the groups that move; NaN counts as infinite, no group as 0."""
         values = self.columns[column][~self.columns["deficient"].bool()].double()
         return float(values.nan_to_num(nan=torch.inf).amax()) if len(values) else 0.0
 
     @cached_property
     def families(self) -> tuple[GroupReport, ...]:
-        """One report per layer or parameter instead of one per node or weight: the largest number of its groups."""
+        """One report per layer or parameter instead of one per node or weight: the largest numbers of its groups."""
         return tuple(self._report(f.name, f, slice(f.first, f.first + f.count)) for f in self._families)
 
     def _report(self, name: str, family: Family, where: int | slice) -> GroupReport:
@@ -167,12 +168,12 @@ class Proposal:
 
     @property
     def finite(self) -> bool:
-        """Whether every group's prediction is finite (before rounding to the parameters' dtype)."""
+        """True if every group's prediction is finite (before rounding to the parameters' dtype)."""
         return bool(self.coefficients.isfinite().all())
 
     @property
     def deficient(self) -> bool:
-        """Whether no group shows a direction to follow."""
+        """True if no group shows a direction to follow."""
         return bool(self.groups.proposed["deficient"].all())
 
 
@@ -181,21 +182,21 @@ class Jump:
     """Report of one jump."""
 
     step: int
-    """Calls of `Accelerator.step` so far, this one included."""
+    """Number of calls of `Accelerator.step` so far, this one included."""
     s: int
-    """Steps leapt; of several candidates, the best, and the first where none could be judged."""
+    """Steps leapt, of the best candidate; of the first one where none could be judged."""
     groups: GroupReports
     loss_before: float | None
-    """Loss at the newest snapshot; None if not evaluated (no closure, or nothing fit to judge)."""
+    """Loss at the newest snapshot; None if not evaluated (no closure, or every candidate refused)."""
     loss_after: float | None
-    """Loss at the prediction, likewise; of several candidates, the lowest."""
+    """Loss at the prediction, the lowest of several candidates; None if not evaluated."""
     ratio: float | None
     """loss_after / loss_before, +inf where not finite; None if not evaluated."""
     outcome: JumpOutcome
     evaluations: int = 0
-    """Calls of the closure that this jump cost."""
+    """Number of calls of the closure that this jump needed."""
 
     @property
     def accepted(self) -> bool:
-        """Whether the weights are now the predicted ones."""
-        return self.outcome.value == "accepted"
+        """True if the weights are now the predicted ones."""
+        return self.outcome is JumpOutcome.ACCEPTED

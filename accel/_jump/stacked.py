@@ -1,4 +1,4 @@
-"""Jumps of several replicates of one network at once: windows that fill together, and one batched call a jump."""
+"""Windows of several replicates of one network, which fill together and are extrapolated in one batched call."""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,16 +20,15 @@ from accel._window.reshaping import Reshaping
 class StackedAccelerator:
     """Records, proposes and applies for K replicates whose weights are stacked along a leading axis.
 
-    It does not judge: who holds it evaluates what it applied, and applies again. Replicates share all that fills a
-    window (``m``, ``group``, ``every``, ``start``, ``stop``, where snapshots are kept); rule, horizon, candidates,
-    relaxation, shape, noise, seed and limits are each one's own. ``accept``, ``margin`` and ``moments`` are the
-    holder's to heed.
+    It does not judge; `judge_jump` does. Replicates share all options that fill a window (``m``, ``group``, ``every``,
+    ``start``, ``stop``, where snapshots are kept) and may differ in all others. ``moments`` is left to the owner of the
+    optimiser.
 
     Args:
-        model: The network, whose parameters tell what groups there are.
-        options: One per replicate.
-        stacked: The replicates' parameters by name, (K, *shape) each, written in place; None for the model's own (K is
-            1 then).
+        model: The network, whose parameters define the groups.
+        options: Options of each replicate's jumps.
+        stacked: The replicates' parameters by name, (K, *shape) each, written in place; None for the model's own, with
+            K = 1.
 
     Raises:
         ValueError: Replicates fill their windows differently, or the model has no suitable parameters.
@@ -51,13 +50,13 @@ class StackedAccelerator:
         self.first_losses: list[float | None] = [None] * len(options)
 
     def takes(self, call: int) -> bool:
-        """Whether this call, counted from 1, takes a snapshot."""
+        """Return True if this call, counted from 1, takes a snapshot."""
         options = self.options[0]
         since = call - options.start
         return since > 0 and since % options.every == 0 and (options.stop is None or call <= options.stop)
 
     def record(self) -> bool:
-        """Count a call, and add the present weights to the windows if it is due; True when that filled them.
+        """Count a call, and add the present weights to the windows if that is due; return True if they are full now.
 
         Raises:
             RuntimeError: The windows are already full.
@@ -81,7 +80,7 @@ class StackedAccelerator:
         """Fill the windows with these m snapshots, oldest first, in place of recording them.
 
         Args:
-            weights: of each snapshot the parameters by name, (K, *shape) each.
+            weights: The parameters of each snapshot by name, (K, *shape) each.
         """
         count = len(self.options)
         self.windows.load(
@@ -92,11 +91,11 @@ class StackedAccelerator:
         )
 
     def horizons(self, replicate: int, loss: float | None = None) -> tuple[int, ...]:
-        """The horizons that a replicate is to try at the coming jump, without repeats.
+        """Return the horizons that a replicate tries at the coming jump, without repeats.
 
         Args:
-            replicate: Its place.
-            loss: At the newest snapshot, for schedules that depend on it.
+            replicate: Place of the replicate.
+            loss: Loss at the newest snapshot, for schedules that depend on it.
         """
         options, relative = self.options[replicate], None
         if loss is not None:
@@ -109,8 +108,8 @@ class StackedAccelerator:
     def propose(self, s: Sequence[int]) -> list[Proposal]:
         """Extrapolate the full windows, each by its own s; no weight is touched.
 
-        Relaxation is part of it, and the last step in place of a prediction; masks, random directions and noise are
-        what `apply` adds.
+        A proposal includes the relaxation, and the shape ``"last_step"``; `apply` adds masks, random directions and
+        noise.
 
         Raises:
             RuntimeError: The windows are not full.
@@ -124,21 +123,21 @@ class StackedAccelerator:
         return refuse(proposal, self.options[replicate])
 
     def apply(self, chosen: Sequence[Proposal | None]) -> Tensor:
-        """Write each replicate's proposed weights, finite or not, or its newest snapshot where there is None.
+        """Write each replicate's proposed weights, finite or not, or its newest snapshot for None.
 
         Returns:
-            (K,) bool; whether all of a replicate's weights are finite in the parameters' dtype.
+            (K,) bool; True if all of a replicate's weights are finite in the parameters' dtype.
         """
         return self.write(self.windows.tensors, chosen)
 
     def write(self, targets: Sequence[Sequence[Tensor]], chosen: Sequence[Proposal | None]) -> Tensor:
-        """As `apply`, into other tensors: those of each buffer."""
+        """Write as `apply` does, into other tensors (``targets``, one list per buffer)."""
         self.require_full("apply")
         newest = torch.eye(self.windows.width, dtype=torch.float64)[-1].expand(self.layout.groups, -1)
         coefficients = torch.cat([newest if proposal is None else proposal.coefficients for proposal in chosen])
         reshapings = [
-            None if own is None else Reshaping.of_jump(each.shape, own.s, each.noise, each.seed, self.jumps)
-            for each, own in zip(self.options, chosen, strict=True)
+            None if proposal is None else Reshaping.of_jump(each.shape, proposal.s, each.noise, each.seed, self.jumps)
+            for each, proposal in zip(self.options, chosen, strict=True)
         ]
         return self.windows.combine(coefficients, targets, reshapings)
 
@@ -153,7 +152,7 @@ class StackedAccelerator:
         self.windows.clear()
 
     def keep(self, replicates: Sequence[int], stacked: Mapping[str, Tensor]) -> None:
-        """Go on with these replicates only, whose weights now lie in these tensors; what they recorded is kept."""
+        """Keep these replicates with their windows and drop the others; their weights now lie in ``stacked``."""
         self.options = tuple(self.options[k] for k in replicates)
         self.first_losses = [self.first_losses[k] for k in replicates]
         self.windows.keep(self._tensors(stacked), torch.tensor(replicates))
@@ -167,10 +166,10 @@ class StackedAccelerator:
 
     def _new_windows(self, stacked: Mapping[str, Tensor] | None) -> Windows | PairWindows:
         options = self.options[0]
-        own = None if stacked is None else self._tensors(stacked)
+        tensors = None if stacked is None else self._tensors(stacked)
         if isinstance(options.rule, Koopman) and options.snapshot_dtype is None and pays(self.layout, options.m):
-            return PairWindows(self.layout, options.m, options.snapshot_device, own)
-        return Windows(self.layout, options.m, options.snapshot_dtype, options.snapshot_device, own)
+            return PairWindows(self.layout, options.m, options.snapshot_device, tensors)
+        return Windows(self.layout, options.m, options.snapshot_dtype, options.snapshot_device, tensors)
 
     def _tensors(self, stacked: Mapping[str, Tensor]) -> list[list[Tensor]]:
         return [[stacked[name] for name in buffer] for buffer in self._names]

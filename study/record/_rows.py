@@ -65,35 +65,35 @@ SCHEMA = pa.schema(
 JUMPS = tuple(name for name in SCHEMA.names if name.startswith("jump_"))
 _LISTS = tuple(name for name in SCHEMA.names if pa.types.is_list(SCHEMA.field(name).type))
 PLAIN = tuple(name for name in SCHEMA.names if name not in _LISTS)
-"""What one number or word a replicate tells."""
+"""Columns that hold one number or word per replicate."""
 
 
 class Unreadable(Exception):
-    """A pack's file is not there, or damaged; says which and why in one line."""
+    """Raised for a pack's file that is not there, or damaged; the message says which and why in one line."""
 
 
 def pack_path(folder: Path, pack_id: str) -> Path:
-    """Where a pack's rows are."""
+    """Return the path of a pack's rows."""
     return folder / PACKS / f"{pack_id}.parquet"
 
 
 def is_pack_id(value: object) -> bool:
-    """Whether a storage names a pack, not some other file."""
+    """Return True if a value from a storage names a pack, and not another file."""
     return isinstance(value, str) and re.fullmatch(r"[0-9A-Za-z_-]{1,64}", value) is not None
 
 
 def packs(folder: Path) -> list[Path]:
-    """The files of all packs in a study's folder."""
+    """Return the files of all packs in a study's folder."""
     return sorted(path for path in (folder / PACKS).glob("*.parquet") if is_pack_id(path.stem))
 
 
 def name_of(row: Mapping[str, Any]) -> str:
-    """The replicate of a row, as `study.replicates.keys.replicate_key` names it."""
+    """Return the name of a row's replicate, as `study.replicates.keys.replicate_key` writes it."""
     return f"{row['kind']} {key(row['cell'], row['seed'])}"
 
 
 def row_of(outcome: ReplicateOutcome) -> dict[str, Any]:
-    """What is kept of a replicate."""
+    """Return the row that is kept of a replicate."""
     replicate, jumps = outcome.replicate, outcome.jumps
     row: dict[str, Any] = {
         "kind": "baseline" if replicate.is_baseline else "cell",
@@ -110,44 +110,52 @@ def row_of(outcome: ReplicateOutcome) -> dict[str, Any]:
         row[f"flops_{part}"] = getattr(outcome.flops, part)
     for name in JUMPS:
         row[name] = getattr(jumps, name.removeprefix("jump_")).tolist()
-    row["jump_outcome"] = [outcome or None for outcome in row["jump_outcome"]]  # unknown of older files of results
     for name in CURVES:
         row[name] = getattr(outcome.losses, name.removeprefix("curve_")).tolist()
     return row
 
 
 def _leaf(name: str, kind: pa.DataType) -> str:
-    """The column of a Parquet file that holds the numbers of a list, or of lists of lists."""
+    """Return the column of a Parquet file that holds the numbers of a list, or of lists of lists."""
     return _leaf(f"{name}.list.element", kind.value_type) if pa.types.is_list(kind) else name
 
 
 _LAYOUT: Any = {
-    # a pack has few rows and many columns: of each a codec, a dictionary and statistics take as long as all else
+    # a pack has few rows and many columns: a codec, a dictionary and statistics of each take as long as all else
     "compression": {_leaf(name, SCHEMA.field(name).type): "zstd" for name in _LISTS},
     "use_dictionary": False,
     "write_statistics": False,
-    "store_schema": False,  # Parquet's own says the same
+    "store_schema": False,  # the schema of Parquet itself holds the same
 }
 
 
 def write_pack(path: Path, rows: Sequence[Mapping[str, Any]], metadata: Mapping[str, Any]) -> None:
-    """Write a pack's rows, whole or not at all. Raises OSError where they cannot be written."""
+    """Write a pack's rows, whole or not at all.
+
+    Args:
+        path: File of the pack.
+        rows: One per replicate, as `row_of` makes them.
+        metadata: Versions, study and machine, as plain data.
+
+    Raises:
+        OSError: They cannot be written.
+    """
     table = pa.Table.from_pylist(list(rows), schema=SCHEMA)
-    said = {**metadata, "digest": _digest(table, metadata)}
+    description = {**metadata, "digest": _digest(table, metadata)}
 
     def write(to: Path) -> None:
         with pq.ParquetWriter(to, SCHEMA, write_page_checksum=True, **_LAYOUT) as file:
             file.write_table(table)
-            file.add_key_value_metadata({"dmd_study": json.dumps(said)})
+            file.add_key_value_metadata({"dmd_study": json.dumps(description)})
 
     write_whole(path, write)
 
 
 def read_pack(path: Path, columns: Iterable[str] = SCHEMA.names) -> list[dict[str, Any]]:
-    """A pack's rows as plain dicts, each with its ``cell``; curves are arrays, of which a long study has many numbers.
+    """Read a pack's rows as plain dicts, each with its ``cell``; curves are arrays, since they may be long.
 
     Raises:
-        Unreadable: the file is not there, or differs by a single bit from what was written.
+        Unreadable: The file is not there, or differs by a single bit from the one that was written.
     """
     if why := inspect_pack(path).damage:
         raise Unreadable(why)
@@ -162,7 +170,7 @@ def read_pack(path: Path, columns: Iterable[str] = SCHEMA.names) -> list[dict[st
     except Exception as error:
         raise Unreadable(_why(path, error)) from error
     for row in rows:
-        row |= {name: None for name in wanted if name not in row}  # written by a version that had no such column
+        row |= {name: None for name in wanted if name not in row}  # columns that the pack's format lacks
         row["cell"] = {axis: hashable(value) for axis, value in json.loads(row["parameters"]).items()}
     return rows
 
@@ -171,7 +179,7 @@ def count_outcomes(path: Path) -> dict[str, Counter[str]]:
     """Count the jumps of each row by outcome: name of the row -> outcome, or `NOT_RECORDED` -> number of jumps.
 
     Raises:
-        Unreadable: The file is not there, or differs by a single bit from what was written.
+        Unreadable: The file is not there, or differs by a single bit from the one that was written.
     """
     rows = read_pack(path, ("kind", "parameters", "seed", "jumps"))
     try:
@@ -182,7 +190,7 @@ def count_outcomes(path: Path) -> dict[str, Counter[str]]:
         for row, words in zip(rows, table["jump_outcome"], strict=True):
             # counted by pyarrow, since a record may hold millions of jumps
             pairs = pc.value_counts(words.values).to_pylist()
-            counts[name_of(row)] = Counter({pair["values"] or NOT_RECORDED: pair["counts"] for pair in pairs})
+            counts[name_of(row)] = Counter({pair["values"]: pair["counts"] for pair in pairs})
         return counts
     except Exception as error:
         raise Unreadable(_why(path, error)) from error
@@ -190,18 +198,20 @@ def count_outcomes(path: Path) -> dict[str, Counter[str]]:
 
 @dataclass(frozen=True)
 class PackInspection:
-    """What a pack's file is: why it cannot be read (None: it can, every byte), whose it is, its rows by status."""
+    """The state of a pack's file, and the study that it belongs to."""
 
     damage: str | None
+    """Reason why it cannot be read; None if every byte is as it was written."""
     spec_hash: str | None = None
     study: str | None = None
     statuses: Mapping[str, int] = field(default_factory=dict)
+    """Status -> number of rows."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Versions and machine of the process that trained it."""
 
 
 def inspect_pack(path: Path) -> PackInspection:
-    """Read a pack's file through, unless that was done and it has not changed since."""
+    """Read all of a pack's file and check it, unless that was done before and the file has not changed."""
     try:
         stamp = path.stat()
     except OSError as error:
@@ -213,18 +223,19 @@ def inspect_pack(path: Path) -> PackInspection:
 def _inspect_file(path: Path, mtime_ns: int, size: int) -> PackInspection:
     try:
         table = _read(path)
-        said = json.loads(table.schema.metadata[b"dmd_study"])
-        if said.pop("digest") != _digest(table, said):
+        description = json.loads(table.schema.metadata[b"dmd_study"])
+        if description.pop("digest") != _digest(table, description):
             return PackInspection(f"{path} (its contents have changed since they were written)")
         known = ("format_version", "study", "spec_hash", "notes", "ray_node")
-        provenance = {name: value for name, value in said.items() if name not in known}
-        return PackInspection(None, said["spec_hash"], said["study"], Counter(table["status"].to_pylist()), provenance)
-    except Exception as error:  # of a damaged file, pyarrow raises what it stumbles over
+        provenance = {name: value for name, value in description.items() if name not in known}
+        statuses = Counter(table["status"].to_pylist())
+        return PackInspection(None, description["spec_hash"], description["study"], statuses, provenance)
+    except Exception as error:  # pyarrow raises errors of many kinds for a damaged file
         return PackInspection(_why(path, error))
 
 
 def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
-    # the checksums of pages keep a damaged one from the decoders; what else the file says they leave alone
+    # checksums keep damaged pages from the decoders; the rest of the file is checked by the digest
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
         return file.read(columns=columns, use_threads=False)
 
@@ -235,15 +246,15 @@ def _arrays(lists: pa.ListArray) -> Iterator[NDArray[Any]]:
 
 
 def _digest(table: pa.Table, metadata: Mapping[str, Any]) -> str:
-    """Hash of a pack's values and of what is said of them, however they are laid out in memory or in a file."""
-    said = json.dumps([table.schema.names, metadata], sort_keys=True)
-    digest = hashlib.blake2b(said.encode(), digest_size=16)
+    """Return the hash of a pack's values, column names and metadata, whatever their layout in memory or in a file."""
+    description = json.dumps([table.schema.names, metadata], sort_keys=True)
+    digest = hashlib.blake2b(description.encode(), digest_size=16)
     for column in table.combine_chunks().itercolumns():
         (values,) = column.chunks
         while pa.types.is_list(values.type):
             if values.null_count:
                 lengths, values = values.value_lengths().to_numpy(zero_copy_only=False), values.flatten()
-            else:  # as all that is written: the same, in a fifth of the time
+            else:  # as in every pack that is written: the same, in a fifth of the time
                 lengths, values = np.diff(values.offsets), values.values
             digest.update(lengths.tobytes())
         if pa.types.is_string(values.type):
@@ -254,7 +265,7 @@ def _digest(table: pa.Table, metadata: Mapping[str, Any]) -> str:
 
 
 def hashable(value: Any) -> Any:
-    """A list, as JSON gives it back, as the tuple that an axis holds."""
+    """Return a list, which JSON gives back, as the tuple that an axis holds; any other value as it is."""
     return tuple(value) if isinstance(value, list) else value
 
 

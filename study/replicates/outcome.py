@@ -36,8 +36,7 @@ class JumpHistory:
     test_after: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     """Test loss at the prediction."""
     outcome: NDArray[np.str_] = field(default_factory=lambda: np.zeros(0, np.str_))
-    """Value of its `accel.JumpOutcome`; ``probed`` if it was evaluated along a training that takes no jumps; empty if
-    it was not accepted for a reason that was not recorded."""
+    """Value of its `accel.JumpOutcome`; ``probed`` if it was evaluated along a training that takes no jumps."""
     s: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     """Steps that the prediction leaps; of several candidates, the steps of the best."""
     rank: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
@@ -92,7 +91,7 @@ class Breakdown:
 
 @dataclass(frozen=True)
 class ReplicateOutcome:
-    """What training one replicate gave."""
+    """The outcome of training one replicate."""
 
     replicate: Replicate
     status: str

@@ -24,9 +24,9 @@ def outcomes_of(row: Mapping[str, Any]) -> list[str]:
 
     Older records tell only which jumps were accepted; the others are `NOT_RECORDED`.
     """
-    accepted = [ACCEPTED if taken else NOT_RECORDED for taken in row["jump_accepted"]]
-    recorded = row["jump_outcome"]
-    return accepted if recorded is None else [word or known for word, known in zip(recorded, accepted, strict=True)]
+    if row["jump_outcome"] is not None:
+        return list(row["jump_outcome"])
+    return [ACCEPTED if taken else NOT_RECORDED for taken in row["jump_accepted"]]
 
 
 def count_outcomes(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:

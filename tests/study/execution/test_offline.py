@@ -179,30 +179,9 @@ def test_code_of_ones_own_neither_leaves_nor_enters(raw, exported, tmp_path, mon
 
 def test_another_versions_file_is_refused(exported, tmp_path, monkeypatch):
     path, _ = exported
-    monkeypatch.setattr("study.replicates.pack_files.READABLE_FORMATS", (1, 3))
-    with pytest.raises(BadFile, match="must have format 1 or 3, got 2"):
+    monkeypatch.setattr("study.replicates.pack_files.FORMAT", 3)
+    with pytest.raises(BadFile, match="must have format 3, got 2"):
         PacksFile.read(path)
-
-
-def test_results_of_format_1_tell_which_jumps_were_accepted(exported, tmp_path):
-    path, _ = exported
-    main([str(path), "--out", str(tmp_path / "new.npz")])
-    with np.load(tmp_path / "new.npz") as file:
-        arrays = dict(file)
-    about = json.loads(str(arrays["about"]))
-    outcomes = [name for name in arrays if name.endswith("jump_outcome") and len(arrays[name])]
-    for name in outcomes:
-        arrays[name][0] = "rejected_loss"
-    for name in [name for name in arrays if name.endswith("jump_outcome")]:
-        arrays[name.replace("outcome", "accepted")] = arrays.pop(name) == "accepted"
-    arrays["about"] = np.array(json.dumps(about | {"format": 1}))
-    np.savez(tmp_path / "old.npz", **arrays)
-    import_outcomes(tmp_path / "old.npz", tmp_path / "there")
-    rows = [row for row in open_study(tmp_path / "there").details() if row["kind"] == "cell"]
-    assert len(rows) == len(outcomes) > 0
-    for row in rows:
-        assert row["jump_accepted"] == [False] + [True] * (len(row["jump_epoch"]) - 1)
-        assert row["jump_outcome"] == [None] + ["accepted"] * (len(row["jump_epoch"]) - 1)
 
 
 def test_figure3_is_exported_for_a_gpu(tmp_path):

@@ -13,8 +13,9 @@ from study.planning.cells import replicates
 from study.planning.tasks import make_tasks
 from study.replicates.flops import evaluation_flops
 from study.replicates.metrics import outcome_metrics
-from study.training.loop import train_stack
+from study.replicates.replicate import Plain
 from study.training.networks import build_network
+from study.training.stack import train_stack
 
 CPU = torch.device("cpu")
 EPOCHS, M = 40, 8
@@ -44,7 +45,9 @@ SETTINGS = {
 def accelerated(replicate, setting):
     options = dict(setting)
     recipe = replace(replicate.recipe, lr=options.pop("lr", replicate.recipe.lr))
-    return replace(replicate, recipe=recipe, acceleration=replace(replicate.extrapolation, **options))
+    method = replicate.method
+    fields = {key: options.pop(key) for key in ("m", "s", "horizon") if key in options}
+    return replace(replicate, recipe=recipe, method=replace(method, **fields, options={**method.options, **options}))
 
 
 @pytest.fixture
@@ -111,7 +114,7 @@ def test_a_study_judges_as_a_loop_of_ones_own(given, setting):
         np.testing.assert_array_equal(found, [test_losses[losses[k]] for k in known], err_msg=column)
     assert np.isnan(outcome.jumps.test_before).tolist() == np.isnan(before).tolist()
     assert np.isnan(outcome.jumps.test_after).tolist() == np.isnan(after).tolist()
-    (plain,) = train_stack([replace(accelerated(replicate, setting), acceleration=None)], task, {}, CPU)
+    (plain,) = train_stack([replace(accelerated(replicate, setting), method=Plain())], task, {}, CPU)
     if outcome.status == "finished":
         test = sum((jump.loss_before is not None) + (jump.loss_after is not None) for jump in jumps)
         samples, test_samples = len(task.train_inputs), len(task.test_inputs)
@@ -139,7 +142,7 @@ def test_no_replicate_of_a_pack_notices_how_others_are_judged(given):
 
 def test_a_jump_that_overflows_is_refused_and_training_goes_on(given):
     replicate, task = given
-    (plain,) = train_stack([replace(replicate, acceleration=None)], task, {}, CPU)
+    (plain,) = train_stack([replace(replicate, method=Plain())], task, {}, CPU)
     for name in ("coefficients overflow", "weights overflow", "loss overflows"):
         (outcome,) = train_stack([accelerated(replicate, SETTINGS[name])], task, {}, CPU)
         assert (outcome.status, outcome.epoch) == ("finished", EPOCHS)
