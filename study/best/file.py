@@ -1,28 +1,16 @@
 """``best.yaml``: the best parameters of a study and the evidence for them, written whole, checked when read."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from importlib.metadata import version
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import pandas as pd
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from study.analysis.statistics.best_cell import METRICS_IN_DOCUMENT, RULES, Choice, NoChoice, best
-from study.analysis.statistics.cells import Axes
+from study.analysis.statistics.best_cell import METRICS_IN_DOCUMENT, RULES, Choice
+from study.analysis.statistics.best_document import FORMAT_VERSION, best_text
 from study.errors import UserError
 from study.record import write_whole
 from study.specification import parse_yaml
-
-FORMAT_VERSION = 1
-
-_HEADER = """\
-# from accel import Accelerator
-# accelerator = Accelerator.from_best(model, "best.yaml")
-"""
 
 
 class _Part(BaseModel):
@@ -93,79 +81,6 @@ class BestFile(_Part):
         raise UserError(f"the best of {self.study} holds no choice of parameters: {why}")
 
 
-def best_document(
-    table: pd.DataFrame,
-    axes: Axes,
-    seeds: Sequence[int],
-    *,
-    study: str,
-    spec_hash: str,
-    method: Mapping[str, Any],
-    metric: str | None = None,
-    rule: str | None = None,
-    at: Mapping[str, Any] | None = None,
-    evidence: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Both rules for the paper's metric and for the final loss ratio, as the content of ``best.yaml``.
-
-    Where a rule allows no choice its entry is ``{unavailable: reason}``. In a study with several problems, networks or
-    trainings that is so for the metric per jump until ``at`` chooses one of each. Plain Python values only, ready for
-    `write_best`.
-
-    Args:
-        table: as in `study.analysis.statistics.best_cell`, and so are ``axes``, ``seeds`` and ``at``.
-        axes: see there.
-        seeds: see there.
-        study: its name.
-        spec_hash: hash of its identity.
-        method: the spec's method section, which the parameters complete.
-        metric: of the choice that readers take who name none; by default the first of the file that is possible.
-        rule: of that choice.
-        at: see there.
-        evidence: as of `Evidence`.
-
-    Raises:
-        NoChoice: the metric and rule asked for allow none; says why.
-        ValueError: unknown metric, rule, axis or value, with the valid ones.
-    """
-    wanted = None if metric is None and rule is None else (metric or METRICS_IN_DOCUMENT[0], rule or RULES[0])
-    choices: dict[str, Any] = {}
-    possible: list[tuple[str, str]] = []
-    for name in dict.fromkeys((*METRICS_IN_DOCUMENT, *(wanted or ())[:1])):
-        choices[name] = {}
-        for one in RULES:
-            try:
-                choice = asdict(best(table, axes, seeds, metric=name, rule=one, at=at))
-            except NoChoice as reason:
-                choices[name][one] = {"unavailable": str(reason)}
-                continue
-            if one == "minimum":
-                del choice["standard_error"], choice["qualifying"]
-            del choice["metric"], choice["rule"]
-            choices[name][one] = choice
-            possible.append((name, one))
-    if wanted is not None and wanted not in possible:
-        best(table, axes, seeds, metric=wanted[0], rule=wanted[1], at=at)  # which raises, and says why
-    chosen = wanted or next(iter(possible), None)
-    document = {
-        "format_version": FORMAT_VERSION,
-        "study": study,
-        "spec_hash": spec_hash,
-        "written_by": f"dmd-study {version('dmd-study')}",
-        "chosen": None if chosen is None else dict(zip(("metric", "rule"), chosen, strict=True)),
-        "method": method,
-        "choices": choices,
-        "evidence": evidence,
-    }
-    plain: dict[str, Any] = _plain(document)
-    return plain
-
-
-def best_text(document: Mapping[str, Any]) -> str:
-    """The document as YAML, below how to use it."""
-    return _HEADER + yaml.safe_dump(_plain(document), sort_keys=False, allow_unicode=True, width=120)
-
-
 def write_best(path: Path | str, document: Mapping[str, Any]) -> Path:
     """Write the document as YAML, whole or not at all; return the path. Raises OSError where it cannot be written."""
     path = Path(path)
@@ -209,14 +124,3 @@ def _first(error: ValidationError) -> str:
     (where, what), *more = mistakes.items()
     what = what.removeprefix("Value error, ").replace("Input should be", "must be")
     return f"{where}: {what[0].lower()}{what[1:]}" + (f"; and {len(more)} more mistakes" if more else "")
-
-
-def _plain(value: Any) -> Any:
-    """The same document in the types that YAML's safe dumper knows."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return value.item()
-    return value

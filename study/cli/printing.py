@@ -102,8 +102,8 @@ def _best_of(
     rule: str | None = None,
     at: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The content of a record's ``best.yaml``, with the evidence; arguments as of `study.best.file.best_document`."""
-    from study.best.file import best_document
+    """The content of a record's ``best.yaml``, with the evidence; arguments as of `study.analysis.statistics.best_document`."""
+    from study.analysis.statistics.best_document import best_document
 
     grid, spec = record.grid, record.spec
     return best_document(
@@ -163,7 +163,7 @@ def write_report(record: "Record", to: Path | None = None, table: "pd.DataFrame 
     """
     from dashboards import render_report
     from study.analysis.pages.report import report_of
-    from study.best.file import best_text
+    from study.analysis.statistics.best_document import best_text
     from study.execution.terminal_progress import counting
     from study.record import write_whole
 

@@ -10,7 +10,8 @@ from torch import nn
 
 from accel import Accelerator
 from study.analysis import NoChoice
-from study.best.file import best_document, read_best, write_best
+from study.analysis.statistics.best_document import best_document
+from study.best.file import read_best, write_best
 from study.errors import UserError
 
 AXES = {"m": [2, 4], "s": [5, 10], "tolerance": [1e-6]}

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from accel import Accelerator
 from problems.pollutant import Pollutant
 from study import load_spec, open_study, run
-from study.best.file import best_document, read_best, write_best
+from study.analysis.statistics.best_document import best_document
+from study.best.file import read_best, write_best
 from study.best.reuse import compare, spec_from_best
 from study.cli import app
 from study.errors import SpecError, UserError
