@@ -1,9 +1,9 @@
 """From the table of replicates to numbers and pictures. Needs a pandas table; knows nothing of how it was made."""
 
-from study.analysis.figures.all_figures import FIGURES, draw_all
+from study.analysis.figures.all_figures import FIGURES, Drawn, draw_all, draw_allowed
 from study.analysis.figures.comparison import draw_comparison
 from study.analysis.figures.heatmap import draw_heatmaps, save_figure
-from study.analysis.figures.picture import FigureOptions, Picture
+from study.analysis.figures.picture import FigureOptions, Picture, options_for
 from study.analysis.figures.sensitivity import draw_sensitivity
 from study.analysis.figures.sobol import draw_sobol
 from study.analysis.statistics.best_cell import Choice, NoChoice, best
@@ -18,6 +18,7 @@ __all__ = [
     "EVALUATORS",
     "FIGURES",
     "Choice",
+    "Drawn",
     "FigureOptions",
     "HeatmapData",
     "NoChoice",
@@ -31,11 +32,13 @@ __all__ = [
     "best",
     "compare_studies",
     "draw_all",
+    "draw_allowed",
     "draw_comparison",
     "draw_heatmaps",
     "draw_sensitivity",
     "draw_sobol",
     "heatmap_data",
+    "options_for",
     "optuna_importances",
     "save_figure",
     "sensitivity",

@@ -1,6 +1,7 @@
 """All figures of a study by name. Each is drawn from the data alone; what they do not allow is left out, with why."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from study.analysis.figures.cost_benefit import draw_plane
 from study.analysis.figures.curves import draw_curves
@@ -19,6 +20,8 @@ from study.analysis.statistics.study_data import StudyData
 
 def _heatmap_data(data: StudyData, options: FigureOptions) -> HeatmapData:
     _check_grid(data, "a heatmap")
+    if len(data.axes) < 2:
+        raise ValueError(f"a heatmap needs two axes, and {data.name} has {', '.join(data.axes) or 'none'} only")
     return heatmap_data(
         data.table,
         data.axes,
@@ -83,3 +86,38 @@ def draw_all(
             yield name, FIGURES[name](data, options)
         except ValueError as reason:
             yield name, reason
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Pictures of a study by name, and the reason for each figure that the data do not allow."""
+
+    pictures: dict[str, Picture]
+    left_out: dict[str, str]
+
+
+def draw_allowed(data: StudyData, options: FigureOptions, only: str | Sequence[str] | None = None) -> Drawn:
+    """Draw every figure that the data allow, or those named.
+
+    Args:
+        data: the study.
+        options: what the figures show.
+        only: name or names of figures, each of which must be drawn; None for all that can be.
+
+    Raises:
+        ValueError: a name is unknown, a figure that is named cannot be drawn, or none can; says why.
+    """
+    only = [only] if isinstance(only, str) else only
+    if unknown := [name for name in only or () if name not in FIGURES]:
+        raise ValueError(f"only must be among {', '.join(FIGURES)}; got {', '.join(map(repr, unknown))}")
+    pictures, left_out = {}, {}
+    for name, drawn in draw_all(data, options, only or FIGURES):
+        if isinstance(drawn, Picture):
+            pictures[name] = drawn
+        elif only:
+            raise drawn
+        else:
+            left_out[name] = str(drawn)
+    if not pictures:
+        raise ValueError("\n".join(["no figure can be drawn", *(f"  {name}: {why}" for name, why in left_out.items())]))
+    return Drawn(pictures, left_out)

@@ -1,12 +1,11 @@
 """Draws two studies side by side: their metric over common cells, with intervals over seeds."""
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from study.analysis.figures.style import INK, LINES, RC, caption, label_plainly, legend_below
+from study.analysis.figures.style import INK, LINES, StudyFigure, caption, house_style, label_plainly, legend_below
 from study.analysis.statistics.anova import FEWEST_SEEDS_FOR_INTERVALS
 from study.analysis.statistics.comparison import StudyComparison
 from study.analysis.statistics.sensitivity import CAP
@@ -22,8 +21,8 @@ def draw_comparison(found: StudyComparison) -> Figure:
     if both.empty:
         raise ValueError(f"no common cell has a finite {found.metric.name} in both studies: there is nothing to draw")
     first, second = found.names
-    with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(8.6, 4.6), layout=ConstrainedLayoutEngine(wspace=0.06))
+    with house_style():
+        figure = StudyFigure(figsize=(8.6, 4.6), layout=ConstrainedLayoutEngine(wspace=0.06))
         left, right = figure.subplots(1, 2)
         held = both[["first", "second"]].clip(upper=CAP if found.metric.scale == "ratio" else None)
         left.plot(held["first"], held["second"], "o", color=LINES[1]["color"], markersize=4, alpha=0.8)

@@ -3,17 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from study.analysis.figures.picture import FigureOptions, Picture, cells_to_show
-from study.analysis.figures.style import LINES, RC, SPLIT_LABEL, caption, cell_label, legend_below
+from study.analysis.figures.style import LINES, SPLIT_LABEL, StudyFigure, caption, cell_label, house_style, legend_below
 from study.analysis.statistics.equal_cost import Price, price_in_epochs
 from study.analysis.statistics.study_data import StudyData
 
@@ -43,8 +41,10 @@ def draw_curves(data: StudyData, options: FigureOptions) -> Picture:
         raise ValueError("no replicate of the cells to show has a loss curve: there is nothing to draw")
     timed = all(row["stacked"] == 1 for _, _, rows in everything for row in rows)
     ways = ["epoch", "step_equivalents", *(["seconds"] if timed else [])]
-    with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(2.9 * len(ways) + 0.8, 5.6), layout=ConstrainedLayoutEngine(wspace=0.04, hspace=0.04))
+    with house_style():
+        figure = StudyFigure(
+            figsize=(2.9 * len(ways) + 0.8, 5.6), layout=ConstrainedLayoutEngine(wspace=0.04, hspace=0.04)
+        )
         grid = figure.subplots(2, len(ways), squeeze=False, sharex="col", sharey="row")
         for axes_row, split in zip(grid, ("train", "test"), strict=True):
             for axes, way in zip(axes_row, ways, strict=True):

@@ -1,12 +1,10 @@
 """Eigenvalues of the operators that jumps were made with, on the unit circle."""
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from study.analysis.figures.picture import FigureOptions, Picture, cells_to_show
-from study.analysis.figures.style import INK, RC, caption, cell_label
+from study.analysis.figures.style import INK, RC, StudyFigure, caption, cell_label, house_style
 from study.analysis.statistics.study_data import StudyData
 
 _REACH = 1.6
@@ -20,14 +18,16 @@ def draw_eigenvalues(data: StudyData, options: FigureOptions) -> Picture:
     """
     words, cell = next(iter(cells_to_show(data, options.at).items()))
     if data.spectrum is None:
-        raise ValueError("eigenvalues are not recorded; asked for by name (--only), the cell is trained once more")
+        raise ValueError(
+            "eigenvalues are not recorded; `dmd-study figures DIR --only eigenvalues` trains the cell once more"
+        )
     seed = data.seeds[0]
     frame = data.spectrum(cell, seed)
     if frame.empty:
         raise ValueError(f"the cell {cell_label(cell)} has not jumped: there is nothing to draw")
     beyond = int((np.hypot(frame["real"], frame["imag"]) > _REACH).sum())
-    with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(6.2, 5.6), layout=ConstrainedLayoutEngine())
+    with house_style():
+        figure = StudyFigure(figsize=(6.2, 5.6), layout=ConstrainedLayoutEngine())
         axes = figure.subplots()
         turn = np.linspace(0, 2 * np.pi, 400)
         axes.plot(np.cos(turn), np.sin(turn), color=INK, linewidth=0.9)

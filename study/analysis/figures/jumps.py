@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,7 +11,16 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from study.analysis.figures.picture import FigureOptions, Picture, cells_to_show
-from study.analysis.figures.style import INK, LINES, RC, caption, cell_label, label_plainly, legend_below
+from study.analysis.figures.style import (
+    INK,
+    LINES,
+    StudyFigure,
+    caption,
+    cell_label,
+    house_style,
+    label_plainly,
+    legend_below,
+)
 from study.analysis.statistics.study_data import StudyData
 from study.replicates.metrics import proposed_ratios
 
@@ -32,8 +40,10 @@ def draw_jumps(data: StudyData, options: FigureOptions) -> Picture:
     frame = pd.concat([_frame(words, cell, rows) for words, cell, rows in cells], ignore_index=True)
     groups = list(dict.fromkeys(name for _, _, rows in cells for row in rows for name in row["groups"]))
     shown = [groups[k] for k in np.unique(np.linspace(0, len(groups) - 1, _MOST_GROUPS).round().astype(int))]
-    with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(4.2 * len(cells) + 0.9, 6.6), layout=ConstrainedLayoutEngine(wspace=0.04, hspace=0.04))
+    with house_style():
+        figure = StudyFigure(
+            figsize=(4.2 * len(cells) + 0.9, 6.6), layout=ConstrainedLayoutEngine(wspace=0.04, hspace=0.04)
+        )
         grid = figure.subplots(3, len(cells), squeeze=False, sharex=True, sharey="row")
         for axes_column, (words, cell, _) in zip(grid.T, cells, strict=True):
             own = frame[frame["cell"] == words]

@@ -11,8 +11,9 @@ import yaml
 from dashboards import Report, Snippet, TextTable
 from study.analysis.pages.drivers import Drivers, of_samples, on_a_grid
 from study.analysis.pages.explorer import explorer, written_values
-from study.analysis.statistics.answer import answer
+from study.analysis.statistics.answer import Answer, answer
 from study.analysis.statistics.cells import Axes, list_values, rising
+from study.analysis.statistics.study_data import StudyData
 
 MOST_FAILURES = 200
 """Failures that a report lists one by one."""
@@ -72,15 +73,13 @@ def report_of(
     ValueError
         The table is empty.
     """
-    axes = {key: rising(values) for key, values in axes.items()}
-    whole, all_axes = table, axes
-    if math.prod(map(len, axes.values())) > MOST_CELLS:
-        axes, table, details = _one_by_one(axes, table, details)
+    full_table, full_axes = table, {key: rising(values) for key, values in axes.items()}
+    axes, table, details = _reduced(full_axes, table, details)
     seeds = list(spec["seeds"])
     probed = spec["method"].get("mode") == "probe"
     metrics = _PROBED_METRICS if probed else _TAKEN_METRICS
     if sampled is not None:
-        drivers = of_samples(whole, sampled, all_axes, seeds, metrics)
+        drivers = of_samples(full_table, sampled, full_axes, seeds, metrics)
     elif list(axes) == ["cell"]:
         drivers = Drivers(f"No shares: {_SEARCHED}.")
     else:
@@ -112,6 +111,25 @@ def report_of(
         failures_note=_failures_note(replicates - len(table), failures),
         warnings=tuple(warnings),
     )
+
+
+def answer_of(data: StudyData) -> Answer:
+    """Return the answer that the report of a study gives. Raises ValueError while the study has no replicates."""
+    axes, table, _ = _reduced({key: rising(values) for key, values in data.axes.items()}, data.table, ())
+    drives = None
+    if data.sampled is None and list(axes) != ["cell"]:
+        metric = (_PROBED_METRICS if data.probed else _TAKEN_METRICS)[0]
+        drives = on_a_grid(table, axes, data.seeds, [metric]).shares.get(metric)
+    return answer(table, axes, data.seeds, probed=data.probed, drives=drives)
+
+
+def _reduced(
+    axes: Mapping[str, list[Any]], table: pd.DataFrame, details: Sequence[Mapping[str, Any]]
+) -> tuple[Axes, pd.DataFrame, Sequence[Mapping[str, Any]]]:
+    """Turn the cells into values of one axis if the axes have too many combinations for a heatmap."""
+    if math.prod(map(len, axes.values())) > MOST_CELLS:
+        return _one_by_one(axes, table, details)
+    return axes, table, details
 
 
 def _question(spec: Mapping[str, Any], probed: bool) -> str:

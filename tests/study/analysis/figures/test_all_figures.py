@@ -76,7 +76,7 @@ def draw(name, data, **options):
 def test_eigenvalues_are_drawn_only_where_they_may_be_made(study):
     data = study()
     assert "1 of 3 eigenvalues lie beyond the page" in draw("eigenvalues", data).figure.get_supxlabel()
-    with pytest.raises(ValueError, match=r"not recorded; asked for by name .--only."):
+    with pytest.raises(ValueError, match=r"not recorded; .dmd-study figures DIR --only eigenvalues. trains"):
         draw("eigenvalues", StudyData("small", data.table, data.axes, data.seeds, data.rows))
 
 
