@@ -1,6 +1,6 @@
 """From the table of replicates to numbers and pictures. Needs a pandas table; knows nothing of how it was made."""
 
-from study.analysis.figures.all_figures import FIGURES, Drawn, draw_all, draw_allowed
+from study.analysis.figures.all_figures import FIGURES, Drawn, draw_all, draw_allowed, draw_drivers
 from study.analysis.figures.comparison import draw_comparison
 from study.analysis.figures.heatmap import draw_heatmaps, save_figure
 from study.analysis.figures.picture import FigureOptions, Picture, options_for
@@ -34,6 +34,7 @@ __all__ = [
     "draw_all",
     "draw_allowed",
     "draw_comparison",
+    "draw_drivers",
     "draw_heatmaps",
     "draw_sensitivity",
     "draw_sobol",

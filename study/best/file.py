@@ -81,7 +81,7 @@ class BestFile(_Part):
         raise UserError(f"the best of {self.study} holds no choice of parameters: {why}")
 
 
-def write_best(path: Path | str, document: Mapping[str, Any]) -> Path:
+def write_best_file(path: Path | str, document: Mapping[str, Any]) -> Path:
     """Write the document as YAML, whole or not at all; return the path. Raises OSError where it cannot be written."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

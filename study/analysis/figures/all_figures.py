@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from study.analysis.figures.cost_benefit import draw_plane
 from study.analysis.figures.curves import draw_curves
@@ -13,8 +14,8 @@ from study.analysis.figures.sensitivity import draw_sensitivity
 from study.analysis.figures.slices import draw_slices
 from study.analysis.figures.sobol import draw_sobol
 from study.analysis.statistics.heatmap_data import HeatmapData, heatmap_data, spread_data
-from study.analysis.statistics.sensitivity import sensitivity
-from study.analysis.statistics.sobol import sobol_indices
+from study.analysis.statistics.sensitivity import NoIndices, Sensitivity, sensitivity
+from study.analysis.statistics.sobol import SobolIndices, sobol_indices
 from study.analysis.statistics.study_data import StudyData
 
 
@@ -54,14 +55,36 @@ def _check_grid(data: StudyData, what: str) -> None:
         raise ValueError(f"{what} must have neighbouring cells, as of a grid, and the cells of {data.name} are samples")
 
 
+def draw_drivers(
+    data: StudyData, options: FigureOptions, split: Literal["train", "test"] = "train"
+) -> tuple[Sensitivity | SobolIndices, Picture]:
+    """Find what drives a metric and draw it: shares of its variance on a grid, Sobol' indices of samples.
+
+    Args:
+        data: the study.
+        options: the metric, and values of axes to stay at.
+        split: replicates' losses on the training or the test set.
+
+    Raises:
+        ValueError: there are no such numbers; says why.
+    """
+    metric, stem = options.metric, options.stem("sensitivity")
+    if data.sampled is None:
+        shares = sensitivity(data.table, data.axes, data.seeds, metric=metric, split=split, at=options.at)
+        if shares.shares is None:
+            raise NoIndices(f"no sensitivities of {metric}: {shares.unavailable}")
+        return shares, Picture(stem, draw_sensitivity(shares, title=data.title), shares.frame())
+    if options.at:
+        raise ValueError("at must be left out for Sobol' indices, which are of all samples together")
+    try:
+        indices = sobol_indices(data.table, data.sampled, data.axes, data.seeds, metric=metric, split=split)
+    except NoIndices as reason:
+        raise NoIndices(f"no Sobol' indices of {metric}: {reason}") from reason
+    return indices, Picture(stem, draw_sobol(indices, title=data.title), indices.frame())
+
+
 def _sensitivity(data: StudyData, options: FigureOptions) -> Picture:
-    if data.sampled is not None:
-        if options.at:
-            raise ValueError("at must be left out for Sobol' indices, which are of all samples together")
-        indices = sobol_indices(data.table, data.sampled, data.axes, data.seeds, metric=options.metric)
-        return Picture(options.stem("sensitivity"), draw_sobol(indices, title=data.title), indices.frame())
-    found = sensitivity(data.table, data.axes, data.seeds, metric=options.metric, at=options.at)
-    return Picture(options.stem("sensitivity"), draw_sensitivity(found, title=data.title), found.frame())
+    return draw_drivers(data, options)[1]
 
 
 FIGURES: dict[str, Callable[[StudyData, FigureOptions], Picture]] = {
