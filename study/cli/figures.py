@@ -1,4 +1,4 @@
-"""Commands that turn what is recorded into figures and tables. They import nothing that a record names."""
+"""Commands that turn a record into figures and tables. They import nothing that a record names."""
 
 import math
 from pathlib import Path
@@ -80,7 +80,7 @@ def sensitivity(
 ) -> None:
     """Say which axes drive a metric: shares of its variance with intervals, effect curves, and Optuna's importances.
 
-    Of a study with design: saltelli, its Sobol' indices: first order, total and second order, with intervals.
+    A study with design: saltelli has its Sobol' indices instead: first order, total and second order, with intervals.
     """
     from study.products import write_sensitivity
 

@@ -87,7 +87,7 @@ def print_status(record: "Record") -> None:
     if len(damaged) > 8:
         say(f"  and {len(damaged) - 8} more packs that cannot be read")
     for reason, count in record.failures().items():
-        say(f"  {count} failed: {reason}; when that is mended, run with --retry-failed")
+        say(f"  {count} failed: {reason}. Fix the cause, then run again with --retry-failed")
 
 
 def print_pairs(title: str, pairs: Iterable[tuple[str, str]]) -> None:

@@ -50,7 +50,7 @@ def recording(folder: Path, resume: str) -> Iterator[None]:
     except KeyboardInterrupt:
         stop(f"Stopped. What has ended is recorded in {folder}; {resume}")
     except OSError as error:
-        raise UserError(f"{error}. What has ended is recorded in {folder}; when that is mended, {resume}") from error
+        raise UserError(f"{error}. What has ended is recorded in {folder}. Fix the cause, then {resume}") from error
 
 
 def stoppable(command: Callable[P, R]) -> Callable[P, R]:

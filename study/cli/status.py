@@ -1,4 +1,4 @@
-"""Commands that look at what is recorded. They import nothing that a record names."""
+"""Commands that look at a record. They import nothing that a record names."""
 
 import sys
 from pathlib import Path
@@ -24,7 +24,7 @@ def table(
     ] = None,
     storage: Storage = None,
 ) -> None:
-    """One row per replicate, with every metric."""
+    """Print or write one row per replicate, with every metric."""
     if to is not None and to.suffix not in (".csv", ".parquet"):
         raise UserError(f"--to must end in .csv or .parquet, got {to}")
     from study.products import write_table

@@ -80,11 +80,11 @@ class Ledger:
         """Return the replicates to train, in order: not recorded, or in a pack that cannot be read.
 
         Args:
-            replicates: what the study asks for.
+            replicates: replicates that the study asks for.
             retry_failed: count those that failed as missing.
             keep_pruned: count those that a search has pruned as done, although they have no value yet.
         """
-        done = self.done()  # once: of a long record it is most of the time
+        done = self.done()  # read once: a long record spends most of its time here
         damaged = self._damaged(done)
         again = {"failed": retry_failed, "pruned": not keep_pruned}
         self._known = {
@@ -102,8 +102,8 @@ class Ledger:
         """Write a pack's rows, then add its trials, but for replicates that are recorded already.
 
         Args:
-            pack: what was trained together.
-            outcomes: what each of its replicates gave.
+            pack: the pack that was trained.
+            outcomes: outcome of each of its replicates.
             provenance: versions and machine of the process that trained it.
             spec: spec that it was trained by.
 

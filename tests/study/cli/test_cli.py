@@ -362,7 +362,7 @@ def test_a_disk_that_fills_up_keeps_what_is_recorded(dmd_study, here, monkeypatc
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert result.status == 2
     assert "study.db cannot be written to: " in result.err
-    assert "What has ended is recorded in out; when that is mended, run the same command again" in result.err
+    assert "What has ended is recorded in out. Fix the cause, then run the same command again" in result.err
     assert "Traceback" not in result.err
     before = open_study("out")
     table = before.table()
