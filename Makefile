@@ -1,4 +1,4 @@
-# The two commands of the README: `make study` and `make test`.
+# The README names `make study` and `make test`; `make help` lists all commands.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -8,12 +8,14 @@ PYTEST_ARGS ?=
 .PHONY: help install study test test-slow test-faults lint format benchmark clean
 
 help:
-	@echo "make study      install, run the quick study, say where its pictures are"
-	@echo "make test       install, run the fast tests (8 minutes at most on 2 cores)"
-	@echo "make test-slow  the second tier: whole studies, clusters, the paper's full size, what is killed"
-	@echo "make test-faults  drivers, workers and nodes killed, in packs of one and of several"
-	@echo "make lint       formatting, linting, types, import contracts"
-	@echo "make benchmark  tables of ratios, on this machine"
+	@echo "make study        install, run the quick study, print the folder of its figures"
+	@echo "make test         install, run the fast tests and report their coverage (8 minutes at most on 2 cores)"
+	@echo "make test-slow    run the slow tests: whole studies, clusters, the paper's full size, killed processes"
+	@echo "make test-faults  kill drivers, workers and nodes, with packs of one and of several replicates"
+	@echo "make lint         check formatting, style, types and import contracts"
+	@echo "make format       format the code"
+	@echo "make benchmark    print tables of ratios measured on this machine"
+	@echo "make clean        delete the environment and all caches"
 
 install: $(INSTALLED)
 
@@ -24,10 +26,12 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 study: $(INSTALLED)
 	$(BIN)/dmd-study run quick --out results/quick
-	@echo "The pictures: $(CURDIR)/results/quick/figures"
+	@echo "Figures: $(CURDIR)/results/quick/figures"
 
+# the ten files with the smallest share of lines run, then the total
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --cov --cov-report= $(PYTEST_ARGS)
+	@$(BIN)/coverage report --sort=-cover | tail -n 12
 
 test-slow: $(INSTALLED)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,integrations,postgres]"
@@ -50,4 +54,4 @@ benchmark: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
+	rm -rf $(VENV) build dist .coverage .pytest_cache .ruff_cache .mypy_cache .import_linter_cache

@@ -5,6 +5,7 @@ Needs torch and numpy only.
 
 from accel._accelerator import Accelerator
 from accel._jump.horizon import ByLoss, Constant, Decay, Horizon, Linear
+from accel._jump.judging import Verdict, judge_jump
 from accel._jump.options import JumpOptions
 from accel._jump.outcome import JumpOutcome
 from accel._jump.reports import GroupReport, GroupReports, Jump, Proposal
@@ -39,5 +40,7 @@ __all__ = [
     "Rule",
     "StackedAccelerator",
     "Trajectory",
+    "Verdict",
+    "judge_jump",
     "loss_gradient",
 ]

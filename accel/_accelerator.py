@@ -1,24 +1,20 @@
 """Record, propose, judge, apply: an extrapolating rule in a user's own training loop."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from os import PathLike
 from typing import Any, Literal, Self
 
 import torch
-from torch import Tensor, distributed, nn
-from torch.optim import Optimizer
+from torch import Tensor, nn
 
 from accel._best import read_best
-from accel._jump.horizon import Horizon
-from accel._jump.judging import take_jump
-from accel._jump.options import JumpOptions
+from accel._jump.judging import judge_jump
+from accel._jump.options import JumpOptions, takes
 from accel._jump.outcome import JumpOutcome
-from accel._jump.policy import Accept, Closure, Moments
+from accel._jump.policy import Closure, evaluate
 from accel._jump.reports import Jump, Proposal
 from accel._jump.stacked import StackedAccelerator
-from accel._rules import Rule
-from accel._window.groups import Grouping, Partition
-from accel._window.reshaping import Shape
 
 _STATE_FORMAT = 3
 
@@ -36,97 +32,18 @@ class Accelerator:
     Args:
         model: Its floating-point parameters with ``requires_grad`` at construction are accelerated.
         rule: How a window of snapshots is extrapolated, such as `DMD`.
-        m: Snapshots in a window; at least 2. Memory: m copies of the weights, in their dtype and on their device
-            unless told otherwise below. `Koopman` on groups of fewer than m / 6 weights needs some 6 numbers for every
-            pair of weights in a group, whatever m.
-        s: Snapshots to leap, counted from the newest; at least 1. Or a schedule of it: `Linear`, `Decay`, `ByLoss`.
-        group: Weights that share one operator: ``"layer"`` (as in Tano, Portwood & Ragusa 2020), ``"model"``,
-            ``"node"`` (one output row or channel with its bias), ``"weight"``; a number, which splits nodes into parts
-            of at most so many weights; or a mapping of names to parameters, which leaves all parameters it does not
-            name alone.
-        every: Take a snapshot on every so many calls of `step` only; s then leaps ``s * every`` calls.
-        start: Calls to let pass before snapshots begin.
-        stop: The last call that may record or jump; None for no end. Afterwards the window's memory is released.
-        relaxation: α of ``w_m + α (ŵ - w_m)``, in (0, 2].
-        shape: ``"masked"`` takes only the weights whose predicted move agrees with the last step, as Predictive
-            Differential Training does: measured from the snapshot before the newest, of the same sign, at least as far
-            and at most s + 2 times. ``"random"`` and ``"last_step"`` are controls: every group moves as far as
-            predicted, but in a random direction or along the last step. ``"masked"`` and ``"random"`` take a float64
-            copy of the weights.
-        noise: Amplitude of noise added to each prediction, relative to its move: every weight gets the move of a random
-            weight of its group, with a random sign (after section 4 of the paper). Takes a float64 copy of the weights.
-        seed: Of that noise, and of random directions.
-        candidates: Multiples of s to try at each jump, of which the one with the lowest loss is kept; each costs an
-            evaluation of the closure. Rounded, at least 1, repeats left out.
-        accept: ``"always"`` takes every finite prediction, ``"improve"`` only one that lowers the loss of the closure.
-        margin: With ``"improve"``: the loss must fall by more than this part of itself, in [0, 1).
-        max_residual: Reject a jump, before evaluating it, if a moving group's residual is above this.
-        max_inconsistency: The same for a group's consistency index.
-        moments: ``"reset"`` makes the optimiser start afresh from an accepted jump: its state for the accelerated
-            parameters is dropped. ``"keep"`` leaves it as it was.
-        optimizer: Needed for ``moments="reset"``.
-        process_group: Processes that must decide alike; None for all of them where torch.distributed is initialised.
-        snapshot_dtype: ``torch.bfloat16``, ``float16`` or ``float32``: keep the snapshots between a window's first and
-            last as differences from the first in this dtype, where that is narrower than the weights'. Halves the
-            window's memory for float32 weights; the differences are rounded to 8 bits in bfloat16, 11 in float16.
-        snapshot_device: Where snapshots are kept and jumps are computed, such as ``"cpu"``; None for the weights' own.
+        **options: ``m``, ``s`` and all other fields of `JumpOptions`, which says what each means.
 
     Raises:
         ValueError: An argument is outside its values, or the model has no suitable parameters.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        rule: Rule,
-        *,
-        m: int,
-        s: int | Horizon,
-        group: Grouping | Partition = "layer",
-        every: int = 1,
-        start: int = 0,
-        stop: int | None = None,
-        relaxation: float = 1.0,
-        shape: Shape = "none",
-        noise: float = 0.0,
-        seed: int = 0,
-        candidates: Sequence[float] = (1.0,),
-        accept: Accept = "always",
-        margin: float = 0.0,
-        max_residual: float | None = None,
-        max_inconsistency: float | None = None,
-        moments: Moments = "keep",
-        optimizer: Optimizer | None = None,
-        process_group: distributed.ProcessGroup | None = None,
-        snapshot_dtype: torch.dtype | None = None,
-        snapshot_device: torch.device | str | None = None,
-    ) -> None:
-        self.options = JumpOptions(
-            rule=rule,
-            m=m,
-            s=s,
-            group=group,
-            every=every,
-            start=start,
-            stop=stop,
-            relaxation=relaxation,
-            shape=shape,
-            noise=noise,
-            seed=seed,
-            candidates=tuple(candidates),
-            accept=accept,
-            margin=margin,
-            max_residual=max_residual,
-            max_inconsistency=max_inconsistency,
-            moments=moments,
-            snapshot_dtype=snapshot_dtype,
-            snapshot_device=snapshot_device,
-        )
-        self.options.check(optimizer)
-        self.rule, self.m, self.s = rule, m, s
-        self._optimizer = optimizer
-        self._process_group = process_group
-        self._stack = StackedAccelerator(model, [self.options])
+    @takes(JumpOptions)
+    def __init__(self, model: nn.Module, options: JumpOptions) -> None:
+        options.check()
+        self.options = options
+        self.rule, self.m, self.s = options.rule, options.m, options.s
+        self._stack = StackedAccelerator(model, [options])
         self._outcome: JumpOutcome | None = None
         self._jumped = False
 
@@ -189,7 +106,7 @@ class Accelerator:
         if not self.record():
             return None
         try:
-            jump = take_jump(self, closure, self._process_group)
+            jump = self._judge(closure)
         except BaseException:
             self.restore()
             raise
@@ -197,6 +114,26 @@ class Accelerator:
             self.clear()
         self._outcome = jump.outcome
         return jump
+
+    def _judge(self, closure: Closure | None) -> Jump:
+        """Judge the jump from the full window, and write the weights that training goes on with."""
+        group = self.options.process_group
+        (verdict,) = judge_jump(self._stack, None if closure is None else lambda _: [evaluate(closure, group)])
+        before, proposal = verdict.loss_before, verdict.proposal
+        if before is not None and math.isnan(before):
+            raise ValueError("the closure must return the loss, got NaN at the weights that training reached")
+        self._jumped = verdict.accepted
+        proposal.groups.settle()
+        return Jump(
+            step=self.calls,
+            s=proposal.s,
+            groups=proposal.groups,
+            loss_before=before,
+            loss_after=verdict.loss_after,
+            ratio=None if closure is None else verdict.ratio,
+            outcome=verdict.outcome,
+            evaluations=verdict.evaluations,
+        )
 
     def record(self) -> bool:
         """Count a call, and add the present weights to the window if it is due; True when that filled it.
@@ -266,9 +203,9 @@ class Accelerator:
     def clear(self) -> None:
         """Begin a new window; if a proposal was applied and not taken back, ``moments="reset"`` takes effect here."""
         self._stack.clear()
-        if self._jumped and self.options.moments == "reset" and self._optimizer is not None:
+        if self._jumped and self.options.moments == "reset" and self.options.optimizer is not None:
             for parameter in self._stack.layout.parameters:
-                self._optimizer.state.pop(parameter, None)
+                self.options.optimizer.state.pop(parameter, None)
         self._jumped = False
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Reading the best parameters that a study found."""
+"""Read the best parameters that a study found, to build an `Accelerator` from them."""
 
 import warnings
 from collections.abc import Mapping
@@ -8,17 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from accel._jump.horizon import schedule
+from accel._jump.options import OPTION_NAMES
 from accel._rules import RULES, Rule
 
 _FORMAT = 1
 _CHOSEN = {"metric": "mean_relative_error", "rule": "minimum"}
-_OPTIONS = frozenset(
-    {
-        *("m", "s", "group", "every", "start", "stop", "relaxation", "noise", "seed", "candidates", "accept", "margin"),
-        *("max_residual", "max_inconsistency", "moments", "shape", "optimizer", "process_group"),
-        *("snapshot_dtype", "snapshot_device"),
-    }
-)
 _SCHEDULE = frozenset({"horizon", "horizon_jumps"})
 _STUDY_ONLY = frozenset({"name", "mode", "probes", "snapshots"})  # how the study ran the method, not what the method is
 
@@ -26,12 +20,16 @@ _STUDY_ONLY = frozenset({"name", "mode", "probes", "snapshots"})  # how the stud
 def read_best(
     path: str | PathLike[str], choice: str | None, metric: str | None, overrides: Mapping[str, Any]
 ) -> tuple[Rule, dict[str, Any]]:
-    """The rule and the options of `Accelerator` from a ``best.yaml``; overrides win.
+    """Return the rule and the options of `Accelerator` that a ``best.yaml`` holds.
 
-    Without a choice or a metric, those that the file names are taken.
+    Args:
+        path: the file.
+        choice: name of the choice, such as ``minimum``; None for the one that the file names.
+        metric: metric that the choice is best at; None for the one that the file names.
+        overrides: options that replace those of the file.
 
     Raises:
-        ValueError: Another format, no such metric or choice, or a method that cannot be reproduced here.
+        ValueError: The file has another format or lacks the metric or choice, or its method cannot be reproduced here.
         ImportError: PyYAML is not installed.
     """
     content = _load(Path(path))
@@ -41,8 +39,8 @@ def read_best(
     rule_class = RULES.get(str(method.get("name")))
     if rule_class is None:
         raise ValueError(f"{path}: method.name must be among {_listed(RULES)}, got {method.get('name')!r}")
-    own = {field.name for field in fields(rule_class)}
-    valid = own | _OPTIONS | _SCHEDULE
+    rule_options = {field.name for field in fields(rule_class)}
+    valid = {*rule_options, *OPTION_NAMES, *_SCHEDULE}
     unknown = sorted(set(overrides) - valid)
     if unknown:
         raise ValueError(f"overrides must be among {_listed(valid)}, got {_listed(unknown)}")
@@ -69,9 +67,9 @@ def read_best(
         # an axis such as training.lr is the training loop's own
         if key not in _STUDY_ONLY and "." not in key and value is not None
     }
-    for one, other in (("tolerance", "rank"), ("rank", "tolerance")):
-        if one in overrides:  # the other truncation, in place of the file's
-            settings.pop(other, None)
+    for given, replaced in (("tolerance", "rank"), ("rank", "tolerance")):
+        if given in overrides:  # a truncation takes the place of the file's other one
+            settings.pop(replaced, None)
     settings.update(overrides)
     unknown = sorted(set(settings) - valid)
     if unknown:
@@ -89,8 +87,8 @@ def read_best(
         )
     if horizon != "constant":
         settings["s"] = schedule(horizon, settings["s"], jumps)
-    rule = rule_class(**{key: value for key, value in settings.items() if key in own})
-    return rule, {key: value for key, value in settings.items() if key in _OPTIONS}
+    rule = rule_class(**{key: value for key, value in settings.items() if key in rule_options})
+    return rule, {key: value for key, value in settings.items() if key in OPTION_NAMES}
 
 
 def _load(path: Path) -> Mapping[str, Any]:

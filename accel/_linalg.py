@@ -1,6 +1,6 @@
-"""Batched decompositions, with the closed forms of single weights: LAPACK called a million times is no batch.
+"""Batched decompositions. Single weights use closed forms, since LAPACK would be called once for each of millions.
 
-One NaN would raise for a whole batch: `split_finite` first.
+Call `split_finite` first: one NaN would raise for the whole batch.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def split_finite(matrices: Tensor) -> tuple[Tensor, Tensor | None]:
-    """(B, k, j) matrices with zeros in place of those that are not finite; which of them are, (B,), or None for all."""
+    """Replace (B, k, j) matrices that are not finite by zeros; also return which are finite, (B,), or None if all."""
     finite = matrices.isfinite().flatten(1).all(1)
     if finite.all():
         return matrices, None
@@ -18,14 +18,20 @@ def split_finite(matrices: Tensor) -> tuple[Tensor, Tensor | None]:
 
 
 def where_finite(finite: Tensor | None, values: Tensor, otherwise: float) -> Tensor:
-    """Values, (B, …), with a number in place of those of matrices that were not finite."""
+    """Replace the values of matrices that were not finite.
+
+    Args:
+        finite: (B,) bool, or None if all matrices were finite; from `split_finite`.
+        values: (B, …), computed from the matrices.
+        otherwise: number to put in their place.
+    """
     if finite is None:
         return values
     return torch.where(finite.view(-1, *[1] * (values.dim() - 1)), values, otherwise)
 
 
 def svd(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Thin singular value decomposition U, Σ, Vᵀ of (B, k, j) float64 matrices."""
+    """Return the thin singular value decomposition U, Σ, Vᵀ of (B, k, j) float64 matrices."""
     if matrices.shape[1] > 1:
         u, sigma, vh = torch.linalg.svd(matrices, full_matrices=False)
         return u, sigma, vh
@@ -35,7 +41,7 @@ def svd(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def eig(matrices: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues and unit eigenvectors of (B, r, r) float64 matrices, complex."""
+    """Return the eigenvalues and unit eigenvectors of (B, r, r) float64 matrices, complex."""
     if matrices.shape[1] > 1:
         eigenvalues, vectors = torch.linalg.eig(matrices)
         return eigenvalues, vectors
@@ -44,18 +50,18 @@ def eig(matrices: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def eigvals(matrices: Tensor) -> Tensor:
-    """Eigenvalues of (B, r, r) float64 matrices, complex."""
+    """Return the eigenvalues of (B, r, r) float64 matrices, complex."""
     return torch.linalg.eigvals(matrices) if matrices.shape[1] > 1 else eig(matrices)[0]
 
 
 def powers(matrices: Tensor, exponents: Sequence[int]) -> Tensor:
-    """Each of (B, r, r) matrices to its own power, at least 0: matrix_power() takes one for all."""
+    """Raise each of (B, r, r) matrices to its own power, at least 0; matrix_power() takes one power for all."""
     different = set(exponents)
     if len(different) == 1:
         power: Tensor = torch.linalg.matrix_power(matrices, exponents[0])
         return power
-    found = torch.empty_like(matrices)
+    raised = torch.empty_like(matrices)
     for exponent in different:
         chosen = torch.tensor([each == exponent for each in exponents])
-        found[chosen] = torch.linalg.matrix_power(matrices[chosen], exponent)
-    return found
+        raised[chosen] = torch.linalg.matrix_power(matrices[chosen], exponent)
+    return raised

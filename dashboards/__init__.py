@@ -1,4 +1,4 @@
-"""Pages on a study. They are handed data or a storage URL, and know nothing of how a study is run."""
+"""Pages on a study. They take plain data or a storage URL, and do not know how a study is run."""
 
 from dashboards._content import Bar, Bars, Heatmap, Report, Shown, Snippet, TextTable
 from dashboards.optuna_app import serve_optuna

@@ -1,72 +1,79 @@
-"""What pages are handed: plain data, whatever a study is."""
+"""Contents of pages, as plain data."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
-
-if TYPE_CHECKING:
-    pass
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
 class Heatmap:
-    """A picture on the dashboard. ``levels``: where in ``colours`` each value is, 0 to 1, None where it has none.
-
-    ``id``: letters, digits and hyphens. ``words``: what is said of each cell, (y, x) as the levels. ``scale``: what is
-    written beside the lowest, the middle and the highest colour.
-    """
+    """A heatmap on the dashboard."""
 
     id: str
+    """Letters, digits and hyphens."""
     title: str
     x: str
+    """Label of the axis to the right."""
     y: str
+    """Label of the axis upwards."""
     x_values: Sequence[str]
     y_values: Sequence[str]
     levels: Sequence[Sequence[float | None]]
+    """Place of each cell's value in ``colours``, 0 to 1, by row (y) and column (x); None for a cell without a value."""
     words: Sequence[Sequence[str]]
+    """Text on each cell, in the order of the levels."""
     colours: Sequence[str]
+    """Colours of the scale, that of the lowest value first."""
     scale: Sequence[str]
+    """Text beside the lowest, the middle and the highest colour."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What is shown beside a study: a note in Markdown, and heatmaps."""
+    """Additions to the dashboard's page on a study."""
 
     note: str
+    """Markdown."""
     heatmaps: Sequence[Heatmap] = ()
 
 
 @dataclass(frozen=True)
 class TextTable:
-    """A table in words. ``head`` names its columns; none for a list of names and values."""
+    """A table of texts."""
 
     rows: Sequence[Sequence[str]]
     head: Sequence[str] = ()
+    """Names of the columns; empty for a list of names and values."""
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar of a chart: its length as a share of 1, the interval around it if there is one, and both in words."""
+    """One bar of a chart."""
 
     label: str
     share: float
+    """Length, as a share of 1."""
     low: float | None
+    """Lower end of the interval around the share, if there is one."""
     high: float | None
+    """Upper end of that interval."""
     text: str
+    """Share and interval in words."""
 
 
 @dataclass(frozen=True)
 class Bars:
-    """A chart of bars, with what it shows and what must be known to read it."""
+    """A chart of bars."""
 
     title: str
     note: str
+    """Help to read the chart."""
     bars: Sequence[Bar]
 
 
 @dataclass(frozen=True)
 class Snippet:
-    """Text to take away, with a button that copies it."""
+    """A text with a button that copies it."""
 
     title: str
     text: str
@@ -74,41 +81,42 @@ class Snippet:
 
 @dataclass(frozen=True)
 class Report:
-    """What the page holds. All text is plain: markup in it is shown, never obeyed.
-
-    ``explorer``: what the heatmaps are drawn from, as plain data without nan or infinity:
-
-    ========== =============================================================================================
-    axes       ``{key, label, values}`` each; the cells are their product, the last axis fastest
-    x, y       the axes shown to the right and upwards at first
-    seeds      names of the seeds
-    states     letter -> ``{word, look}``: the states a cell can be in; looks are classes of the page's style
-    statuses   per cell, a letter per seed
-    ramps      name -> colours as #rrggbb, the lowest value's first
-    metrics    ``{column, name, title, split, meaning, scale, reference, low, high, ramp, centre, spread,
-               values, states, best}`` each; per cell ``centre`` and ``spread`` over seeds and ``values`` by
-               seed, "inf" or "-inf" where infinite, None where there is none; ``states`` a letter per cell;
-               ``best`` the index of the best cell, or None
-    cells      per cell, per seed: ``{train, test, jumps, baseline, end}`` or None; a curve is
-               ``[epochs, losses]``, jumps ``[epochs, ratios (train), ratios (test), taken (0 or 1)]``,
-               ``baseline`` an index into ``baselines``, ``end`` how it ended, in words
-    baselines  ``{train, test}`` each
-    first      index of the cell whose curves are shown at first
-    note       what was left out of the curves
-    ========== =============================================================================================
-    """
+    """Contents of the report. All text is plain: markup in it is shown as it is written."""
 
     title: str
     question: str
     verdict: Literal["yes", "no", "unsure"]
     answer: Sequence[str]
+    """Sentences."""
     explorer: Mapping[str, Any]
+    """Data of the heatmaps, plain and without nan or infinity:
+
+    ========== =============================================================================================
+    axes       ``{key, label, values}`` each; the cells are their product, the last axis fastest
+    x, y       axes that are shown to the right and upwards at first
+    seeds      names of the seeds
+    states     letter -> ``{word, look}``: the states of a cell; looks are classes of the page's style
+    statuses   per cell, a letter per seed
+    ramps      name -> colours as #rrggbb, from that of the lowest value on
+    metrics    ``{column, name, title, split, meaning, scale, reference, low, high, ramp, centre, spread,
+               values, states, best}`` each; per cell ``centre`` and ``spread`` over seeds and ``values`` by
+               seed, "inf" or "-inf" if infinite, None if there is none; ``states`` a letter per cell;
+               ``best`` the index of the best cell, or None
+    cells      per cell, per seed: ``{train, test, jumps, baseline, end}`` or None; a curve is
+               ``[epochs, losses]``, jumps ``[epochs, ratios (train), ratios (test), taken (0 or 1)]``,
+               ``baseline`` an index into ``baselines``, ``end`` how the training ended, in words
+    baselines  ``{train, test}`` each
+    first      index of the cell whose curves are shown at first
+    note       says what was left out of the curves
+    ========== =============================================================================================
+    """
     sensitivity: Sequence[Bars]
     sensitivity_note: str
     best: TextTable
     snippets: Sequence[Snippet]
     cost: TextTable
     cost_note: str
+    jumps: TextTable
     provenance: TextTable
     spec: str
     failures: TextTable

@@ -1,4 +1,4 @@
-"""An Optuna storage that shows notes and pictures which it does not hold. Imported where the dashboard is served."""
+"""An Optuna storage that shows notes and heatmaps it does not hold. Imported only to serve the dashboard."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,10 +15,10 @@ _NOTE = "dashboard:note"
 
 
 class ShownStorage(RDBStorage):
-    """A storage to read from: what is shown beside its own content is kept in memory, and never written to it.
+    """A storage to read from. Additions to its content are kept in memory and never written to it.
 
     Args:
-        url: the storage, which must have its tables.
+        url: URL of the storage, whose tables must exist.
         engine_kwargs: as SQLAlchemy's ``create_engine`` takes them.
     """
 
@@ -27,29 +27,29 @@ class ShownStorage(RDBStorage):
         self._shown: dict[str, dict[str, Any]] = {}
 
     def show(self, shown: Mapping[str, Shown]) -> None:
-        """Show these, by the study's name, in place of what was shown before."""
-        self._shown = {name: _attributes(one) for name, one in shown.items()}
+        """Replace all additions by these, by the names of the studies."""
+        self._shown = {name: _attributes(additions) for name, additions in shown.items()}
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
-        """What the storage holds of a study, and what is shown beside it."""
-        return self._beside(self.get_study_name_from_id(study_id), super().get_study_system_attrs(study_id))
+        """Return the attributes of a study, and its additions."""
+        return self._with_additions(self.get_study_name_from_id(study_id), super().get_study_system_attrs(study_id))
 
     def get_all_studies(self) -> list[FrozenStudy]:
-        """All studies, each with what is shown beside it."""
+        """Return all studies, each with its additions."""
         studies = super().get_all_studies()
         for study in studies:
-            study.system_attrs = self._beside(study.study_name, study.system_attrs)
+            study.system_attrs = self._with_additions(study.study_name, study.system_attrs)
         return studies
 
-    def _beside(self, name: str, held: dict[str, Any]) -> dict[str, Any]:
+    def _with_additions(self, name: str, attributes: dict[str, Any]) -> dict[str, Any]:
         shown = self._shown.get(name, {})
-        if any(key.startswith(_NOTE) for key in held):  # someone's own note stays
+        if any(key.startswith(_NOTE) for key in attributes):  # a note that a person wrote stays
             shown = {key: value for key, value in shown.items() if not key.startswith(_NOTE)}
-        return {**shown, **held}
+        return {**shown, **attributes}
 
 
 def _attributes(shown: Shown) -> dict[str, Any]:
-    """As the dashboard keeps a note and pictures in a study's attributes."""
+    """Return the attributes in which the dashboard keeps a note and heatmaps."""
     storage = InMemoryStorage()
     study_id = storage.create_new_study([optuna.study.StudyDirection.MINIMIZE], study_name="shown")
     study = optuna.load_study(study_name="shown", storage=storage)
@@ -75,7 +75,7 @@ def _figure(heatmap: Heatmap) -> go.Figure:
         xgap=1,
         ygap=1,
     )
-    axis: dict[str, Any] = {"type": "category"}  # each value as wide as the next
+    axis: dict[str, Any] = {"type": "category"}  # all values take the same width
     return go.Figure(
         picture,
         layout={
@@ -87,5 +87,5 @@ def _figure(heatmap: Heatmap) -> go.Figure:
 
 
 def _escaped(text: str) -> str:
-    """Plotly takes some markup in a text."""
+    """Return a text without the markup that plotly would obey."""
     return text.replace("&", "&amp;").replace("<", "&lt;")

@@ -1,4 +1,4 @@
-"""The Optuna dashboard on a storage: the real one, with notes and heatmaps added, and without what it could change."""
+"""The Optuna dashboard on a storage, with notes and heatmaps added. It is read-only."""
 
 import json
 import logging
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 REFRESH_S = 10.0
-"""How often what is shown is looked at again, while a study runs."""
+"""Seconds between updates of the notes and heatmaps, while a study runs."""
 
 
 _logger = logging.getLogger(__name__)
@@ -32,20 +32,20 @@ def serve_optuna(
     pages: Mapping[str, Path] | None = None,
     engine_kwargs: Mapping[str, Any] | None = None,
 ) -> None:
-    """Serve the dashboard on every study of an Optuna storage, until interrupted. The storage is only read.
+    """Serve the dashboard on every study of an Optuna storage, until interrupted. Nothing is written to the storage.
 
     Args:
-        url: the storage, as Optuna takes it.
+        url: URL of the storage, as Optuna takes it.
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
         ready: called with the page's address once it can be opened.
-        shown: what to show beside the studies, by their names.
-        refresh: called every ten seconds, in a thread of its own, for what to show from now on; None: the same.
-        pages: HTML files that are served as well, by their paths, such as ``/report``; they may come later.
+        shown: notes and heatmaps to add, by the names of the studies.
+        refresh: called every ten seconds in a thread of its own; returns new additions, or None to keep the old ones.
+        pages: HTML files to serve as well, by their paths, such as ``/report``; they may be written later.
         engine_kwargs: as SQLAlchemy's ``create_engine`` takes them.
 
     Raises:
-        OSError: the address cannot be listened on.
+        OSError: the port is taken, or the address is not of this machine.
     """
     from optuna.storages import get_storage
     from optuna_dashboard import wsgi
@@ -56,7 +56,7 @@ def serve_optuna(
     storage.show(shown or {})
     app = _only_read(wsgi(get_storage(storage)), pages or {})
     server: WSGIServer = make_server(host, port, app, handler_class=_Quiet)
-    # in a thread of its own, since a request would swallow the interrupt that comes while it is answered
+    # in a thread of its own: a request would swallow an interrupt that comes while it is answered
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     stopped = threading.Event()
     refresher = threading.Thread(target=_keep_fresh, args=(storage.show, refresh, stopped), daemon=True)
@@ -76,21 +76,21 @@ def _keep_fresh(
     refresh: Callable[[], Mapping[str, Shown] | None],
     stopped: threading.Event,
 ) -> None:
-    told = ""
+    last_error = ""
     while not stopped.is_set():
         try:
             fresh = refresh()
             if fresh is not None:
                 show(fresh)
-        except Exception as error:  # a study that is written to meanwhile is looked at again later
-            if str(error) != told:
-                told = str(error)
-                _logger.warning("The heatmaps on the dashboard are those of before: %s", error)
+        except Exception as error:  # the study may be written to just now: read it again later
+            if str(error) != last_error:
+                last_error = str(error)
+                _logger.warning("The heatmaps on the dashboard could not be updated and stay as they were: %s", error)
         stopped.wait(REFRESH_S)
 
 
 def _only_read(app: "WSGIApplication", pages: Mapping[str, Path]) -> "WSGIApplication":
-    """The dashboard without what it can change: the process that runs a study is the one that writes to it."""
+    """Refuse all requests that would change a study: only the process that runs it writes to it."""
 
     def wrapped(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
@@ -109,7 +109,7 @@ def _only_read(app: "WSGIApplication", pages: Mapping[str, Path]) -> "WSGIApplic
 
 
 def _answer(start_response: "StartResponse", status: str, kind: str, body: bytes) -> list[bytes]:
-    # a folder may come from anybody: what its page does, it does alone, without the dashboard's data or the network
+    # a folder may come from anybody: its page must not reach the dashboard's data or the network
     fence = "sandbox allow-scripts; default-src 'unsafe-inline' data:"
     headers = [("Content-Type", kind), ("Content-Length", str(len(body))), ("Content-Security-Policy", fence)]
     start_response(status, headers)
@@ -117,7 +117,7 @@ def _answer(start_response: "StartResponse", status: str, kind: str, body: bytes
 
 
 class _Quiet(WSGIRequestHandler):
-    """Does not tell the terminal of every request."""
+    """A handler that prints no line per request."""
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+        """Print nothing."""

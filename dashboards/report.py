@@ -1,4 +1,4 @@
-"""A report as one HTML file that opens offline: data in, text out. What a study is, it does not know."""
+"""A report as one HTML file that opens offline: data in, text out."""
 
 import base64
 import hashlib
@@ -11,10 +11,10 @@ SCRIPTS = ("charts.js", "heatmap.js")
 
 
 def render_report(report: Report) -> str:
-    """The report as the text of one HTML file: the same for the same report, and with nothing to be fetched.
+    """Return the report as the text of one HTML file, which fetches nothing. The same report gives the same text.
 
     Raises:
-        ValueError: the explorer's data hold nan or infinity, which JSON has no words for.
+        ValueError: the explorer's data hold nan or infinity, which JSON cannot write.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
@@ -28,7 +28,7 @@ def render_report(report: Report) -> str:
         keep_trailing_newline=True,
     )
     style, script = _asset("page.css"), "".join(map(_asset, SCRIPTS))
-    # within a script element only "<" can begin what ends it
+    # a script element can be ended only by what begins with "<"
     data = json.dumps(report.explorer, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     return page.get_template("page.html").render(
         report=report,
@@ -45,5 +45,5 @@ def _asset(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """As a Content-Security-Policy names an inline script or style that may be used."""
+    """Return the name by which a Content-Security-Policy allows an inline script or style."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,7 +1,7 @@
-"""What is trained: data, and optionally a network and a loss.
+"""Problems to train on: data, and optionally a network and a loss.
 
-A problem is any frozen dataclass that meets `Problem`. Those that come with the package are named in `BUILT_IN` and
-imported only when asked for, so that planning a study needs none of their dependencies.
+A problem is any frozen dataclass that meets `Problem`. `BUILT_IN` names those that come with the package. Each is
+imported when it is first used, so that planning a study needs none of their dependencies.
 """
 
 from problems._problem import Data, OwnAccuracy, OwnLoss, OwnNetwork, Problem, Progress, Sizes

@@ -1,4 +1,4 @@
-"""What problems share whose targets are classes."""
+"""Loss, accuracy, data and network of problems whose targets are classes."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,16 @@ if TYPE_CHECKING:
 
 
 class Classification:
-    """Targets are classes, (samples, classes) of zeros and a one; the network's outputs are logits."""
+    """A problem whose targets are rows of zeros with a one, (samples, classes); its network returns logits."""
 
     def loss(self, network: Callable[[Any], Any], inputs: "torch.Tensor", targets: "torch.Tensor") -> "torch.Tensor":
-        """Cross entropy, mean over the samples."""
+        """Return the cross entropy, averaged over the samples.
+
+        Args:
+            network: the network, or a function that evaluates it.
+            inputs: (samples, inputs).
+            targets: (samples, classes), rows of zeros with a one.
+        """
         import torch
 
         return torch.nn.functional.cross_entropy(network(inputs), targets)
@@ -24,7 +30,13 @@ class Classification:
     def accuracy(
         self, network: Callable[[Any], Any], inputs: "torch.Tensor", targets: "torch.Tensor"
     ) -> "torch.Tensor":
-        """Share of the samples whose largest logit is that of their class."""
+        """Return the share of samples whose largest logit is that of their class.
+
+        Args:
+            network: the network, or a function that evaluates it.
+            inputs: (samples, inputs).
+            targets: (samples, classes), rows of zeros with a one.
+        """
         right: torch.Tensor = network(inputs).argmax(dim=-1) == targets.argmax(dim=-1)
         return right.to(targets.dtype).mean()
 
@@ -32,14 +44,14 @@ class Classification:
 def classification_data(
     train: NDArray[Any], train_labels: NDArray[Any], test: NDArray[Any], test_labels: NDArray[Any], classes: int
 ) -> Data:
-    """Pixels scaled to mean 0 and variance 1 over the whole training split, labels as rows of zeros and a one.
+    """Scale pixels to mean 0 and variance 1 over the training split, and turn labels into rows of zeros with a one.
 
     Args:
         train: training images, (samples, pixels).
         train_labels: whole numbers from 0, (samples,).
         test: test images.
-        test_labels: theirs.
-        classes: how many there are.
+        test_labels: labels of the test images.
+        classes: number of classes.
     """
     one_hot = np.eye(classes)
     pixels = np.asarray(train, dtype=np.float64)
@@ -49,13 +61,13 @@ def classification_data(
 
 
 def convolutional(channels: int, size: int, filters: tuple[int, ...], classes: int) -> "torch.nn.Module":
-    """Blocks of a 3-by-3 convolution, ReLU and 2-by-2 maxima, and a linear layer on what is left.
+    """Make a network of blocks (3-by-3 convolution, ReLU, 2-by-2 maximum) and a linear layer on their output.
 
     Args:
-        channels: of the images, which come flat, (samples, channels * size * size).
-        size: their height and width.
-        filters: of each block.
-        classes: logits.
+        channels: number of channels of the images, which come flat, (samples, channels * size * size).
+        size: height and width of the images.
+        filters: number of filters of each block.
+        classes: number of logits.
     """
     from torch import nn
 
@@ -67,7 +79,7 @@ def convolutional(channels: int, size: int, filters: tuple[int, ...], classes: i
 
 
 def whole_number_mistakes(problem: object, least: dict[str, int]) -> list[str]:
-    """A line for each of these fields that is not a whole number, or below its least value."""
+    """Return a line for each of these fields that is not a whole number, or is below its least value."""
     values = {name: getattr(problem, name) for name in least}
     return [
         f"{name} must be a whole number >= {least[name]}, not {value!r}"
@@ -77,9 +89,9 @@ def whole_number_mistakes(problem: object, least: dict[str, int]) -> list[str]:
 
 
 def filter_mistakes(filters: tuple[int, ...], size: int) -> list[str]:
-    """What is wrong with the filters of `convolutional` for images of this size."""
+    """Return a line if these filters do not suit `convolutional` for images of this size."""
     most = int(np.log2(size))
-    whole = all(isinstance(f, int) and not isinstance(f, bool) and f >= 1 for f in filters)
-    if whole and 1 <= len(filters) <= most:
+    valid = all(isinstance(f, int) and not isinstance(f, bool) and f >= 1 for f in filters)
+    if valid and 1 <= len(filters) <= most:
         return []
     return [f"filters must be 1 to {most} whole numbers >= 1, one for each halving of the images, not {filters!r}"]

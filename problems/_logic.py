@@ -1,4 +1,4 @@
-"""The networks of Schroder's two problems (arXiv:1708.02276): sigmoid units without biases, and their loss."""
+"""Network and loss of Schroder's two problems (arXiv:1708.02276): sigmoid units without biases."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -11,18 +11,24 @@ if TYPE_CHECKING:
 class Logic:
     """A network of sigmoid units under half the sum of squared errors.
 
-    The loss is its mean over the samples, while the paper (and Trask's code) sum it up: their learning rate α for a
-    batch is ``lr = α * samples of the batch`` here.
+    The loss is a mean over the samples. The paper and Trask's code take the sum, so their learning rate α for a batch
+    is ``lr = α * samples of the batch`` here.
     """
 
     def loss(self, network: Callable[[Any], Any], inputs: "torch.Tensor", targets: "torch.Tensor") -> "torch.Tensor":
-        """Half the sum of squared errors over the outputs, mean over the samples."""
-        found: torch.Tensor = 0.5 * ((network(inputs) - targets) ** 2).sum(dim=-1).mean()
-        return found
+        """Return half the sum of squared errors over the outputs, averaged over the samples.
+
+        Args:
+            network: the network, or a function that evaluates it.
+            inputs: (samples, inputs).
+            targets: (samples, outputs).
+        """
+        mean: torch.Tensor = 0.5 * ((network(inputs) - targets) ** 2).sum(dim=-1).mean()
+        return mean
 
 
 def sigmoid_network(*sizes: int) -> "torch.nn.Module":
-    """Layers of these sizes, each with a sigmoid, without biases; initial weights uniform in (-1, 1)."""
+    """Make layers of these sizes, each with a sigmoid and without biases; initial weights are uniform in (-1, 1)."""
     from torch import nn
 
     layers: list[nn.Module] = []

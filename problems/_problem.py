@@ -1,4 +1,4 @@
-"""The protocol every problem meets: what is trained on, and optionally by which network, loss and accuracy."""
+"""The protocol of a problem: its data, and optionally its network, loss and accuracy."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Sizes:
-    """What a problem's data will look like, known before any data exist."""
+    """Shapes of a problem's data, known before any data exist."""
 
     inputs: int
     outputs: int
@@ -26,7 +26,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Data:
-    """Scaled arrays, ready to train on. Inputs: (samples, inputs); targets: (samples, outputs); float64."""
+    """Scaled arrays to train on, float64: inputs (samples, inputs) and targets (samples, outputs)."""
 
     train_inputs: NDArray[np.float64]
     train_targets: NDArray[np.float64]
@@ -38,42 +38,54 @@ class Data:
 class Problem(Protocol):
     """A regression problem: a frozen dataclass whose fields are the keys of the spec's ``problem`` section.
 
-    ``__post_init__`` raises ValueError for values that cannot be. The same fields must always give the same data, in
-    every process; randomness comes from a field (``seed``) alone. By default a problem is learned by the dense network
-    of the spec's ``network`` section under the mean squared error; `OwnNetwork` and `OwnLoss` change that.
+    ``__post_init__`` raises ValueError for values that make no sense. The same fields must give the same data in every
+    process: all randomness comes from a field, ``seed``. By default the dense network of the spec's ``network`` section
+    learns the problem under the mean squared error; `OwnNetwork` and `OwnLoss` change that.
     """
 
     def sizes(self) -> Sizes:
-        """Shapes of the data; cheap, so that a study can be planned without making any data."""
+        """Return the shapes of the data. Must be cheap: a study is planned without making any data."""
         ...
 
     def data(self, progress: Progress | None = None) -> Data:
-        """Make (or read from the cache) the scaled training and test data."""
+        """Make the scaled training and test data, or read them from the cache."""
         ...
 
 
 @runtime_checkable
 class OwnNetwork(Protocol):
-    """Optional: the problem brings its network. The spec's ``network`` section must then be left out."""
+    """A problem with a network of its own. The spec must then have no ``network`` section."""
 
     def network(self) -> "torch.nn.Module":
-        """A freshly initialised network; torch's global generator is seeded by the caller."""
+        """Make a freshly initialised network. The caller has seeded torch's global generator."""
         ...
 
 
 @runtime_checkable
 class OwnLoss(Protocol):
-    """Optional: the problem brings its loss, a scalar tensor that is the mean over the samples given."""
+    """A problem with a loss of its own."""
 
     def loss(self, network: "torch.nn.Module", inputs: "torch.Tensor", targets: "torch.Tensor") -> "torch.Tensor":
-        """Loss of the network on these samples."""
+        """Return the loss of the network as a scalar tensor, the mean over these samples.
+
+        Args:
+            network: the network to evaluate.
+            inputs: (samples, inputs).
+            targets: (samples, outputs).
+        """
         ...
 
 
 @runtime_checkable
 class OwnAccuracy(Protocol):
-    """Optional: the problem tells its networks' accuracy, a scalar tensor that is the mean over the samples given."""
+    """A problem that can tell the accuracy of a network."""
 
     def accuracy(self, network: "torch.nn.Module", inputs: "torch.Tensor", targets: "torch.Tensor") -> "torch.Tensor":
-        """Share of these samples that the network gets right."""
+        """Return the share of these samples that the network gets right, as a scalar tensor.
+
+        Args:
+            network: the network to evaluate.
+            inputs: (samples, inputs).
+            targets: (samples, outputs).
+        """
         ...

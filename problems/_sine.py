@@ -1,12 +1,12 @@
-"""The sine as an activation, which torch has no module for."""
+"""The sine as an activation; torch has no module for it."""
 
 import torch
 from torch import Tensor, nn
 
 
 class Sine(nn.Module):
-    """Elementwise sine."""
+    """The sine as a layer."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Of every number."""
+        """Return sin(x), elementwise."""
         return torch.sin(x)

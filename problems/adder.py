@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 class Adder(Logic):
     """Pairs of binary numbers and their sum, without its carry out of the last bit: 24-128-64-12, 12,032 weights.
 
-    Learning rates: see `problems._logic.Logic`.
+    `problems._logic.Logic` says how learning rates relate to the paper's.
 
-    bits: of each number.
-    samples: training pairs, each drawn evenly from all pairs.
-    test_samples: test pairs.
-    seed: of the draw.
+    Args:
+        bits: number of bits of each number.
+        samples: number of training pairs, each drawn evenly from all pairs.
+        test_samples: number of test pairs.
+        seed: seed of the draw.
     """
 
     bits: int = 12
@@ -39,7 +40,7 @@ class Adder(Logic):
             raise ValueError("adder: " + "; ".join(wrong))
 
     def sizes(self) -> Sizes:
-        """Shapes of the data."""
+        """Return the shapes of the data."""
         return Sizes(2 * self.bits, self.bits, self.samples, self.test_samples)
 
     def data(self, progress: Progress | None = None) -> Data:
@@ -54,7 +55,7 @@ class Adder(Logic):
         return Data(inputs[:cut], targets[:cut], inputs[cut:], targets[cut:])
 
     def network(self) -> "torch.nn.Module":
-        """2·bits-128-64-bits, freshly drawn."""
+        """Make a network 2·bits-128-64-bits with fresh weights."""
         return sigmoid_network(2 * self.bits, 128, 64, self.bits)
 
     def _in_binary(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Handwritten digits, 8 by 8 pixels, as they come with scikit-learn: a classification that trains in seconds."""
+"""Handwritten digits, 8 by 8 pixels, from scikit-learn: a classification that trains in seconds."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -26,9 +26,10 @@ CLASSES = 10
 class Digits(Classification):
     """The 1797 digits of `sklearn.datasets.load_digits` for a dense network, under the cross entropy.
 
-    samples: training samples.
-    test_samples: others, for testing.
-    seed: of the draw of both.
+    Args:
+        samples: number of training samples.
+        test_samples: number of test samples, drawn from the others.
+        seed: seed of both draws.
     """
 
     samples: int = 1437
@@ -44,7 +45,7 @@ class Digits(Classification):
             raise ValueError("digits: " + "; ".join(wrong))
 
     def sizes(self) -> Sizes:
-        """Shapes of the data."""
+        """Return the shapes of the data."""
         return Sizes(SIZE * SIZE, CLASSES, self.samples, self.test_samples)
 
     def data(self, progress: Progress | None = None) -> Data:
@@ -61,9 +62,10 @@ class Digits(Classification):
 
 @dataclass(frozen=True)
 class DigitsConv(Digits):
-    """The same for a convolutional network of its own: see `problems._classification.convolutional`.
+    """The same digits for a convolutional network, `problems._classification.convolutional`.
 
-    filters: of each convolution.
+    Args:
+        filters: number of filters of each convolution.
     """
 
     filters: tuple[int, ...] = (10, 20)
@@ -74,5 +76,5 @@ class DigitsConv(Digits):
             raise ValueError("digits_conv: " + "; ".join(wrong))
 
     def network(self) -> "torch.nn.Module":
-        """The network, with torch's own initial weights."""
+        """Make the network, with torch's own initial weights."""
         return convolutional(1, SIZE, tuple(self.filters), CLASSES)

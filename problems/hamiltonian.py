@@ -1,6 +1,6 @@
 """A network that solves Hamilton's equations without being shown a solution (Mattheakis et al. 2022, arXiv:2001.11107).
 
-It is what Dogra & Redman trained to predict its weights (arXiv:2006.02361): 1-10-10-2, Adadelta.
+Dogra & Redman predicted the weights of this network (arXiv:2006.02361): 1-10-10-2, trained by Adadelta.
 """
 
 import functools
@@ -25,16 +25,19 @@ Array = NDArray[np.float64]
 class Hamiltonian:
     """The oscillator H(x, p) = p²/2 + x²/2 + quartic x⁴/4 over the times from 0 to ``t_max``.
 
-    The network N maps a time to two numbers, which make a trajectory that starts where it must whatever the weights:
+    The network N maps a time to two numbers, which give a trajectory that starts at (x0, p0) for any weights:
     x(t) = x0 + (1 - exp(-t)) N_1(t), p(t) = p0 + (1 - exp(-t)) N_2(t). The loss is the mean square of the residuals of
-    Hamilton's equations, dx/dt - p and dp/dt + x + quartic x³, over all times. Targets are not learned from: they are
-    the solution itself, by an integrator of high order, to compare with. Test times lie between the training times.
+    Hamilton's equations, dx/dt - p and dp/dt + x + quartic x³, over all times. The targets are the solution, by an
+    integrator of high order. They are there to compare with; the loss does not use them. Test times lie between the
+    training times.
 
-    samples: training times, evenly spaced.
-    t_max: the last of them; the default is about two periods, 4π.
-    x0, p0: where the trajectory starts.
-    quartic: strength of the nonlinearity; 0 is the harmonic oscillator.
-    hidden: widths of the hidden layers, whose activation is the sine.
+    Args:
+        samples: number of training times, evenly spaced.
+        t_max: last training time; the default is about two periods, 4π.
+        x0: position at time 0.
+        p0: momentum at time 0.
+        quartic: strength of the nonlinearity; 0 is the harmonic oscillator.
+        hidden: widths of the hidden layers, whose activation is the sine.
     """
 
     samples: int = 200
@@ -63,11 +66,11 @@ class Hamiltonian:
             raise ValueError("hamiltonian: " + "; ".join(wrong))
 
     def sizes(self) -> Sizes:
-        """Shapes of the data."""
+        """Return the shapes of the data."""
         return Sizes(1, 2, self.samples, self.samples - 1)
 
     def data(self, progress: Progress | None = None) -> Data:
-        """Times, and the solution (x, p) there; takes a fraction of a second."""
+        """Return times, and the solution (x, p) there; takes a fraction of a second."""
         train = np.linspace(0.0, self.t_max, self.samples)
         test = (train[:-1] + train[1:]) / 2
         both = np.sort(np.concatenate([train, test]))
@@ -77,7 +80,7 @@ class Hamiltonian:
         return Data(train[:, None], solution[::2], test[:, None], solution[1::2])
 
     def solution(self, times: Array) -> Array:
-        """(x, p) at these ascending times from 0 on, (times, 2), to about 1e-11."""
+        """Return (x, p) at these times, which ascend from 0: (times, 2), right to about 1e-11."""
         from scipy.integrate import solve_ivp
 
         def velocity(_: float, state: Array) -> list[float]:
@@ -85,11 +88,11 @@ class Hamiltonian:
             return [p, -x - self.quartic * x**3]
 
         start = [self.x0, self.p0]
-        found = solve_ivp(velocity, (0.0, times[-1]), start, "DOP853", times, rtol=1e-12, atol=1e-13)
-        return np.asarray(found.y.T)
+        solution = solve_ivp(velocity, (0.0, times[-1]), start, "DOP853", times, rtol=1e-12, atol=1e-13)
+        return np.asarray(solution.y.T)
 
     def network(self) -> "torch.nn.Module":
-        """1-10-10-2 by default, freshly drawn."""
+        """Make a network with fresh weights, 1-10-10-2 by default."""
         from torch import nn
 
         from problems._sine import Sine
@@ -101,25 +104,31 @@ class Hamiltonian:
         return nn.Sequential(*layers[:-1])
 
     def trajectory(self, network: Any, times: "torch.Tensor") -> "torch.Tensor":
-        """What a network says (x, p) to be at these times, (times, 1): (times, 2)."""
+        """Return the (x, p) that a network gives at these times: (times, 1) -> (times, 2)."""
         start = times.new_tensor([self.x0, self.p0])
         reached: torch.Tensor = start - (-times).expm1() * network(times)
         return reached
 
     def loss(self, network: Any, inputs: "torch.Tensor", targets: "torch.Tensor") -> "torch.Tensor":
-        """Mean square of the residuals of Hamilton's equations at the times given."""
+        """Return the mean square of the residuals of Hamilton's equations at these times.
+
+        Args:
+            network: the network to evaluate.
+            inputs: times, (times, 1).
+            targets: not used.
+        """
         del targets
-        # every row depends on its own time alone: one derivative along all times at once is that of each
+        # each row depends on its own time only, so one derivative along all times gives that of each
         state, rate = _jvp()(lambda t: self.trajectory(network, t), (inputs,), (inputs.new_ones(inputs.shape),))
         x, p = state[:, 0], state[:, 1]
         residuals = rate[:, 0] - p, rate[:, 1] + x + self.quartic * x**3
-        found: torch.Tensor = (residuals[0].square() + residuals[1].square()).mean() / 2
-        return found
+        mean_square: torch.Tensor = (residuals[0].square() + residuals[1].square()).mean() / 2
+        return mean_square
 
 
 @functools.cache
 def _jvp() -> Any:
-    """`torch.func.jvp`, whose first use in a process warns of what torch itself has deprecated."""
+    """Return `torch.func.jvp`, after a first use that keeps torch's warning about its own code quiet."""
     import torch
 
     with warnings.catch_warnings():

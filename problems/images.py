@@ -1,6 +1,6 @@
-"""MNIST and CIFAR-10, downloaded from OpenML by scikit-learn when their data are first asked for.
+"""MNIST and CIFAR-10, downloaded from OpenML by scikit-learn when their data are first used.
 
-torchvision, the usual loader, must fit the build of torch to be imported at all; scikit-learn asks nothing of it.
+The usual loader, torchvision, can be imported only if it fits the build of torch. scikit-learn needs no torch.
 """
 
 import sys
@@ -30,7 +30,7 @@ CLASSES = 10
 
 @dataclass(frozen=True)
 class Source:
-    """A dataset of OpenML: its number there, its images (the training split first, then the test split) and theirs."""
+    """A dataset of OpenML: its number there, the sizes of its splits (training first), and the shape of its images."""
 
     title: str
     data_id: int
@@ -41,14 +41,15 @@ class Source:
 
     @property
     def pixels(self) -> int:
-        """Numbers of an image."""
+        """Number of values of an image."""
         return self.channels * self.size**2
 
     def load(self) -> Mapping[str, NDArray[Any]]:
-        """``images`` (train + test, pixels) and ``labels``, as bytes, from the cache of datasets or downloaded into it.
+        """Return ``images`` (train + test, pixels) and ``labels``, as bytes, from the cache or by a download into it.
 
         Raises:
-            RuntimeError: they are not there, and cannot be downloaded. OSError: the cache cannot be used.
+            RuntimeError: they are not in the cache and cannot be downloaded.
+            OSError: the cache cannot be used.
         """
         total = self.train + self.test
         shapes = {"images": (total, self.pixels), "labels": (total,)}
@@ -59,22 +60,22 @@ class Source:
 
         folder = _cache.folder()
         print(
-            f"Downloading {self.title} from openml.org into {folder}; that is done once, and can take minutes",
+            f"Downloading {self.title} from openml.org into {folder}; this is done once, and can take minutes",
             file=sys.stderr,
             flush=True,
         )
         try:
             with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message="A network error occurred")  # it is told below
-                found = fetch_openml(
+                warnings.filterwarnings("ignore", message="A network error occurred")  # the error below says so
+                dataset = fetch_openml(
                     data_id=self.data_id, data_home=folder, n_retries=1, as_frame=False, parser="pandas"
                 )
-        except OSError as error:  # of which URLError and TimeoutError are kinds
+        except OSError as error:  # also URLError and TimeoutError
             raise RuntimeError(
                 f"{self.title} could not be downloaded from openml.org ({error}); connect this machine to the network, "
                 f"or copy {_cache.path(self.title.lower(), {'openml': self.data_id})} from one that has it"
             ) from error
-        images, labels = np.asarray(found.data, dtype=np.uint8), np.asarray(found.target).astype(np.uint8)
+        images, labels = np.asarray(dataset.data, dtype=np.uint8), np.asarray(dataset.target).astype(np.uint8)
         if images.shape != (self.train + self.test, self.pixels):
             raise RuntimeError(
                 f"{self.title} of openml.org must be {self.train + self.test} images of {self.pixels} pixels, got "
@@ -89,12 +90,13 @@ CIFAR10 = Source("CIFAR-10", data_id=40_927, train=50_000, test=10_000, channels
 
 @dataclass(frozen=True)
 class _Images(Classification):
-    """Images for a convolutional network of their own: see `problems._classification.convolutional`.
+    """Images for a convolutional network, `problems._classification.convolutional`.
 
-    samples: training images, drawn from the training split.
-    test_samples: drawn from the test split.
-    seed: of both draws.
-    filters: of each convolution.
+    Args:
+        samples: number of training images, drawn from the training split.
+        test_samples: number of test images, drawn from the test split.
+        seed: seed of both draws.
+        filters: number of filters of each convolution.
     """
 
     source: ClassVar[Source]
@@ -115,22 +117,22 @@ class _Images(Classification):
             raise ValueError(f"{type(self).__name__.lower()}: " + "; ".join(wrong))
 
     def sizes(self) -> Sizes:
-        """Shapes of the data."""
+        """Return the shapes of the data."""
         return Sizes(self.source.pixels, CLASSES, self.samples, self.test_samples)
 
     def data(self, progress: Progress | None = None) -> Data:
-        """Read the data from the cache of datasets; the first time they are downloaded, which is said before."""
-        whole = self.source.load()
+        """Read the data from the cache of datasets; the first time, say so and download them."""
+        arrays = self.source.load()
         draw, first = np.random.default_rng(self.seed), self.source.train
         train = draw.permutation(first)[: self.samples]
         test = first + draw.permutation(self.source.test)[: self.test_samples]
         if progress is not None:
             progress(len(train) + len(test), len(train) + len(test))
-        images, labels = whole["images"], whole["labels"]
+        images, labels = arrays["images"], arrays["labels"]
         return classification_data(images[train], labels[train], images[test], labels[test], CLASSES)
 
     def network(self) -> "torch.nn.Module":
-        """The network, with torch's own initial weights."""
+        """Make the network, with torch's own initial weights."""
         return convolutional(self.source.channels, self.source.size, tuple(self.filters), CLASSES)
 
 
@@ -138,10 +140,11 @@ class _Images(Classification):
 class Mnist(_Images):
     """Handwritten digits, 28 by 28 pixels: 60,000 for training and 10,000 for testing (LeCun, Cortes & Burges).
 
-    samples: training images, drawn from the training split.
-    test_samples: drawn from the test split.
-    seed: of both draws.
-    filters: of each convolution of its network.
+    Args:
+        samples: number of training images, drawn from the training split.
+        test_samples: number of test images, drawn from the test split.
+        seed: seed of both draws.
+        filters: number of filters of each convolution of its network.
     """
 
     source: ClassVar[Source] = MNIST
@@ -151,10 +154,11 @@ class Mnist(_Images):
 class Cifar10(_Images):
     """Colour photographs of ten kinds, 32 by 32 pixels: 50,000 for training and 10,000 for testing (Krizhevsky).
 
-    samples: training images, drawn from the training split.
-    test_samples: drawn from the test split.
-    seed: of both draws.
-    filters: of each convolution of its network.
+    Args:
+        samples: number of training images, drawn from the training split.
+        test_samples: number of test images, drawn from the test split.
+        seed: seed of both draws.
+        filters: number of filters of each convolution of its network.
     """
 
     source: ClassVar[Source] = CIFAR10

@@ -17,17 +17,19 @@ class Quadratic:
     The training inputs have mean exactly 0 and covariance C = XᵀX / samples with eigenvalues exactly
     ``condition ** (-k / (inputs - 1))``, k = 0 … inputs - 1: from 1 down to 1 / condition, evenly spaced in the
     logarithm, in a random basis. The loss, the mean over samples and outputs, is then exactly quadratic in the weights
-    and biases. Its Hessian has for each output the eigenvalues 2 / outputs times those of C (the weights) and
-    2 / outputs (the bias, uncoupled from the weights because the inputs have mean 0), see `hessian_eigenvalues`; so
-    gradient descent with learning rate lr is the linear iteration that multiplies the error along each eigenvector by
-    1 - lr * eigenvalue at every step, and is stable for lr < outputs.
+    and biases. For each output its Hessian has the eigenvalues 2 / outputs times those of C (the weights) and
+    2 / outputs (the bias, uncoupled from the weights because the inputs have mean 0), see `hessian_eigenvalues`. So
+    gradient descent with learning rate lr is a linear iteration: every step multiplies the error along each eigenvector
+    by 1 - lr * eigenvalue. It is stable for lr < outputs.
 
-    inputs, outputs: sizes of the network.
-    samples: training samples; more than ``inputs``, or C could not have full rank.
-    test_samples: test samples, drawn from the same law (their covariance is C only on average).
-    seed: of inputs, weights and noise.
-    condition: largest over smallest eigenvalue of C.
-    noise: standard deviation of what is added to the targets; the smallest training loss is 0 without it.
+    Args:
+        inputs: number of inputs of the network.
+        outputs: number of outputs of the network.
+        samples: number of training samples; more than ``inputs``, so that C can have full rank.
+        test_samples: number of test samples, drawn from the same law (their covariance is C only on average).
+        seed: seed of inputs, weights and noise.
+        condition: largest over smallest eigenvalue of C.
+        noise: standard deviation of the noise on the targets; without it the smallest training loss is 0.
     """
 
     inputs: int = 8
@@ -55,7 +57,7 @@ class Quadratic:
             raise ValueError("quadratic: " + "; ".join(wrong))
 
     def sizes(self) -> Sizes:
-        """Shapes of the data."""
+        """Return the shapes of the data."""
         return Sizes(self.inputs, self.outputs, self.samples, self.test_samples)
 
     def data(self, progress: Progress | None = None) -> Data:
@@ -75,9 +77,9 @@ class Quadratic:
         return Data(train, train_targets, test, test_targets)
 
     def hessian_eigenvalues(self) -> Array:
-        """Eigenvalues of the training loss's Hessian for one output, (inputs + 1,): the weights', then the bias'.
+        """Return the eigenvalues of the training loss's Hessian for one output, (inputs + 1,): weights, then bias.
 
-        Every output has the same ones.
+        They are the same for every output.
         """
         return 2.0 / self.outputs * np.append(self._covariance_eigenvalues(), 1.0)
 

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 class Xor(Logic):
     """The four cases of a xor b, with a third input that is always 1: Trask's network in 11 lines, 3-4-1, 16 weights.
 
-    The truth table is the training and the test data. The paper's batch training at α = 1 has ``lr: 4`` here, see
+    The truth table is both training and test data. The paper's batch training at α = 1 is ``lr: 4`` here, see
     `problems._logic.Logic`.
     """
 
     def sizes(self) -> Sizes:
-        """Shapes of the data."""
+        """Return the shapes of the data."""
         return Sizes(3, 1, 4, 4)
 
     def data(self, progress: Progress | None = None) -> Data:
@@ -33,5 +33,5 @@ class Xor(Logic):
         return Data(inputs, targets, inputs.copy(), targets.copy())
 
     def network(self) -> "torch.nn.Module":
-        """3-4-1, freshly drawn."""
+        """Make a network 3-4-1 with fresh weights."""
         return sigmoid_network(3, 4, 1)

@@ -1,19 +1,24 @@
-"""Mistakes that a user can mend: reported in plain words, never as a traceback, with exit status 2."""
+"""Mistakes that a user can correct: reported in plain words with exit status 2, never as a traceback."""
 
 import reprlib
 from typing import Any
 
-_SHORT = reprlib.Repr()  # bounded, where repr() of aliases within aliases fills the memory
+_SHORT = reprlib.Repr()  # bounded, since repr() of YAML aliases within aliases can fill the memory
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
 _SHORT.maxlevel = 4
 
 
 class UserError(Exception):
-    """A request that cannot be carried out as typed; the message says what must hold and what was given."""
+    """Request that cannot be carried out as given; the message says what must hold and what was given."""
 
 
 class SpecError(UserError):
-    """Everything wrong with a spec, all at once: one line per mistake, each beginning with its path in the spec."""
+    """All mistakes in a spec at once: one line per mistake, each beginning with its path in the spec.
+
+    Args:
+        source: name of the spec in the message.
+        mistakes: one line each.
+    """
 
     def __init__(self, source: str, mistakes: list[str]) -> None:
         self.source, self.mistakes = source, mistakes
@@ -22,6 +27,6 @@ class SpecError(UserError):
 
 
 def shortened(value: Any) -> str:
-    """What was given, as a message quotes it: at most 60 characters."""
+    """Return a value as messages quote it, in at most 60 characters."""
     text = _SHORT.repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -1,7 +1,7 @@
-"""Training of a pack: pack and data in, outcomes out. Needs torch, numpy and `accel` only.
+"""Train the packs of a file and write their outcomes to another. Needs only torch, numpy and `accel`.
 
-``python -m study.trainer PACKS --out F.npz --time-limit S`` trains what `dmd-study export-packs` wrote, on a machine
-that has no more than that. It can be repeated until all packs have ended; ``dmd-study import F.npz`` takes them in.
+``python -m study.trainer PACKS --out F.npz --time-limit S`` trains the packs that `dmd-study export-packs` wrote.
+Repeat it until all packs have ended; then ``dmd-study import F.npz`` puts the outcomes into a record.
 """
 
 import argparse
@@ -19,43 +19,51 @@ from study.training.packs import train_pack
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train the packs of a file that have not ended yet, and write what they gave after each.
+    """Train the packs of a file that have not ended yet, and write the outcomes after each.
+
+    Args:
+        arguments: arguments of the command line; those of this process by default.
 
     Returns:
-        0 if all have ended, 124 if the time limit left some, 2 after a mistake that the message explains.
+        0 if all have ended, 124 if the time limit left some, 2 after a mistake, which the message explains.
     """
     parser = argparse.ArgumentParser(prog="python -m study.trainer", description="Train exported packs.")
-    parser.add_argument("packs", type=Path, help="what dmd-study export-packs wrote")
-    parser.add_argument("--out", type=Path, required=True, help="what they give; those in it are not trained again")
+    parser.add_argument("packs", type=Path, help="file that dmd-study export-packs wrote")
     parser.add_argument(
-        "--time-limit", type=float, metavar="S", help="seconds; no pack is begun that would take longer"
+        "--out", type=Path, required=True, help="file for the outcomes; packs that it holds are not trained again"
     )
-    parser.add_argument("--device", help="in place of the packs' own: cpu or cuda")
+    parser.add_argument("--time-limit", type=float, metavar="S", help="start no pack that would end after S seconds")
+    parser.add_argument("--device", help="cpu or cuda, instead of the device that the packs name")
     chosen = parser.parse_args(arguments)
     start_s = time.monotonic()
     try:
         file = PacksFile.read(chosen.packs)
         ended = dict(OutcomesFile.read(chosen.out).ended) if chosen.out.exists() else {}
         if chosen.out.exists() and OutcomesFile.read(chosen.out).study["hash"] != file.study["hash"]:
-            raise BadFile(f"{chosen.out} holds what another study gave; choose another --out")
+            raise BadFile(f"{chosen.out} holds the outcomes of another study; choose another --out")
         device = chosen.device or ("cuda" if any(pack.device == "cuda" for pack in file.packs) else "cpu")
         if device == "cuda" and not torch.cuda.is_available():
-            raise BadFile("packs must train on a GPU, but torch finds no CUDA device here; --device cpu trains without")
+            raise BadFile(
+                "the packs must train on a GPU, but torch finds no CUDA device here; "
+                "use --device cpu to train on the CPU"
+            )
     except BadFile as error:
         print(f"study.trainer: {error}", file=sys.stderr)
         return 2
     longest_s = 0.0
     waiting = [pack for pack in file.packs if pack.id not in ended]
     for number, pack in enumerate(waiting):
-        begun_s = time.monotonic()
-        if chosen.time_limit is not None and begun_s - start_s + longest_s > chosen.time_limit:
-            print(f"time limit: {len(waiting) - number} of {len(file.packs)} packs are left; run the same again")
+        pack_start_s = time.monotonic()
+        if chosen.time_limit is not None and pack_start_s - start_s + longest_s > chosen.time_limit:
+            print(
+                f"time limit: {len(waiting) - number} of {len(file.packs)} packs are left; run the same command again"
+            )
             return 124
         notes: list[str] = []
         outcomes = train_pack(replace(pack, device=chosen.device or pack.device), file.tasks, {}, notes.append)
         ended[pack.id] = (pack, outcomes, provenance() | {"notes": notes})
         OutcomesFile(file.study, ended).write(chosen.out)
-        took_s = time.monotonic() - begun_s
+        took_s = time.monotonic() - pack_start_s
         longest_s = max(longest_s, took_s)
         for note in notes:
             print(f"warning: {note}")

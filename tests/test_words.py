@@ -1,4 +1,4 @@
-"""The words of the code: docstrings that open with a verb or a name, arguments that are documented, locals that speak."""
+"""The words of the code: docstrings open with a verb or a name, arguments are documented, locals speak."""
 
 import ast
 from collections.abc import Iterator

@@ -1,15 +1,21 @@
-"""What an accelerator can be told, and whether it was told so."""
+"""The options of a jump, each written once: its name, type, bounds, default and documentation.
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, is_dataclass
-from typing import Any, get_args
+`Accelerator` takes these fields as its arguments, a study's spec offers those without `NotInSpec` as keys of its
+``method``, and ``best.yaml`` names them. A new option is one field here, its use, and its test.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, fields, is_dataclass
+from typing import Annotated, Any, Concatenate, Literal, ParamSpec, TypeVar
 
 import torch
+from torch import distributed, nn
 from torch.optim import Optimizer
 
+from accel._fields import Bounds, NotInSpec, mistakes, normalize
 from accel._jump.horizon import ByLoss, Constant, Decay, Horizon, Linear
-from accel._jump.policy import Accept, Moments
 from accel._rules import DMD, Koopman, Rule
 from accel._window.groups import Grouping, Partition
 from accel._window.reshaping import Shape
@@ -19,27 +25,68 @@ _SNAPSHOT_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 @dataclass(frozen=True)
 class JumpOptions:
-    """The options of an `Accelerator`, documented there."""
+    """How a training is accelerated: the rule, its window, how far it leaps, and which jumps are taken."""
 
-    rule: Rule
-    m: int
-    s: int | Horizon
+    rule: Annotated[Rule, NotInSpec()]
+    """How a window of snapshots is extrapolated, such as `DMD`."""
+    _: KW_ONLY
+    m: Annotated[int, Bounds(at_least=2)]
+    """Snapshots in a window. Memory: m copies of the weights, in their dtype and on their device unless told otherwise
+    below. `Koopman` on groups of fewer than m / 6 weights needs some 6 numbers for every pair of weights in a group,
+    whatever m."""
+    s: Annotated[int, Bounds(at_least=1)] | Horizon
+    """Snapshots to leap, counted from the newest. Or a schedule of it: `Linear`, `Decay`, `ByLoss`."""
     group: Grouping | Partition = "layer"
-    every: int = 1
-    start: int = 0
-    stop: int | None = None
-    relaxation: float = 1.0
+    """Weights that share one operator: ``"layer"`` (as in Tano, Portwood & Ragusa 2020), ``"model"``, ``"node"`` (one
+    output row or channel with its bias), ``"weight"``; a number, which splits nodes into parts of at most so many
+    weights; or a mapping of names to parameters, which leaves all parameters it does not name alone."""
+    every: Annotated[int, Bounds(at_least=1), NotInSpec()] = 1
+    """Take a snapshot on every so many calls of `Accelerator.step` only; s then leaps ``s * every`` calls."""
+    start: Annotated[int, Bounds(at_least=0)] = 0
+    """Calls to let pass before snapshots begin."""
+    stop: Annotated[int, Bounds(at_least=1)] | None = None
+    """The last call that may record or jump; None for no end. Afterwards the window's memory is released."""
+    relaxation: Annotated[float, Bounds(above=0, at_most=2)] = 1.0
+    """α of ``w_m + α (ŵ - w_m)``."""
     shape: Shape = "none"
-    noise: float = 0.0
-    seed: int = 0
-    candidates: tuple[float, ...] = (1.0,)
-    accept: Accept = "always"
-    margin: float = 0.0
-    max_residual: float | None = None
-    max_inconsistency: float | None = None
-    moments: Moments = "keep"
-    snapshot_dtype: torch.dtype | None = None
-    snapshot_device: torch.device | str | None = None
+    """``"masked"`` takes only the weights whose predicted move agrees with the last step, as Predictive Differential
+    Training does: measured from the snapshot before the newest, of the same sign, at least as far and at most s + 2
+    times. ``"random"`` and ``"last_step"`` are controls: every group moves as far as predicted, but in a random
+    direction or along the last step. ``"masked"`` and ``"random"`` take a float64 copy of the weights."""
+    noise: Annotated[float, Bounds(at_least=0)] = 0.0
+    """Amplitude of noise added to each prediction, relative to its move: every weight gets the move of a random weight
+    of its group, with a random sign (after section 4 of the paper). Takes a float64 copy of the weights."""
+    seed: Annotated[int, Bounds(at_least=0), NotInSpec()] = 0
+    """Seed of that noise, and of random directions."""
+    candidates: Sequence[Annotated[float, Bounds(above=0)]] = (1.0,)
+    """Multiples of s to try at each jump, of which the one with the lowest loss is kept; each costs an evaluation of
+    the closure. Rounded, at least 1, repeats left out."""
+    accept: Literal["always", "improve"] = "always"
+    """``"always"`` takes every finite prediction, ``"improve"`` only one that lowers the loss of the closure."""
+    margin: Annotated[float, Bounds(at_least=0, below=1)] = 0.0
+    """With ``accept="improve"``: the loss must fall by more than this part of itself."""
+    max_residual: Annotated[float, Bounds(at_least=0)] | None = None
+    """Reject a jump, before evaluating it, if a moving group's residual is above this."""
+    max_inconsistency: Annotated[float, Bounds(at_least=0)] | None = None
+    """The same for a group's consistency index."""
+    moments: Literal["keep", "reset"] = "keep"
+    """``"reset"`` makes the optimiser start afresh from an accepted jump: its state for the accelerated parameters is
+    dropped. ``"keep"`` leaves it as it was."""
+    optimizer: Annotated[Optimizer | None, NotInSpec()] = field(default=None, compare=False, repr=False)
+    """The optimiser whose state ``moments="reset"`` drops; needed only then."""
+    process_group: Annotated[distributed.ProcessGroup | None, NotInSpec()] = field(
+        default=None, compare=False, repr=False
+    )
+    """Processes that must decide alike; None for all of them where torch.distributed is initialised."""
+    snapshot_dtype: Annotated[torch.dtype | None, NotInSpec()] = None
+    """``torch.bfloat16``, ``float16`` or ``float32``: keep the snapshots between a window's first and last as
+    differences from the first in this dtype, where that is narrower than the weights'. Halves the window's memory for
+    float32 weights; the differences are rounded to 8 bits in bfloat16, 11 in float16."""
+    snapshot_device: Annotated[torch.device | str | None, NotInSpec()] = None
+    """Where snapshots are kept and jumps are computed, such as ``"cpu"``; None for the weights' own."""
+
+    def __post_init__(self) -> None:
+        normalize(self)
 
     @property
     def window(self) -> tuple[object, ...]:
@@ -48,19 +95,24 @@ class JumpOptions:
         kept = self.snapshot_dtype, self.snapshot_device
         return self.m, self.group, self.every, self.start, self.stop, *kept, pairs
 
-    def check(self, optimizer: Optimizer | None) -> None:
+    def check(self) -> None:
         """Raise ValueError that lists every option outside its values."""
-        mistakes = [*self._schedule_mistakes(), *self._policy_mistakes(), *self._snapshot_mistakes()]
-        if self.moments == "reset" and optimizer is None:
-            mistakes.append('moments="reset" needs optimizer=, whose state it resets')
-        if self.moments == "reset" and isinstance(optimizer, torch.optim.Adagrad):
-            mistakes.append(
-                'moments="reset" needs an optimiser that makes its state at its first step; Adagrad does not'
-            )
-        if not mistakes and isinstance(self.rule, DMD):
+        # groups are checked against the model, snapshots below; a rule is anything that can be called
+        lines = mistakes(self, leave_out=("rule", "group", "process_group", "snapshot_dtype", "snapshot_device"))
+        needed = 0 if lines else self.start + self.m * self.every
+        if self.stop is not None and self.stop < needed:
+            lines.append(f"stop must leave room for a window, start + m * every = {needed} calls, got {self.stop}")
+        if self.margin and self.accept == "always":
+            lines.append(f'margin needs accept="improve", got {self.margin!r} with accept="always"')
+        lines += self._snapshot_mistakes()
+        if self.moments == "reset" and self.optimizer is None:
+            lines.append('moments="reset" needs optimizer=, whose state it resets')
+        if self.moments == "reset" and isinstance(self.optimizer, torch.optim.Adagrad):
+            lines.append('moments="reset" needs an optimiser that makes its state at its first step; Adagrad does not')
+        if not lines and isinstance(self.rule, DMD):
             self.rule.check_window(self.m)
-        if mistakes:
-            raise ValueError("Accelerator: " + "; ".join(mistakes))
+        if lines:
+            raise ValueError("Accelerator: " + "; ".join(lines))
 
     @property
     def horizon(self) -> Horizon:
@@ -78,12 +130,12 @@ class JumpOptions:
 
     @property
     def schedule_uses_loss(self) -> bool:
-        """Whether the schedule of s may depend on the loss before the jump."""
+        """True if the schedule of s may depend on the loss before the jump."""
         return not isinstance(self.s, int | Constant | Linear | Decay)
 
     def describe(self) -> dict[str, Any]:
-        """As plain values that are the same in every process."""
-        described = {key: getattr(self, key) for key in self.__dataclass_fields__}
+        """Return the options as plain values that are the same in every process."""
+        described = {f.name: getattr(self, f.name) for f in fields(self) if f.compare}
         described |= {"rule": _describe(self.rule), "candidates": list(self.candidates)}
         for key in ("snapshot_dtype", "snapshot_device"):
             described[key] = None if described[key] is None else str(described[key])
@@ -93,75 +145,50 @@ class JumpOptions:
             described["group"] = {name: [list(p.shape) for p in group] for name, group in self.group.items()}
         return described
 
-    def _schedule_mistakes(self) -> list[str]:
-        whole: dict[str, tuple[Any, int]] = {
-            "m": (self.m, 2),
-            "every": (self.every, 1),
-            "start": (self.start, 0),
-            "seed": (self.seed, 0),
-        }
-        if not isinstance(self.s, Horizon) or isinstance(self.s, type):
-            whole["s"] = (self.s, 1)
-        if self.stop is not None:
-            whole["stop"] = (self.stop, 1)
-        order = ("m", "s", "every", "start", "stop", "seed")
-        mistakes = [
-            f"{name} must be an integer of at least {least}, got {value!r}"
-            for name, (value, least) in sorted(whole.items(), key=lambda each: order.index(each[0]))
-            if not isinstance(value, int) or isinstance(value, bool) or value < least
-        ]
-        if not mistakes and self.stop is not None and self.stop < self.start + self.m * self.every:
-            needed = self.start + self.m * self.every
-            mistakes.append(f"stop must leave room for a window, start + m * every = {needed} calls, got {self.stop}")
-        return mistakes
-
-    def _policy_mistakes(self) -> list[str]:
-        mistakes = [
-            f"{name} must be one of {', '.join(get_args(valid))}, got {given!r}"
-            for name, given, valid in (
-                ("accept", self.accept, Accept),
-                ("moments", self.moments, Moments),
-                ("shape", self.shape, Shape),
-            )
-            if given not in get_args(valid)
-        ]
-        if not (_is_number(self.relaxation) and 0 < self.relaxation <= 2):
-            mistakes.append(f"relaxation must be a number in (0, 2], got {self.relaxation!r}")
-        if not (_is_number(self.noise) and self.noise >= 0):
-            mistakes.append(f"noise must be a finite number of at least 0, got {self.noise!r}")
-        if not self.candidates or not all(_is_number(c) and c > 0 for c in self.candidates):
-            mistakes.append(
-                f"candidates must be multiples of s, at least one and each above 0, got {list(self.candidates)!r}"
-            )
-        if not (_is_number(self.margin) and 0 <= self.margin < 1):
-            mistakes.append(f"margin must be a number in [0, 1), got {self.margin!r}")
-        elif self.margin and self.accept == "always":
-            mistakes.append(f'margin needs accept="improve", got {self.margin!r} with accept="always"')
-        for name in ("max_residual", "max_inconsistency"):
-            limit = getattr(self, name)
-            if limit is not None and not (_is_number(limit) and limit >= 0):
-                mistakes.append(f"{name} must be a number of at least 0 or None, got {limit!r}")
-        return mistakes
-
     def _snapshot_mistakes(self) -> list[str]:
-        mistakes = []
+        lines = []
         if self.snapshot_dtype not in (None, *_SNAPSHOT_DTYPES):
             valid = ", ".join(map(str, _SNAPSHOT_DTYPES))
-            mistakes.append(f"snapshot_dtype must be one of {valid} or None, got {self.snapshot_dtype!r}")
+            lines.append(f"snapshot_dtype must be one of {valid} or None, got {self.snapshot_dtype!r}")
         if self.snapshot_device is not None:
             try:
                 torch.device(self.snapshot_device)
             except (RuntimeError, TypeError):
-                mistakes.append(
+                lines.append(
                     f'snapshot_device must name a device, such as "cpu", or be None, got {self.snapshot_device!r}'
                 )
-        return mistakes
+        return lines
+
+
+OPTION_NAMES = tuple(f.name for f in fields(JumpOptions) if f.name != "rule")
+"""Names of the keyword arguments of `Accelerator`."""
+
+S = TypeVar("S")
+P = ParamSpec("P")
+
+
+def takes(
+    options: Callable[P, JumpOptions],
+) -> Callable[[Callable[[S, nn.Module, JumpOptions], None]], Callable[Concatenate[S, nn.Module, P], None]]:
+    """Give a constructor the arguments of `JumpOptions`, for type checkers and for ``help`` alike."""
+
+    def decorate(
+        construct: Callable[[S, nn.Module, JumpOptions], None],
+    ) -> Callable[Concatenate[S, nn.Module, P], None]:
+        @functools.wraps(construct)
+        def construct_from(self: S, model: nn.Module, /, *arguments: P.args, **keywords: P.kwargs) -> None:
+            construct(self, model, options(*arguments, **keywords))
+
+        given = inspect.signature(options)
+        first = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("self", "model")]
+        construct_from.__signature__ = given.replace(  # type: ignore[attr-defined]
+            parameters=[*first, *given.parameters.values()], return_annotation=None
+        )
+        return construct_from
+
+    return decorate
 
 
 def _describe(thing: object) -> str:
-    """The same text for the same rule in every process, which a plain object's repr is not."""
+    """Return a text that is the same for the same rule in every process, which a plain object's repr is not."""
     return repr(thing) if is_dataclass(thing) else f"{type(thing).__module__}.{type(thing).__qualname__}"
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,57 +1,60 @@
-"""Whether a jump is taken."""
+"""Decides whether a jump is taken, before and after its prediction is evaluated."""
 
 import math
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import Tensor, distributed
 
+from accel._jump.options import JumpOptions
 from accel._jump.outcome import JumpOutcome
 from accel._jump.reports import Proposal
 
 Closure = Callable[[], Tensor | float]
+"""Returns the loss, without a backward pass."""
 
 
-Accept = Literal["always", "improve"]
+def refuse(proposal: Proposal, options: JumpOptions) -> JumpOutcome | None:
+    """Return the ground against a prediction that needs no evaluation; None if there is none.
 
-
-Moments = Literal["keep", "reset"]
-
-
-def refuse(proposal: Proposal, max_residual: float | None, max_inconsistency: float | None) -> JumpOutcome | None:
-    """Grounds against a prediction that need no evaluation; None if there are none. Groups that stay do not count."""
+    Groups that stay at their newest snapshot do not count.
+    """
     if not proposal.finite:
         return JumpOutcome.NOT_FINITE
     if proposal.deficient:
         return JumpOutcome.RANK_DEFICIENT
-    if max_residual is not None and proposal.groups.worst("residual") > max_residual:
+    if options.max_residual is not None and proposal.groups.worst("residual") > options.max_residual:
         return JumpOutcome.REJECTED_RESIDUAL
-    if max_inconsistency is not None and proposal.groups.worst("inconsistency") > max_inconsistency:
+    if options.max_inconsistency is not None and proposal.groups.worst("inconsistency") > options.max_inconsistency:
         return JumpOutcome.REJECTED_INCONSISTENT
     return None
 
 
-def judge(accept: Accept, loss_before: float | None, loss_after: float | None, margin: float = 0.0) -> JumpOutcome:
-    """Outcome of a finite prediction, given the loss at the newest snapshot and at the prediction where known.
+def judge(options: JumpOptions, loss_before: float | None, loss_after: float | None) -> JumpOutcome:
+    """Return the outcome of a finite prediction.
 
-    With ``"improve"``, loss_after must be below (1 - margin) loss_before.
+    With ``accept="improve"``, ``loss_after`` must be below (1 - margin) ``loss_before``.
+
+    Args:
+        options: Which jumps are accepted.
+        loss_before: Loss at the newest snapshot; None if it was not evaluated.
+        loss_after: Loss at the prediction; None if it was not evaluated.
     """
     if loss_after is not None and not math.isfinite(loss_after):
         return JumpOutcome.NOT_FINITE
-    if accept == "improve":
-        improved = (
-            loss_after is not None
-            and loss_before is not None
-            and loss_after < loss_before
-            and loss_after < loss_before - margin * abs(loss_before)
-        )
-        return JumpOutcome.ACCEPTED if improved else JumpOutcome.REJECTED_LOSS
-    return JumpOutcome.ACCEPTED
+    if options.accept == "always":
+        return JumpOutcome.ACCEPTED
+    improved = (
+        loss_after is not None
+        and loss_before is not None
+        and loss_after < loss_before
+        and loss_after < loss_before - options.margin * abs(loss_before)
+    )
+    return JumpOutcome.ACCEPTED if improved else JumpOutcome.REJECTED_LOSS
 
 
 def relative_error(loss_before: float, loss_after: float) -> float:
-    """The paper's relative error of a jump, loss_after / loss_before; +inf where that is not finite, 1 for 0 / 0."""
+    """Return the paper's relative error of a jump, loss_after / loss_before; +inf if it is not finite, 1 for 0 / 0."""
     if loss_before == 0:
         return 1.0 if loss_after == 0 else math.inf
     ratio = loss_after / loss_before
@@ -59,7 +62,7 @@ def relative_error(loss_before: float, loss_after: float) -> float:
 
 
 def evaluate(closure: Closure, process_group: distributed.ProcessGroup | None = None) -> float:
-    """The loss that a closure returns, evaluated without gradients; its mean over the processes, if there are several.
+    """Evaluate a closure without gradients, and return its loss; the mean over the processes if there are several.
 
     Every process of ``process_group`` (None: all of them, where torch.distributed is initialised) must call this at the
     same time; all get the same number and so decide alike.

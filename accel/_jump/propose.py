@@ -6,42 +6,38 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from accel._jump.options import JumpOptions
 from accel._jump.reports import GroupReports, Proposal
-from accel._rules import Combination, Rule
+from accel._rules import Combination
 from accel._window.group_windows import Batch, Windows
 from accel._window.pair_windows import PairBatch, PairWindows
-from accel._window.reshaping import Shape, relax, scale_last_step
+from accel._window.reshaping import relax, scale_last_step
 
 
-def extrapolate(
-    windows: Windows | PairWindows,
-    rules: Sequence[Rule],
-    s: Sequence[int],
-    relaxation: Sequence[float],
-    shapes: Sequence[Shape],
-) -> list[Proposal]:
+def extrapolate(windows: Windows | PairWindows, options: Sequence[JumpOptions], s: Sequence[int]) -> list[Proposal]:
     """Extrapolate every group's full window; groups that show no direction stay at their newest snapshot.
 
+    Shapes that take a pass over the weights, and noise, are left to the caller that writes the weights.
+
     Args:
-        windows: Of K replicates.
-        rules: One per replicate.
+        windows: Full windows of K replicates.
+        options: One per replicate.
         s: Steps to leap, one per replicate.
-        relaxation: α, one per replicate.
-        shapes: one per replicate; those that take a pass over the weights are left to who writes them.
 
     Raises:
         ValueError: A rule returns another number of coefficients than there are snapshots.
     """
-    own = windows.layout.groups
+    groups = windows.layout.groups
     coefficients = torch.empty(windows.groups, windows.width, dtype=torch.float64)
     columns: dict[str, Tensor] = {}
-    found: list[tuple[Batch | PairBatch, Combination, Tensor]] = []
+    diagnosed: list[tuple[Batch | PairBatch, Combination, Tensor]] = []
     for batch in windows.batches():
-        replicate = (batch.groups // own).tolist()
-        combination = batch.combine([rules[k] for k in replicate], [s[k] for k in replicate])
+        replicate = (batch.groups // groups).tolist()
+        chosen = [options[k] for k in replicate]
+        combination = batch.combine([each.rule for each in chosen], [s[k] for k in replicate])
         deficient = batch.show_no_direction()
-        taken = relax(combination.coefficients, [relaxation[k] for k in replicate])
-        controls = torch.tensor([shapes[k] == "last_step" for k in replicate])
+        taken = relax(combination.coefficients, [each.relaxation for each in chosen])
+        controls = torch.tensor([each.shape == "last_step" for each in chosen])
         if controls.any():
             taken = torch.where(controls[:, None], scale_last_step(taken, batch.factors), taken)
         if deficient.any():
@@ -53,16 +49,16 @@ def extrapolate(
             "spectral_radius": combination.spectral_radius,
             "deficient": deficient,
         }
-        _put(columns, windows.groups, batch.groups, values)
-        found.append((batch, combination, taken))
-    parts = [slice(k * own, (k + 1) * own) for k in range(windows.replicates)]
+        _scatter(columns, windows.groups, batch.groups, values)
+        diagnosed.append((batch, combination, taken))
+    parts = [slice(k * groups, (k + 1) * groups) for k in range(windows.replicates)]
     return [
         Proposal(
             s[k],
             GroupReports(
                 windows.layout.families,
                 {name: column[part] for name, column in columns.items()},
-                partial(_diagnosed, found, k, own),
+                partial(_diagnose, diagnosed, k, groups),
             ),
             coefficients[part],
         )
@@ -70,18 +66,19 @@ def extrapolate(
     ]
 
 
-def _diagnosed(
-    found: Sequence[tuple[Batch | PairBatch, Combination, Tensor]], replicate: int, own: int
+def _diagnose(
+    batches: Sequence[tuple[Batch | PairBatch, Combination, Tensor]], replicate: int, groups: int
 ) -> dict[str, Tensor]:
-    """The columns that only who asks for them pays for, of one replicate."""
+    """Make the columns that only a reader pays for, for one replicate of so many groups."""
     columns: dict[str, Tensor] = {}
-    for batch, combination, taken in found:
-        mine = batch.groups // own == replicate
-        diagnosis = batch.diagnose(mine, taken, combination.rank)
-        _put(columns, own, batch.groups[mine] - replicate * own, diagnosis._asdict())
+    for batch, combination, taken in batches:
+        belongs = batch.groups // groups == replicate
+        diagnosis = batch.diagnose(belongs, taken, combination.rank)
+        _scatter(columns, groups, batch.groups[belongs] - replicate * groups, diagnosis._asdict())
     return columns
 
 
-def _put(columns: dict[str, Tensor], count: int, groups: Tensor, values: dict[str, Tensor]) -> None:
+def _scatter(columns: dict[str, Tensor], count: int, groups: Tensor, values: dict[str, Tensor]) -> None:
+    """Write the values of these groups into columns of ``count`` groups."""
     for name, value in values.items():
         columns.setdefault(name, torch.empty(count, dtype=value.dtype))[groups] = value

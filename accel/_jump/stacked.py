@@ -117,16 +117,11 @@ class StackedAccelerator:
             ValueError: A rule returns another number of coefficients than there are snapshots.
         """
         self.require_full("propose")
-        options = self.options
-        shapes = [each.shape for each in options]
-        return extrapolate(
-            self.windows, [each.rule for each in options], s, [each.relaxation for each in options], shapes
-        )
+        return extrapolate(self.windows, self.options, s)
 
     def refuses(self, replicate: int, proposal: Proposal) -> JumpOutcome | None:
-        """Why a replicate's proposal is rejected without being evaluated; None if it is not."""
-        options = self.options[replicate]
-        return refuse(proposal, options.max_residual, options.max_inconsistency)
+        """Return why a replicate's proposal is rejected without being evaluated; None if it is not."""
+        return refuse(proposal, self.options[replicate])
 
     def apply(self, chosen: Sequence[Proposal | None]) -> Tensor:
         """Write each replicate's proposed weights, finite or not, or its newest snapshot where there is None.

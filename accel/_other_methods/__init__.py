@@ -1,1 +1,1 @@
-"""Methods beside jumps: multigrid over training steps, and class-based PCA."""
+"""Methods other than jumps: multigrid over training steps, and class-based PCA."""

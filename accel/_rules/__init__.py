@@ -18,6 +18,6 @@ RULES: Mapping[str, type[Any]] = {
     "anderson": Anderson,
     "average": Average,
 }
-"""Name in a study -> rule."""
+"""Rules by their name in a study."""
 
 __all__ = ["DMD", "RULES", "Anderson", "Average", "Combination", "Koopman", "Line", "Rule", "combine"]

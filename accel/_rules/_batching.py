@@ -1,31 +1,46 @@
-"""Windows that each have a rule and a horizon of their own, as those of replicates trained side by side."""
+"""Calls of rules for windows that each have their own rule and horizon, as replicates trained side by side have."""
 
 from collections.abc import Hashable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from accel._rules._rule import BatchableRule, Combination, Rule
 
 
 def combine(rules: Sequence[Rule], windows: Tensor, s: Sequence[int]) -> Combination:
-    """Extrapolate each of B windows, (B, k, m) float64, by its own rule and its own s, in as few calls as can be.
+    """Extrapolate each window by its own rule and its own s, in as few calls as possible.
+
+    Args:
+        rules: one per window.
+        windows: (B, k, m) float64.
+        s: steps to leap, one per window.
 
     Raises:
-        ValueError: A rule returns another number of coefficients than there are snapshots.
+        ValueError: A rule does not return one coefficient per snapshot.
     """
-    kinds: dict[Hashable, list[int]] = {}
+    batches: dict[Hashable, list[int]] = {}
     for index, (rule, steps) in enumerate(zip(rules, s, strict=True)):
         batch_key = (type(rule), rule.batch_key) if isinstance(rule, BatchableRule) else (id(rule), steps)
-        kinds.setdefault(batch_key, []).append(index)
+        batches.setdefault(batch_key, []).append(index)
     parts = []
-    for chosen in kinds.values():
-        own = windows if len(kinds) == 1 else windows[chosen]
-        parts.append(_call([rules[index] for index in chosen], own, [s[index] for index in chosen]))
+    for chosen in batches.values():
+        batch = windows if len(batches) == 1 else windows[chosen]
+        parts.append(_call([rules[index] for index in chosen], batch, [s[index] for index in chosen]))
     if len(parts) == 1:
         return parts[0]
-    order = torch.tensor([index for chosen in kinds.values() for index in chosen]).argsort()
-    return Combination(*(torch.cat(columns)[order] for columns in zip(*parts, strict=True)))
+    order = torch.tensor([index for chosen in batches.values() for index in chosen]).argsort()
+    coefficients, rank, radius = (torch.cat(columns)[order] for columns in list(zip(*parts, strict=True))[:3])
+    return Combination(coefficients, rank, radius, _joined_eigenvalues(parts, order))
+
+
+def _joined_eigenvalues(parts: Sequence[Combination], order: Tensor) -> Tensor | None:
+    """Join eigenvalues that differ in number; None if a rule has none."""
+    spectra = [part.eigenvalues for part in parts if part.eigenvalues is not None]
+    if len(spectra) < len(parts):
+        return None
+    count = max(spectrum.shape[1] for spectrum in spectra)
+    return torch.cat([nn.functional.pad(spectrum, (0, count - spectrum.shape[1])) for spectrum in spectra])[order]
 
 
 def _call(rules: Sequence[Rule], windows: Tensor, s: Sequence[int]) -> Combination:

@@ -1,4 +1,4 @@
-"""What an extrapolating rule is: a window of snapshots in, the coefficients that combine them out."""
+"""The contract of an extrapolating rule: a window of snapshots in, the coefficients that combine them out."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -15,20 +15,23 @@ class Combination(NamedTuple):
     coefficients: Tensor
     """(B, m) float64; the predicted weights are ``W @ coefficients``, W (n, m) holding the snapshots, oldest first."""
     rank: Tensor
-    """(B,) int64; how many modes were kept."""
+    """(B,) int64; number of modes kept."""
     spectral_radius: Tensor
-    """(B,) float64; the largest |eigenvalue| among the kept modes, before growing ones are clipped or dropped; 1 for
-    rules that have no operator."""
+    """(B,) float64; the largest |eigenvalue| among the kept modes, before growing modes are clipped or dropped; 1 for
+    rules without an operator."""
+    eigenvalues: Tensor | None = None
+    """(B, q) complex128; eigenvalues of the operator, before growing modes are clipped or dropped; q is at least the
+    largest rank of the call, and zeros stand for modes that are not kept. None for rules that have none."""
 
 
 @runtime_checkable
 class Rule(Protocol):
     """A map from windows and a horizon to combinations, batched over groups.
 
-    A rule never sees the n weights of a group. It sees R, the window written in an orthonormal basis of its own span:
-    a (k, m) matrix with RᵀR = WᵀW, where k = m, or fewer for groups of fewer weights. Lengths, angles, singular values
-    and right singular vectors of R are those of W, so a rule that does not depend on the choice of an orthonormal basis
-    treats R as if it were the window.
+    A rule never sees the n weights of a group. It sees R, the window in an orthonormal basis of its span: a (k, m)
+    matrix with RᵀR = WᵀW, where k = m, or less for groups of fewer weights. Lengths, angles, singular values and right
+    singular vectors of R are those of W. So a rule that does not depend on the choice of the basis can treat R as the
+    window.
     """
 
     def __call__(self, window: Tensor, s: int) -> Combination:
@@ -36,7 +39,7 @@ class Rule(Protocol):
 
         Args:
             window: (B, k, m) float64, k <= m; columns are snapshots, oldest first. Elements may hold NaN or infinities:
-                a rule must not raise for them, nor let them touch the other elements.
+                a rule must not raise for them, and they must not change the result of other elements.
             s: steps to leap, counted from the newest snapshot; at least 1.
         """
         ...
@@ -44,18 +47,24 @@ class Rule(Protocol):
 
 @runtime_checkable
 class BatchableRule(Rule, Protocol):
-    """A rule that can be called once for windows that each have a rule of their own: those of one class and kind."""
+    """A rule of which several, of one class and one `batch_key`, can be called together, each for its own window."""
 
     def __call__(self, window: Tensor, s: int) -> Combination:
-        """Predict ``s`` steps ahead of the newest snapshot of each window, all by this rule; see `Rule`."""
+        """Extrapolate each window by ``s`` steps from its newest snapshot; see `Rule`."""
         return self.together([self] * len(window), window, [s] * len(window))
 
     @property
     def batch_key(self) -> tuple[str, ...]:
-        """What rules that are called `together` must share: nothing, unless a rule says otherwise."""
+        """Options that rules called `together` must share; none by default."""
         return ()
 
     @staticmethod
     def together(rules: Sequence[Any], window: Tensor, s: Sequence[int]) -> Combination:
-        """As `Rule`, with a rule and a horizon for each of B windows."""
+        """Extrapolate each of B windows by its own rule and its own s.
+
+        Args:
+            rules: one per window; all of this class and of one `batch_key`.
+            window: (B, k, m) float64; see `Rule`.
+            s: steps to leap, one per window.
+        """
         ...

@@ -1,4 +1,4 @@
-"""Reduced-rank extrapolation and Anderson acceleration: the point of the window's span where steps would end.
+"""Reduced-rank extrapolation and Anderson acceleration: find the point of the window's span where steps would end.
 
 Training is read as a fixed-point iteration w_{i+1} = g(w_i), with residuals f_i = w_{i+1} - w_i. Both methods combine
 snapshots with coefficients α, Σα = 1, that make the combined residual as short as can be (Sidi, Ford & Smith 1986;
@@ -12,51 +12,53 @@ Walker & Ni 2011; for training Scieur, d'Aspremont & Bach 2016, arXiv:1606.04133
 | ΔF     | changes   | differences of neighbouring residuals                          | (k, m-2) |
 | γ      | mixture   | argmin ‖f_{m-2} - ΔF γ‖, the same problem without a constraint | (m-2,)   |
 
-Lengths in the window's orthonormal basis are those of the n weights, so the least-squares problem needs nothing else.
+Lengths in the window's orthonormal basis are those of the n weights, so the least-squares problem needs only R.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from accel._fields import Bounds, normalize, require
 from accel._linalg import split_finite, svd, where_finite
 from accel._rules._rule import BatchableRule, Combination
 
 
 @dataclass(frozen=True)
 class Anderson(BatchableRule):
-    """Anderson acceleration of the window's steps. The horizon ``s`` has no part in it: it leaps to where steps end.
+    """Anderson acceleration of the window's steps. It leaps to where steps would end, so it does not use the horizon s.
 
     Args:
         tolerance: Truncation of the least-squares problem: singular value k of ΔF is kept iff σ_k / σ_0 > tolerance; in
-            [0, 1). Those at the rounding level of float64 (m · 2.2e-16) are never kept. Noise needs a larger one.
+            [0, 1). Singular values at the rounding level of float64 (m · 2.2e-16) are never kept. Noisy steps need a
+            larger tolerance.
         mixing: β: 1 combines the snapshots after each step, 0 those before (reduced-rank extrapolation); in [0, 1].
 
     Raises:
-        ValueError: An option is outside its range; all such mistakes are listed.
+        ValueError: An option is outside its range; the message lists all such mistakes.
     """
 
-    tolerance: float = 1e-10
-    mixing: float = 1.0
+    tolerance: Annotated[float, Bounds(at_least=0, below=1)] = 1e-10
+    mixing: Annotated[float, Bounds(at_least=0, at_most=1)] = 1.0
+    uses_horizon: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        mistakes = []
-        for name, value, valid in (
-            ("tolerance", self.tolerance, "[0, 1)"),
-            ("mixing", self.mixing, "[0, 1]"),
-        ):
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not (number and 0 <= value <= 1) or (name == "tolerance" and value == 1):
-                mistakes.append(f"{name} must be a number in {valid}, got {value!r}")
-        if mistakes:
-            raise ValueError("Anderson: " + "; ".join(mistakes))
+        normalize(self)
+        require(self)
 
     @staticmethod
     def together(rules: Sequence["Anderson"], window: Tensor, s: Sequence[int]) -> Combination:
-        """One call for windows (B, k, m) that each have a rule of their own."""
+        """Extrapolate each window by its own rule; see `BatchableRule.together`.
+
+        Args:
+            rules: one per window.
+            window: (B, k, m) float64.
+            s: not used.
+        """
         del s
         m, count = window.shape[-1], len(window)
         window, finite = split_finite(window)
@@ -67,7 +69,7 @@ class Anderson(BatchableRule):
         residuals = window[:, :, 1:] - window[:, :, :-1]
         mixture = torch.zeros(count, 0, dtype=torch.float64)
         rank = torch.zeros(count, dtype=torch.int64)
-        if m > 2:  # two snapshots have one residual: nothing to combine
+        if m > 2:  # two snapshots have only one residual
             u, sigma, vh = svd(residuals[:, :, 1:] - residuals[:, :, :-1])
             floor = tolerances.clamp(min=m * torch.finfo(window.dtype).eps)
             keep = sigma > floor * sigma[:, :1]

@@ -1,42 +1,50 @@
-"""The average of the last snapshots: LAWA (Kaddour 2022, arXiv:2209.14981).
+"""Average of the latest snapshots: LAWA (Kaddour 2022, arXiv:2209.14981).
 
-Published, the average is looked at and training goes on without it. Here a jump puts it into the training, unless jumps
-are only proposed (a study's probes) or taken back.
+As published, the average is evaluated and training goes on without it. Here a jump puts it into the training, unless
+jumps are only proposed (a study's probes) or taken back.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
+from accel._fields import Bounds, normalize, require
 from accel._linalg import split_finite, where_finite
 from accel._rules._rule import BatchableRule, Combination
 
 
 @dataclass(frozen=True)
 class Average(BatchableRule):
-    """Average of the window's m snapshots. The horizon ``s`` has no part in it: an average leaps nowhere.
+    """Average of the window's m snapshots. It does not leap ahead, so it does not use the horizon s.
 
     Args:
-        decay: Weight of a snapshot relative to the next newer one, in (0, 1]: 1 weighs all alike, as LAWA does; below,
-            it is an exponential moving average cut to the window.
+        decay: Weight of a snapshot relative to the next newer one, in (0, 1]. 1 gives all the same weight, as LAWA
+            does; less gives an exponential moving average, cut to the window.
 
     Raises:
-        ValueError: decay is outside its range.
+        ValueError: ``decay`` is outside its range.
     """
 
-    decay: float = 1.0
+    decay: Annotated[float, Bounds(above=0, at_most=1)] = 1.0
+    uses_horizon: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        number = isinstance(self.decay, int | float) and not isinstance(self.decay, bool)
-        if not (number and 0 < self.decay <= 1):
-            raise ValueError(f"Average: decay must be a number in (0, 1], got {self.decay!r}")
+        normalize(self)
+        require(self)
 
     @staticmethod
     def together(rules: Sequence["Average"], window: Tensor, s: Sequence[int]) -> Combination:
-        """One call for windows (B, k, m) that each have a rule of their own."""
+        """Extrapolate each window by its own rule; see `BatchableRule.together`.
+
+        Args:
+            rules: one per window.
+            window: (B, k, m) float64.
+            s: not used.
+        """
         del s
         _, finite = split_finite(window)
         ages = torch.arange(window.shape[-1] - 1, -1, -1, dtype=torch.float64)

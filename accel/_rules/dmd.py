@@ -1,4 +1,4 @@
-"""Dynamic mode decomposition of a window of weights: fit one linear operator to the steps seen, apply it s more times.
+"""Dynamic mode decomposition of a window of weights: fit one linear operator to its steps, apply it s more times.
 
 Notation (Tano, Portwood & Ragusa 2020, equations 1 to 5, arXiv:2006.14371):
 
@@ -12,18 +12,19 @@ Notation (Tano, Portwood & Ragusa 2020, equations 1 to 5, arXiv:2006.14371):
 | p           | start          | the newest snapshot w_m in the modes' coordinates              | (q,)       |
 | ŵ           |                | predicted weights, s steps after w_m                           |            |
 
-R has k = m rows, or fewer where a group has fewer weights than snapshots; q = min(k, m-1).
+R has k = m rows, or fewer if a group has fewer weights than snapshots; q = min(k, m-1).
 Modes that are not kept are masked (zero columns of U and of V Σ⁻¹), so groups of different rank share a batch.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
+from accel._fields import Bounds, normalize, require
 from accel._linalg import eig, eigvals, powers, split_finite, svd, where_finite
 from accel._rules._rule import BatchableRule, Combination
 
@@ -32,7 +33,7 @@ Amplitudes = Literal["least_squares", "literal"]
 Modes = Literal["projected", "exact"]
 Growth = Literal["keep", "clip", "drop"]
 
-# A double eigenvalue 1, as of weights on a straight line, is computed to about the square root of the rounding unit.
+# A double eigenvalue 1, which weights on a straight line have, is right to about the square root of the rounding unit.
 _GROWTH_MARGIN = 1e-8
 _TOLERANCE = 1e-10  # the paper's
 
@@ -44,53 +45,44 @@ class DMD(BatchableRule):
     With Φ the modes, Φ = U Y, and b their amplitudes in the newest snapshot w_m, the prediction is ŵ = Re(Φ Λˢ b).
 
     Args:
-        tolerance: Truncation as in the paper: keep mode k iff Σ_k / Σ_0 > tolerance; in [0, 1). 1e-10, as in its
-            sensitivity study, where neither this nor ``rank`` is given. Singular values at the rounding level of
-            float64 (m · 2.2e-16) are never kept, by neither truncation.
-        form: ``"state"`` predicts the weights themselves, as the paper does: whatever part of w_m lies outside the span
-            of the kept modes is lost. ``"displacement"`` predicts the move, ŵ = w_m + Re(Φ (Λˢ - 1) b), and loses
-            nothing (the form of Predictive Differential Training).
+        tolerance: Truncation as in the paper: keep mode k iff Σ_k / Σ_0 > tolerance; in [0, 1). If neither this nor
+            ``rank`` is given, it is 1e-10, as in the paper's sensitivity study. Singular values at the rounding level
+            of float64 (m · 2.2e-16) are never kept, whichever truncation is used.
+        form: ``"state"`` predicts the weights themselves, as the paper does: the part of w_m outside the span of the
+            kept modes is lost. ``"displacement"`` predicts the move, ŵ = w_m + Re(Φ (Λˢ - 1) b), and loses nothing (the
+            form of Predictive Differential Training).
         amplitudes: ``"least_squares"`` takes b = argmin ‖Φ b - w_m‖. ``"literal"`` takes the paper's b = Φᵀ w_m with
             unit-norm columns of Y, read as Φᴴ w_m so that it does not depend on the phase of the eigenvectors. It is
             right only for orthonormal Φ.
         modes: ``"projected"``: Φ = U Y, which lies in the span of W-. ``"exact"``: Φ = W+ V Σ⁻¹ Y of Tu et al. 2014
             (arXiv:1312.0041; without their factor Λ⁻¹, which least squares absorbs), in the span of W+. Since W+ holds
             w_m, least squares over exact modes loses nothing of w_m as long as every mode is kept.
-        growth: What happens to modes with |λ| > 1 (beyond rounding, 1e-8): ``"keep"`` them, ``"clip"`` λ to λ/|λ|, or
-            ``"drop"`` their term from the prediction. Under ``form="state"`` the mode with |λ| near 1 carries the
-            weights themselves, and dropping it when noise lifts it above 1 drops the weights: combine ``"drop"`` with
+        growth: Treatment of modes with |λ| > 1 (beyond rounding, 1e-8): ``"keep"`` them, ``"clip"`` λ to λ/|λ|, or
+            ``"drop"`` their term from the prediction. With ``form="state"`` the mode with |λ| near 1 carries the
+            weights themselves; if noise lifts it above 1, dropping it drops the weights. So combine ``"drop"`` with
             ``form="displacement"``.
-        rank: The other truncation, in place of a tolerance: keep the ``rank`` leading modes, or as many as the window
-            has; at least 1 and less than the m of the windows.
+        rank: Truncation in place of a tolerance: keep the ``rank`` leading modes, or as many as the window has; at
+            least 1 and less than the m of the windows.
 
     Raises:
-        ValueError: An option is not among its values, or both truncations are given; all such mistakes are listed.
+        ValueError: An option is not among its values, or both truncations are given; the message lists all mistakes.
     """
 
-    tolerance: float | None = None
+    rank: Annotated[int, Bounds(at_least=1)] | None = field(default=None, kw_only=True)
+    tolerance: Annotated[float, Bounds(at_least=0, below=1)] | None = None
     form: Form = "state"
     amplitudes: Amplitudes = "least_squares"
     modes: Modes = "projected"
     growth: Growth = "keep"
-    rank: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        mistakes = []
+        lines = []
         if self.tolerance is None and self.rank is None:
             object.__setattr__(self, "tolerance", _TOLERANCE)
         elif self.tolerance is not None and self.rank is not None:
-            mistakes.append(f"one of tolerance and rank must be given, got {self.tolerance!r} and {self.rank!r}")
-        if self.tolerance is not None:
-            number = isinstance(self.tolerance, int | float) and not isinstance(self.tolerance, bool)
-            if not (number and 0 <= self.tolerance < 1):
-                mistakes.append(f"tolerance must be a number in [0, 1), got {self.tolerance!r}")
-        if self.rank is not None and (not isinstance(self.rank, int) or isinstance(self.rank, bool) or self.rank < 1):
-            mistakes.append(f"rank must be an integer of at least 1, got {self.rank!r}")
-        for name, valid in (("form", Form), ("amplitudes", Amplitudes), ("modes", Modes), ("growth", Growth)):
-            if getattr(self, name) not in get_args(valid):
-                mistakes.append(f"{name} must be one of {', '.join(get_args(valid))}, got {getattr(self, name)!r}")
-        if mistakes:
-            raise ValueError("DMD: " + "; ".join(mistakes))
+            lines.append(f"one of tolerance and rank must be given, got {self.tolerance!r} and {self.rank!r}")
+        normalize(self)
+        require(self, also=lines)
 
     def check_window(self, m: int) -> None:
         """Raise ValueError if windows of m snapshots are too short for this rule."""
@@ -99,19 +91,25 @@ class DMD(BatchableRule):
 
     @property
     def batch_key(self) -> tuple[str, ...]:
-        """What rules that are called `together` must share: all but truncation."""
+        """Options that rules called `together` must share: all but the truncation."""
         return self.form, self.amplitudes, self.modes, self.growth
 
     @staticmethod
     def together(rules: Sequence["DMD"], window: Tensor, s: Sequence[int]) -> Combination:
-        """One call for windows (B, k, m) that each have a rule, all of one `batch_key`, and a horizon of their own."""
+        """Extrapolate each window by its own rule and its own s; see `BatchableRule.together`.
+
+        Args:
+            rules: one per window, all of one `batch_key`.
+            window: (B, k, m) float64.
+            s: steps to leap, one per window.
+        """
         if not rules:
             rules = [DMD()]
         m = window.shape[-1]
         different = set(rules)
         for rule in different:
             rule.check_window(m)
-        own = rules[0]
+        options = rules[0]  # the same for all rules, but for the truncation
         window, finite = split_finite(window)
         lagged, led, newest = window[:, :, :-1], window[:, :, 1:], window[:, :, -1:]
 
@@ -127,36 +125,36 @@ class DMD(BatchableRule):
         u = u * keep[:, None, :]
         operator = u.mT @ led @ lift
 
-        basis = u if own.modes == "projected" else led @ lift
-        if own.amplitudes == "least_squares" and own.modes == "exact":
+        basis = u if options.modes == "projected" else led @ lift
+        if options.amplitudes == "least_squares" and options.modes == "exact":
             start = torch.linalg.pinv(basis) @ newest
         else:
             start = basis.mT @ newest
-        advanced, magnitudes = own._advance(operator, start, s, rank)
+        advanced, eigenvalues = options._advance(operator, start, s, rank)
 
         terms = (lift @ advanced)[:, :, 0]
-        coefficients = nn.functional.pad(terms, (0, 1) if own.modes == "projected" else (1, 0))
-        if own.form == "displacement":
+        coefficients = nn.functional.pad(terms, (0, 1) if options.modes == "projected" else (1, 0))
+        if options.form == "displacement":
             coefficients[:, -1] += 1
         return Combination(
             where_finite(finite, coefficients, math.nan),
-            rank,  # 0 where all was set to zero
-            where_finite(finite, magnitudes.amax(-1), math.nan),
+            rank,  # 0 for windows that are not finite: they were set to zero
+            where_finite(finite, eigenvalues.abs().amax(-1), math.nan),
+            eigenvalues,
         )
 
     def _advance(self, operator: Tensor, start: Tensor, s: Sequence[int], rank: Tensor) -> tuple[Tensor, Tensor]:
-        """φ(A) start with φ(λ) = λˢ or λˢ - 1, and the magnitudes of A's eigenvalues."""
+        """Return φ(A) start, with φ(λ) = λˢ or λˢ - 1, and the eigenvalues of A."""
         if self.growth == "keep" and self.amplitudes == "least_squares":
             # Real powers need no eigenvectors: weights on a straight line make A a Jordan block, which has too few.
             ahead = powers(operator, s) @ start
-            most = max(1, int(rank.amax())) if len(rank) else 1  # of the batch; what lies beyond is zero
-            return (ahead if self.form == "state" else ahead - start), eigvals(operator[:, :most, :most]).abs()
+            max_rank = max(1, int(rank.amax())) if len(rank) else 1  # of the batch; the operator is zero beyond it
+            return (ahead if self.form == "state" else ahead - start), eigvals(operator[:, :max_rank, :max_rank])
         eigenvalues, vectors = eig(operator)
         magnitudes = eigenvalues.abs()
         growing = magnitudes > 1 + _GROWTH_MARGIN
-        if self.growth == "clip":
-            eigenvalues = torch.where(growing, eigenvalues / magnitudes, eigenvalues)
-        factors = eigenvalues ** torch.tensor(s)[:, None]
+        factors = torch.where(growing, eigenvalues / magnitudes, eigenvalues) if self.growth == "clip" else eigenvalues
+        factors = factors ** torch.tensor(s)[:, None]
         if self.form == "displacement":
             factors = factors - 1
         if self.growth == "drop":
@@ -165,6 +163,6 @@ class DMD(BatchableRule):
         if self.amplitudes == "literal":
             amplitudes = vectors.mH @ start
         else:
-            # solve() would raise for the whole batch; here an exactly singular Y divides by zero, in its element alone.
+            # solve() would raise for the whole batch; solve_ex() divides by zero in the element whose Y is singular.
             amplitudes = torch.linalg.solve_ex(vectors, start).result
-        return (vectors @ (factors[:, :, None] * amplitudes)).real, magnitudes
+        return (vectors @ (factors[:, :, None] * amplitudes)).real, eigenvalues

@@ -1,4 +1,4 @@
-"""Koopman training: the linear operator that best maps each snapshot to the next, applied on (Dogra & Redman 2020).
+"""Koopman training: apply the linear operator that best maps each snapshot to the next (Dogra & Redman 2020).
 
 Notation (arXiv:2006.02361 and the authors' ``NodeKoopmanTraining.m``):
 
@@ -9,47 +9,54 @@ Notation (arXiv:2006.02361 and the authors' ``NodeKoopmanTraining.m``):
 | K = F'F⁺ |              | the operator; ŵ = Kˢ w_m                                           | (n, n) |
 | A        | operator     | Pᵀ F' Q Σ⁻¹, K on the span of F: Kˢ w_m = F' Q Σ⁻¹ Aˢ⁻¹ Pᵀ w_m     | (q, q) |
 
-Two ways lead there. Snapshots in an orthonormal basis of their span, as every rule sees them: p = m - 1 columns. Or,
-where a group has far fewer weights than there are snapshots, pairs of successive snapshots compressed into a few
-columns that have the same F Fᵀ and F' Fᵀ (see `_pairs`), so that a window of thousands need not be kept.
+F and F' come in two forms. The first has snapshots in an orthonormal basis of their span, as every rule sees them; then
+p = m - 1. The second is for groups with far fewer weights than snapshots: pairs of successive snapshots, compressed
+into a few columns with the same F Fᵀ and F' Fᵀ (see `pair_windows`), so that a window of thousands need not be kept.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
+from accel._fields import Bounds, normalize, require
 from accel._linalg import eigvals, powers, split_finite, svd, where_finite
 from accel._rules._rule import BatchableRule, Combination
 
 
 @dataclass(frozen=True)
 class Koopman(BatchableRule):
-    """Koopman operators per group, as Dogra & Redman fit them: no truncation, no eigendecomposition.
+    """Koopman operator per group, as Dogra & Redman fit it: no truncation, no eigendecomposition.
 
-    Their node, split node, layer and single weight operators are the groups of `Accelerator`. With t1 and t2 the first
-    and last iteration looked at and T those predicted: ``start`` = t1 - 1, ``m`` = t2 - t1 + 1, ``s`` = T.
+    Their node, split node, layer and single weight operators are the groups of `Accelerator`. If t1 and t2 are the
+    first and last iteration used, and T the number predicted, then ``start`` = t1 - 1, ``m`` = t2 - t1 + 1, ``s`` = T.
 
     Args:
-        tolerance: Keep singular value k of F iff Σ_k / Σ_0 > tolerance; in [0, 1). 0, as the authors have it, leaves
-            out those alone that are rounding, max(n, m - 1) · 2.2e-16, as MATLAB's ``pinv`` does.
+        tolerance: Keep singular value k of F iff Σ_k / Σ_0 > tolerance; in [0, 1). The authors use 0, which leaves out
+            only rounding, max(n, m - 1) · 2.2e-16, as MATLAB's ``pinv`` does.
 
     Raises:
         ValueError: The tolerance is outside its range.
     """
 
-    tolerance: float = 0.0
+    tolerance: Annotated[float, Bounds(at_least=0, below=1)] = 0.0
 
     def __post_init__(self) -> None:
-        number = isinstance(self.tolerance, int | float) and not isinstance(self.tolerance, bool)
-        if not (number and 0 <= self.tolerance < 1):
-            raise ValueError(f"Koopman: tolerance must be a number in [0, 1), got {self.tolerance!r}")
+        normalize(self)
+        require(self)
 
     @staticmethod
     def together(rules: Sequence["Koopman"], window: Tensor, s: Sequence[int]) -> Combination:
-        """One call for windows (B, k, m) that each have a rule and a horizon of their own."""
+        """Extrapolate each window by its own rule and its own s; see `BatchableRule.together`.
+
+        Args:
+            rules: one per window.
+            window: (B, k, m) float64.
+            s: steps to leap, one per window.
+        """
         combined = Koopman.of_pairs(rules, window[:, :, :-1], window[:, :, 1:], window[:, :, -1], s, window.shape[-1])
         return combined._replace(coefficients=nn.functional.pad(combined.coefficients, (1, 0)))
 
@@ -57,22 +64,22 @@ class Koopman(BatchableRule):
     def of_pairs(
         rules: Sequence["Koopman"], lagged: Tensor, led: Tensor, newest: Tensor, s: Sequence[int], m: int
     ) -> Combination:
-        """The same from pairs of snapshots.
+        """Extrapolate each group by its own rule and its own s, given pairs of successive snapshots.
 
         Args:
             rules: one per group.
-            lagged: (B, k, p) float64; F, or any matrix with the same F Fᵀ and F' Fᵀ.
-            led: likewise F'.
+            lagged: (B, k, p) float64; F, or with ``led`` any two matrices that have the same F Fᵀ and F' Fᵀ.
+            led: (B, k, p) float64; F'.
             newest: (B, k) float64; w_m.
             s: steps to leap, one per group.
-            m: snapshots that the pairs come from.
+            m: number of snapshots that the pairs come from.
 
         Returns:
             Coefficients that combine the columns of ``led``, (B, p).
         """
         rows = lagged.shape[1]
-        together, finite = split_finite(torch.cat([lagged, led, newest[:, :, None]], dim=2))
-        lagged, led, newest = torch.split(together, [lagged.shape[2], led.shape[2], 1], dim=2)
+        columns, finite = split_finite(torch.cat([lagged, led, newest[:, :, None]], dim=2))
+        lagged, led, newest = torch.split(columns, [lagged.shape[2], led.shape[2], 1], dim=2)
         u, sigma, vh = svd(lagged)
         rounding = max(rows, m - 1) * torch.finfo(lagged.dtype).eps
         floors = torch.tensor([max(rule.tolerance, rounding) for rule in rules], dtype=lagged.dtype)

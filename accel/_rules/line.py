@@ -1,18 +1,19 @@
-"""A straight line through the history of every weight, followed on: the oldest of extrapolators.
+"""A straight line through the history of every weight, continued: the oldest extrapolator.
 
 Fitting a function to each weight's past and jumping along it goes back to Dewan & Sontag 1990 (IJCNN); Kamarthi &
 Pittner 1999 (Neural Networks 12:1285) fit lines by linear regression, a few times in a training. All weights are seen
-at the same m times, so that one set of coefficients serves them all, and how they are grouped changes nothing.
+at the same m times, so one set of coefficients serves all of them, and the grouping changes nothing.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from accel._fields import require
 from accel._linalg import split_finite, where_finite
 from accel._rules._rule import BatchableRule, Combination
 
@@ -21,11 +22,11 @@ Anchor = Literal["line", "newest"]
 
 @dataclass(frozen=True)
 class Line(BatchableRule):
-    """Least-squares straight line through every weight's m snapshots, read off ``s`` steps after the newest.
+    """Least-squares straight line through every weight's m snapshots, evaluated ``s`` steps after the newest.
 
     Args:
-        anchor: Where the prediction starts. ``"line"`` is the line's own value, which averages noise away but lags
-            behind a bent history. ``"newest"`` adds s times the slope to the newest snapshot.
+        anchor: Start of the prediction. ``"line"`` is the line's value, which averages noise away but lags behind a
+            bent history. ``"newest"`` adds s times the slope to the newest snapshot.
 
     Raises:
         ValueError: The anchor is not among its values.
@@ -34,12 +35,17 @@ class Line(BatchableRule):
     anchor: Anchor = "line"
 
     def __post_init__(self) -> None:
-        if self.anchor not in get_args(Anchor):
-            raise ValueError(f"Line: anchor must be one of {', '.join(get_args(Anchor))}, got {self.anchor!r}")
+        require(self)
 
     @staticmethod
     def together(rules: Sequence["Line"], window: Tensor, s: Sequence[int]) -> Combination:
-        """One call for windows (B, k, m) that each have a rule and a horizon of their own."""
+        """Extrapolate each window by its own rule and its own s; see `BatchableRule.together`.
+
+        Args:
+            rules: one per window.
+            window: (B, k, m) float64.
+            s: steps to leap, one per window.
+        """
         m = window.shape[-1]
         _, finite = split_finite(window)
         times = torch.arange(m, dtype=torch.float64) - (m - 1) / 2

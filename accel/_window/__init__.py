@@ -1,1 +1,1 @@
-"""The window: which weights share one operator, their snapshots, and the Gram matrix of these."""
+"""The window: groups of weights that share one operator, their snapshots, and the Gram matrix of the snapshots."""

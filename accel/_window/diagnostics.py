@@ -1,5 +1,7 @@
-"""What a window tells, from R alone: whether it shows a direction, how small a mode it resolves, how far a jump goes,
-and how well one linear operator describes its steps.
+"""Diagnostics of a window, computed from R alone.
+
+They tell whether the window shows a direction, how small a mode it resolves, how far a jump goes, and how well one
+linear operator describes the window's steps.
 
 | symbol     | meaning                                                               | shape      |
 |------------|-----------------------------------------------------------------------|------------|
@@ -32,19 +34,19 @@ from accel import _linalg
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-# Stored weights carry rounding errors, uniform within half a unit in the last place: in the root mean square,
-# ε_w / sqrt(12) of the leading power of two, which is about 0.7 of the weight. Twice that, since noise modes spread.
+# Stored weights carry rounding errors, uniform within half a unit in the last place: their root mean square is
+# ε_w / sqrt(12) of the leading power of two, which is about 0.7 of the weight. Doubled, since noise modes spread.
 _ROUNDING_NOISE = 2 * 0.2
 _DOUBLE = float(np.finfo(np.float64).eps)
 
 
 class Diagnosis(NamedTuple):
-    """One entry per window; NaN or 0 where a window is not finite."""
+    """Diagnostics of B windows, one entry each; NaN or 0 where a window is not finite."""
 
     resolution: Tensor
-    """(B,) float64; the smallest σ_k / σ_0 that is more than rounding."""
+    """(B,) float64; the smallest σ_k / σ_0 that is above rounding."""
     noise_modes: Tensor
-    """(B,) int64; how many of the ``rank`` leading modes lie below the resolution."""
+    """(B,) int64; number of the ``rank`` leading modes that lie below the resolution."""
     relative_move: Tensor
     """(B,) float64; ‖ŵ - w_m‖ / ‖w_m‖."""
     residual: Tensor
@@ -54,9 +56,15 @@ class Diagnosis(NamedTuple):
 
 
 def show_no_direction(windows: Tensor) -> Tensor:
-    """Which windows, (B, k, m) float64, hold only multiples of one vector, to float64 rounding: (B,) bool.
+    """Return True for each window that holds only multiples of one vector, to float64 rounding.
 
-    A single weight (k = 1) always does, so that of it only identical snapshots count.
+    A single weight (k = 1) always does; for it, True means that all snapshots are identical.
+
+    Args:
+        windows: (B, k, m) float64.
+
+    Returns:
+        (B,) bool.
     """
     if windows.shape[1] == 1:
         return (windows == windows[:, :, :1]).all(-1)[:, 0]
@@ -70,22 +78,26 @@ def show_no_direction(windows: Tensor) -> Tensor:
 def diagnose(
     windows: Tensor, coefficients: Tensor, rank: Tensor, eps: Tensor, gram_eps: Tensor, move_eps: Tensor
 ) -> Diagnosis:
-    """Examine windows and the combinations that a rule made of them.
+    """Diagnose windows and the combinations that a rule made of them.
 
-    Four kinds of rounding bound the resolution: of the stored weights, whose errors are independent between snapshots
-    and so appear as ε_w |w| in every direction, beside σ_0 = sqrt(m-1) |w|; likewise of moves, where those are stored;
-    of a Gram matrix, sqrt(m ε_G) of the largest of its columns that tell directions, the first step and the changes
-    from step to step (weights below float64 only, which have one pass; see `_gram`); of the decomposition itself, m ε.
+    Four kinds of rounding bound the resolution:
+
+    * Stored weights: their errors are independent between snapshots, so they appear as ε_w |w| in every direction,
+      compared with σ_0 = sqrt(m-1) |w|.
+    * Stored moves, where there are any: the same with their own rounding error.
+    * A Gram matrix: sqrt(m ε_G) of the longest of its columns that tell directions, which are the first step and the
+      changes from step to step. Only for weights below float64, which have one pass; see `gram`.
+    * The decomposition itself: m ε.
 
     Args:
-        windows: (B, k, m) float64.
-        coefficients: (B, m) float64.
-        rank: (B,) int64.
+        windows: (B, k, m) float64; R of each window.
+        coefficients: (B, m) float64; the combinations.
+        rank: (B,) int64; number of modes that the rule kept.
         eps: (B,) float64; ε_w.
         gram_eps: (B,) float64; ε_G of the Gram matrix that a window's R came from, 0 if from no single one.
-        move_eps: (B,) float64; relative rounding error of moves since the first snapshot that were stored, or 0.
+        move_eps: (B,) float64; relative rounding error of stored moves since the first snapshot, or 0.
     """
-    # In numpy, whose small operations cost a third of torch's; degenerate windows divide by zero, in their own element.
+    # numpy: its small operations cost a third of torch's. A degenerate window divides by zero in its own element only.
     with np.errstate(all="ignore"):
         given = (windows, coefficients, rank, eps, gram_eps, move_eps)
         return _diagnose(*(each.detach().numpy() for each in given))
@@ -94,10 +106,10 @@ def diagnose(
 def _diagnose(
     windows: Array, coefficients: Array, rank: NDArray[np.int64], eps: Array, gram_eps: Array, move_eps: Array
 ) -> Diagnosis:
-    windows, finite = _cleaned(windows)
+    windows, finite = _split_finite(windows)
     m = windows.shape[-1]
-    decomposed = _svd(windows[:, :, :-1])
-    sigma = decomposed[1]
+    decomposition = _svd(windows[:, :, :-1])
+    sigma = decomposition[1]
     largest = np.maximum(sigma[:, 0], np.finfo(np.float64).tiny)
 
     resolution = np.maximum(_ROUNDING_NOISE / (m - 1) ** 0.5 * eps, m * _DOUBLE)
@@ -110,25 +122,25 @@ def _diagnose(
         resolution = np.maximum(resolution, np.sqrt(m * gram_eps) * _length(changes, 1).max(-1) / largest)
     newest = windows[:, :, -1]
     move = (windows @ coefficients[:, :, None])[:, :, 0] - newest
-    return _examine(decomposed, windows[:, :, 1:], newest, move, rank, resolution, finite)
+    return _examine(decomposition, windows[:, :, 1:], newest, move, rank, resolution, finite)
 
 
 def diagnose_pairs(
     lagged: Tensor, led: Tensor, newest: Tensor, move: Tensor, rank: Tensor, eps: float, m: int
 ) -> Diagnosis:
-    """As `diagnose`, from pairs of successive snapshots (see `_pairs`) that no Gram matrix has rounded.
+    """Diagnose windows given as pairs of successive snapshots (see `pair_windows`), which no Gram matrix has rounded.
 
     Args:
-        lagged: (B, n, p) float64; the snapshots but the last, in rotated time.
-        led: likewise, but the first.
-        newest: (B, n) float64.
-        move: (B, n) float64; to the prediction.
-        rank: (B,) int64.
+        lagged: (B, n, p) float64; all snapshots but the last, in rotated time.
+        led: (B, n, p) float64; all snapshots but the first, in rotated time.
+        newest: (B, n) float64; the newest snapshot.
+        move: (B, n) float64; prediction minus newest snapshot.
+        rank: (B,) int64; number of modes that the rule kept.
         eps: ε_w.
-        m: snapshots that the pairs come from.
+        m: number of snapshots that the pairs come from.
     """
     with np.errstate(all="ignore"):
-        both, finite = _cleaned(torch.cat([lagged, led], dim=2).numpy())
+        both, finite = _split_finite(torch.cat([lagged, led], dim=2).numpy())
         resolution = np.full(len(both), max(_ROUNDING_NOISE / (m - 1) ** 0.5 * eps, m * _DOUBLE))
         p = lagged.shape[2]
         return _examine(
@@ -137,7 +149,7 @@ def diagnose_pairs(
 
 
 def _examine(
-    decomposed: tuple[Array, Array, Array],
+    decomposition: tuple[Array, Array, Array],
     led: Array,
     newest: Array,
     move: Array,
@@ -145,47 +157,53 @@ def _examine(
     resolution: Array,
     finite: Flags,
 ) -> Diagnosis:
-    """What is told of modes, given the decomposition of R-."""
-    u, sigma, vh = decomposed
+    """Diagnose the kept modes, given the decomposition of R-."""
+    u, sigma, vh = decomposition
     largest = np.maximum(sigma[:, 0], np.finfo(np.float64).tiny)
     resolved = (sigma >= (resolution * largest)[:, None]).sum(-1)
-    most = min(max(1, int(rank.max())), sigma.shape[1])  # modes kept in the batch; what lies beyond is zero
-    sigma = sigma[:, :most]
-    kept = (np.arange(most) < rank[:, None]) & (sigma > 0)
+    max_rank = min(max(1, int(rank.max())), sigma.shape[1])  # of the batch; the columns beyond it are zero
+    sigma = sigma[:, :max_rank]
+    kept = (np.arange(max_rank) < rank[:, None]) & (sigma > 0)
     inverse = np.where(kept, 1 / sigma, 0.0)[:, None, :]
-    u, v = u[:, :, :most] * kept[:, None, :], vh[:, :most].mT * kept[:, None, :]
+    u, v = u[:, :, :max_rank] * kept[:, None, :], vh[:, :max_rank].mT * kept[:, None, :]
     return Diagnosis(
-        resolution=_reported(finite, resolution),
+        resolution=_nan_unless(finite, resolution),
         noise_modes=torch.from_numpy(np.where(finite, np.maximum(rank - resolved, 0), 0)),
         relative_move=torch.from_numpy(_length(move, 1) / _length(newest, 1)),
-        residual=_reported(finite, _residual(led, u, v * inverse)),
-        inconsistency=_reported(finite, _inconsistency(led, u * inverse, v, kept)),
+        residual=_nan_unless(finite, _residual(led, u, v * inverse)),
+        inconsistency=_nan_unless(finite, _inconsistency(led, u * inverse, v, kept)),
     )
 
 
 def _residual(led: Array, u: Array, lift: Array) -> Array:
-    """The largest ‖R+ V Σ⁻¹ y - λ U y‖ over unit eigenvectors y; lift is V Σ⁻¹."""
+    """Return the largest ‖R+ V Σ⁻¹ y - λ U y‖ over unit eigenvectors y; ``lift`` is V Σ⁻¹."""
     advanced = led @ lift
-    operator, finite = _cleaned(u.mT @ advanced)
+    operator, finite = _split_finite(u.mT @ advanced)
     eigenvalues, vectors = (part.numpy() for part in _linalg.eig(torch.from_numpy(operator)))
     error = advanced @ vectors - (u @ vectors) * eigenvalues[:, None, :]
     return np.where(finite, _length(error, 1).max(-1), np.inf)
 
 
 def _inconsistency(led: Array, scaled: Array, v: Array, kept: Flags) -> Array:
-    """1 - cos² of the largest angle between the ranges of V and of X'; scaled is U Σ⁻¹, which spans the same range."""
-    later, finite = _cleaned(led.mT @ scaled)
+    """Return 1 - cos² of the largest angle between the ranges of V and of X'.
+
+    ``scaled`` is U Σ⁻¹, so that R+ᵀ scaled has the range of X'.
+    """
+    later, finite = _split_finite(led.mT @ scaled)
     q, sigma, _ = _svd(later)
     q = q * (sigma > led.shape[-1] * _DOUBLE * sigma[:, :1])[:, None, :]
     overlap = v.mT @ q
     cosines = overlap @ overlap.mT + np.eye(kept.shape[1]) * ~kept[:, None, :]
     least = torch.linalg.eigvalsh(torch.from_numpy(cosines)).numpy()[:, 0]
     index = np.where(finite, np.clip(1 - least, 0, 1), 1.0)
-    return np.where(kept.sum(-1) == led.shape[-1], 0.0, index)  # rounding might hide the smallest of all m-1 modes
+    return np.where(kept.sum(-1) == led.shape[-1], 0.0, index)  # 0 in theory; rounding may hide the smallest mode
 
 
-def _cleaned(matrices: Array) -> tuple[Array, Flags]:
-    """Zeros in place of (B, k, j) matrices that are not finite, and which are: one NaN would raise for the batch."""
+def _split_finite(matrices: Array) -> tuple[Array, Flags]:
+    """Replace (B, k, j) matrices that are not finite by zeros; also return which are finite.
+
+    Otherwise one NaN would raise for the whole batch.
+    """
     finite: Flags = np.asarray(np.isfinite(matrices).all((1, 2)))
     return (matrices if finite.all() else np.where(finite[:, None, None], matrices, 0.0)), finite
 
@@ -200,5 +218,5 @@ def _length(vectors: NDArray[np.inexact], axis: int | tuple[int, int]) -> Array:
     return np.asarray(np.sqrt(squares.sum(axis)))
 
 
-def _reported(finite: Flags, values: Array) -> Tensor:
+def _nan_unless(finite: Flags, values: Array) -> Tensor:
     return torch.from_numpy(np.where(finite, values, np.nan))

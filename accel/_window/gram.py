@@ -1,4 +1,4 @@
-"""The factor R of a window, from a Gram matrix that resolves what the snapshots hold.
+"""The factor R of a window, from a Gram matrix precise enough to resolve the steps between the snapshots.
 
 | symbol | meaning                                                                         | shape  |
 |--------|---------------------------------------------------------------------------------|--------|
@@ -10,17 +10,18 @@
 | G      | (E T)ᵀ (E T) = S (Q Λ Qᵀ) S, S = sqrt(diag G)                                   | (m, m) |
 | R      | sqrt(Λ) Qᵀ S T⁻¹, summed up twice as E is to give W; RᵀR = WᵀW                   | (m, m) |
 
-Weights move by 1e-4 of their size per step, so WᵀW resolves singular values down to about 1e-8 σ0 only, of which the
-steps are but a small part. Consecutive steps are nearly parallel, which hides most of what is left. In E each change
-stands in a column of its own, and each column is scaled to unit norm before the eigendecomposition. Weights of less
-than float64 lie on a grid, so that differences of near values are exact, and again the differences of those.
+Weights move by 1e-4 of their size per step, so the steps are a small part of σ0, and WᵀW resolves singular values down
+to about 1e-8 σ0 only. Consecutive steps are nearly parallel, which hides most of what is left. So E has each change in
+a column of its own, and each column is scaled to unit norm before the eigendecomposition. Weights below float64 lie on
+a grid, so differences of near values are exact, and so are the differences of these differences.
 
-*Weights below float64*: products of E in float64, or, for large groups, in float32, each over 128 weights, summed in
-float64: twice as fast, and right to 4e-9 of the columns' lengths. Rounding of the snapshots themselves disturbs a
-window about as much. Measured on windows of a network under Adam (n = 2.7 million): predictions differ from those of a
-float64 singular value decomposition by less than 1e-4 of the move wherever half a unit in the last place of the
-snapshots makes no more; with products of D in float32 the difference would be 4e-2.
-*Float64 weights*: a second pass with T = Q Λ^-½, taken from the first, resolves the rest (as CholeskyQR2 does; Yamamoto
+*Weights below float64*: products of E are taken in float64 or, for large groups, in float32. Each float32 product
+covers 128 weights, and they are summed in float64: this is twice as fast, and right to 4e-9 of the columns' lengths.
+Rounding of the snapshots themselves disturbs a window about as much. Measured on windows of a network under Adam (n =
+2.7 million): predictions differ from those of a float64 singular value decomposition by less than 1e-4 of the move,
+wherever a change of the snapshots by half a unit in the last place makes no larger difference. With products of D in
+float32 the difference would be 4e-2.
+*Float64 weights*: a second pass with T = Q Λ^-½, taken from the first, resolves the rest (as in CholeskyQR2; Yamamoto
 et al. 2015, doi:10.1553/etna_vol44s306).
 """
 
@@ -33,20 +34,20 @@ from torch import Tensor
 from accel._linalg import split_finite, where_finite
 
 Levels = Callable[[int, int, torch.dtype], tuple[Tensor, Tensor]]
-"""(start, stop, dtype) -> the first snapshot of these weights, (K, k) for K replicates, and (m, K, k) numbers whose
-differences are the steps."""
+"""Function (start, stop, dtype) -> for k = stop - start weights of K replicates: their first snapshot, (K, k), and
+(m, K, k) numbers whose differences are the steps."""
 
-_LARGE = 1 << 17  # weights; below, float64 products cost less than a millisecond
+_LARGE = 1 << 17  # weights; in smaller groups float64 products cost less than a millisecond
 _CHUNK = 1 << 19  # numbers in a chunk
-_TRIED = 16  # blocks whose products are checked
+_BLOCKS_CHECKED = 16  # leading blocks whose float32 products are compared with float64 ones
 _DOUBLE = torch.finfo(torch.float64).eps
-_FLOAT32_PRODUCTS = 2e-9  # m times this is an eigenvalue about as large as its error, measured on networks' windows
-_DISAGREEMENT = 5e-6  # of one block's products: at most 1e-6 in honest float32, 2e-5 or more in TensorFloat32
-_SAFE = 1e-28, 1e28  # mean square of a column whose products neither vanish nor overflow in float32
+_FLOAT32_PRODUCTS = 2e-9  # an eigenvalue of m times this is about as large as its error; measured on networks' windows
+_MAX_DISAGREEMENT = 5e-6  # of one block's products: at most 1e-6 in true float32, 2e-5 or more in TensorFloat32
+_SAFE_MEAN_SQUARES = 1e-28, 1e28  # of a column, so that its products neither vanish nor overflow in float32
 
 
 def gram_eps(dtype: torch.dtype, size: int) -> float:
-    """Relative rounding error of a Gram matrix's entries for that many weights of that dtype; 0 after two passes."""
+    """Return the relative rounding error of a Gram matrix's entries for ``size`` weights; 0 after two passes."""
     if dtype == torch.float64:
         return 0.0
     return _DOUBLE if size < _LARGE else _FLOAT32_PRODUCTS
@@ -55,32 +56,39 @@ def gram_eps(dtype: torch.dtype, size: int) -> float:
 def factors(
     levels: Levels, spans: Sequence[tuple[int, int]], m: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
-    """R of the weights in each span (start, stop), which hold that dtype.
+    """Return R of the weights in each span.
+
+    Args:
+        levels: reads the snapshots; see `Levels`.
+        spans: (start, stop) of each group.
+        m: number of snapshots.
+        dtype: of the weights.
+        device: where the snapshots are.
 
     Returns:
         (spans, K, m, m) float64 on the CPU; NaN where a replicate's snapshots are not finite.
     """
-    with torch.autocast(device.type, enabled=False):  # which would multiply in less than float32
+    with torch.autocast(device.type, enabled=False):  # autocast would multiply in less than float32
         if dtype != torch.float64:
             grams, eps = _one_pass(levels, spans, m, device)
-            return _summed(_root(grams.cpu().flatten(0, 1), eps.view(-1, 1))).view(grams.shape)
+            return _summed_twice(_root(grams.cpu().flatten(0, 1), eps.view(-1, 1))).view(grams.shape)
         first = _grams(levels, spans, m, torch.float64, device)
         q, roots, scale = _decompose(split_finite(first.cpu().flatten(0, 1))[0])
         floor = (m * _DOUBLE) ** 0.5 * roots.amax(-1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
         roots = roots.maximum(floor)
         transforms = (q / scale[:, :, None] / roots[:, None, :]).to(device).view(first.shape)
         second = _grams(levels, spans, m, torch.float64, device, transforms).cpu().flatten(0, 1)
-    return _summed(_root(second) @ (roots[:, :, None] * q.mT * scale[:, None, :])).view(first.shape)
+    return _summed_twice(_root(second) @ (roots[:, :, None] * q.mT * scale[:, None, :])).view(first.shape)
 
 
 def factors_of_steps(steps: Tensor) -> Tensor:
-    """R of every group, (groups, m, m), from its (groups, m, n) float64 first snapshots and steps, in one pass."""
+    """Return R of every group, (groups, m, m), in one pass, given (groups, m, n) float64 first snapshots and steps."""
     changes = torch.cat([steps[:, :2], steps[:, 2:] - steps[:, 1:-1]], dim=1)
-    return _summed(_root(changes @ changes.mT))
+    return _summed_twice(_root(changes @ changes.mT))
 
 
 def _decompose(grams: Tensor, eps: Tensor | float = _DOUBLE) -> tuple[Tensor, Tensor, Tensor]:
-    """Q, sqrt(Λ), S of finite G = S (Q Λ Qᵀ) S; rounding-level eigenvalues, below m eps, count as zero."""
+    """Return Q, sqrt(Λ), S of finite G = S (Q Λ Qᵀ) S; eigenvalues at rounding level, up to m eps, count as zero."""
     scale = grams.diagonal(dim1=-2, dim2=-1).sqrt()
     scale = scale.masked_fill_(scale == 0, 1.0)
     eigenvalues, q = torch.linalg.eigh(grams / (scale[:, :, None] * scale[:, None, :]))
@@ -88,61 +96,66 @@ def _decompose(grams: Tensor, eps: Tensor | float = _DOUBLE) -> tuple[Tensor, Te
 
 
 def _root(grams: Tensor, eps: Tensor | float = _DOUBLE) -> Tensor:
-    """Matrices with these Gram matrices; NaN where those are not finite."""
+    """Return matrices that have these Gram matrices; NaN where those are not finite."""
     grams, finite = split_finite(grams)
     q, roots, scale = _decompose(grams, eps)
     return where_finite(finite, roots[:, :, None] * q.mT * scale[:, None, :], torch.nan)
 
 
-def _summed(changes: Tensor) -> Tensor:
-    """W from E, both by columns."""
+def _summed_twice(changes: Tensor) -> Tensor:
+    """Return W, given E."""
     steps = torch.cat([changes[:, :, :1], torch.cumsum(changes[:, :, 1:], dim=-1)], dim=-1)
     return torch.cumsum(steps, dim=-1)
 
 
 def _one_pass(levels: Levels, spans: Sequence[tuple[int, int]], m: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Lower triangles of EᵀE, (spans, K, m, m) float64 on the device, and their entries' rounding error, (spans, K)."""
-    large = [stop - start >= _LARGE for start, stop in spans]
-    small = [span for span, many in zip(spans, large, strict=True) if not many]
-    grams = _grams(levels, small, m, torch.float64, device) if small else torch.empty(0, device=device)
-    if not any(large):
+    """Return lower triangles of EᵀE, (spans, K, m, m) float64 on the device, and their rounding errors, (spans, K)."""
+    is_large = [stop - start >= _LARGE for start, stop in spans]
+    small_spans = [span for span, large in zip(spans, is_large, strict=True) if not large]
+    grams = _grams(levels, small_spans, m, torch.float64, device) if small_spans else torch.empty(0, device=device)
+    if not any(is_large):
         return grams, torch.full(grams.shape[:2], _DOUBLE, dtype=torch.float64)
-    found = iter(grams)
+    small_grams = iter(grams)
     parts = [
-        _of_many(levels, span, m, device) if many else (next(found), None)
-        for span, many in zip(spans, large, strict=True)
+        _large_gram(levels, span, m, device) if large else (next(small_grams), None)
+        for span, large in zip(spans, is_large, strict=True)
     ]
     grams = torch.stack([gram for gram, _ in parts])
     eps = torch.full(grams.shape[:2], _DOUBLE, dtype=torch.float64)
-    for row, (_, honest) in zip(eps, parts, strict=True):
-        if honest is not None:
-            row[honest] = _FLOAT32_PRODUCTS
+    for row, (_, in_float32) in zip(eps, parts, strict=True):
+        if in_float32 is not None:
+            row[in_float32] = _FLOAT32_PRODUCTS
     return grams, eps
 
 
-def _of_many(levels: Levels, span: tuple[int, int], m: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """(K, m, m) of a large group by float32 products, or by float64 where those were not right; where they were."""
+def _large_gram(levels: Levels, span: tuple[int, int], m: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return a large group's Gram matrices, (K, m, m), and which replicates' come from float32 products, (K,) bool.
+
+    Where float32 products were not right, those of float64 are taken.
+    """
     gram = _grams(levels, [span], m, torch.float32, device)[0]
     mean_squares = gram.diagonal(dim1=-2, dim2=-1) / (span[1] - span[0])
-    honest = ((mean_squares > _SAFE[0]) & (mean_squares < _SAFE[1])).all(-1)
-    if not honest.all():
-        gram = torch.where(honest[:, None, None], gram, _grams(levels, [span], m, torch.float64, device)[0])
-    return gram, honest.cpu()
+    low, high = _SAFE_MEAN_SQUARES
+    in_float32 = ((mean_squares > low) & (mean_squares < high)).all(-1)
+    if not in_float32.all():
+        gram = torch.where(in_float32[:, None, None], gram, _grams(levels, [span], m, torch.float64, device)[0])
+    return gram, in_float32.cpu()
 
 
 class _Part(NamedTuple):
-    """Consecutive weights of a span in a chunk."""
+    """Part of a span that lies in one chunk."""
 
     span: int
     start: int
     size: int
     block: int
-    """Where they begin, in blocks."""
+    """Number of the chunk's blocks before it."""
     blocks: int
+    """Number of blocks that it takes."""
 
 
 def _chunks(spans: Sequence[tuple[int, int]], stride: int, limit: int) -> list[list[_Part]]:
-    """Cut spans into chunks of at most so many blocks of stride weights; a span that fits into one is not cut."""
+    """Cut spans into chunks of at most ``limit`` blocks of ``stride`` weights; a span that fits into one is not cut."""
     chunks: list[list[_Part]] = []
     used = limit
     for index, (start, stop) in enumerate(spans):
@@ -165,10 +178,11 @@ def _grams(
     device: torch.device,
     transforms: Tensor | None = None,
 ) -> Tensor:
-    """Lower triangles of (E T)ᵀ (E T), (spans, K, m, m) float64 on the device; NaN where products are not of the dtype.
+    """Return lower triangles of (E T)ᵀ (E T), (spans, K, m, m) float64 on the device.
 
-    The weights are read in chunks that stay in a processor's cache, each cut into blocks whose products are one batched
-    call. Products with 16 columns are the fastest there are: float32 blocks of fewer rows are stacked, or padded.
+    They are NaN for replicates whose products turn out less precise than the dtype, or out of its range. The weights
+    are read in chunks that stay in a processor's cache. Each chunk is cut into blocks, whose products are one batched
+    call. Products with 16 columns are the fastest, so float32 blocks of fewer rows are stacked, or padded.
     """
     single = dtype == torch.float32
     block = 128 if single else 256
@@ -194,12 +208,12 @@ def _grams(
             _write_changes(steps, changes[:, :, : stack * m].view(replicates, most, stack, m, block))
         else:
             for part in chunk:
-                own = slice(part.block, part.block + part.blocks)
+                taken = slice(part.block, part.block + part.blocks)
                 _write_transformed(
-                    steps.view(m, replicates, most, block)[:, :, own], changes[:, own], transforms[part.span]
+                    steps.view(m, replicates, most, block)[:, :, taken], changes[:, taken], transforms[part.span]
                 )
         if single and chunk is chunks[0]:
-            total[:, _disagree(changes[:, :_TRIED])] = torch.nan
+            total[:, _products_are_wrong(changes[:, :_BLOCKS_CHECKED])] = torch.nan
             if total.isnan().all():
                 break
         for left in range(0, rows, 16):  # panels of 16 columns; eigh() reads the lower triangle only
@@ -215,7 +229,7 @@ def _grams(
 
 
 def _read(levels: Levels, part: _Part, steps: Tensor) -> None:
-    """First snapshot and steps of these weights, and zeros behind them, into (m, K, weights)."""
+    """Write the first snapshot and the steps of a part into (m, K, weights), and zeros behind them."""
     first, values = levels(part.start, part.start + part.size, steps.dtype)
     steps[0, :, : part.size] = first
     torch.sub(values[1:], values[:-1], out=steps[1:, :, : part.size])
@@ -224,7 +238,7 @@ def _read(levels: Levels, part: _Part, steps: Tensor) -> None:
 
 
 def _write_changes(steps: Tensor, changes: Tensor) -> None:
-    """E from (m, K, weights) steps into (K, pieces, stack, m, block)."""
+    """Write E, given (m, K, weights) steps, into (K, pieces, stack, m, block)."""
     replicates, pieces, stack, m, block = changes.shape
     target = changes.permute(3, 0, 1, 2, 4)
     source = steps.view(m, replicates, pieces, stack, block)
@@ -233,15 +247,18 @@ def _write_changes(steps: Tensor, changes: Tensor) -> None:
 
 
 def _write_transformed(steps: Tensor, changes: Tensor, transforms: Tensor) -> None:
-    """E T from (m, K, pieces, block) steps and (K, m, m) transforms into (K, pieces, m, block)."""
-    whole = torch.cat([steps[:2], steps[2:] - steps[1:-1]]).transpose(0, 1)
-    changes.copy_((transforms.mT @ whole.flatten(2)).view(whole.shape).transpose(1, 2))
+    """Write E T, given (m, K, pieces, block) steps and (K, m, m) transforms, into (K, pieces, m, block)."""
+    plain = torch.cat([steps[:2], steps[2:] - steps[1:-1]]).transpose(0, 1)
+    changes.copy_((transforms.mT @ plain.flatten(2)).view(plain.shape).transpose(1, 2))
 
 
-def _disagree(changes: Tensor) -> Tensor:
-    """Whether products are not those of float32, (K,): of a lower precision that was asked for, or out of range."""
+def _products_are_wrong(changes: Tensor) -> Tensor:
+    """Return True, (K,), for replicates whose products are not those of float32.
+
+    They are out of range, or of a lower precision that PyTorch was told to use.
+    """
     blocks = changes.flatten(0, 1)
     products, exact = torch.bmm(blocks, blocks.mT), blocks.double() @ blocks.double().mT
     lengths = exact.diagonal(dim1=-2, dim2=-1).sqrt()
-    error = (products - exact).abs() - _DISAGREEMENT * lengths[:, :, None] * lengths[:, None, :]
+    error = (products - exact).abs() - _MAX_DISAGREEMENT * lengths[:, :, None] * lengths[:, None, :]
     return ~(error <= 0).view(len(changes), -1).all(1)

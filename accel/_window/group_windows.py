@@ -1,4 +1,4 @@
-"""The windows of all groups: one buffer of snapshots per dtype and device, groups of one size handled together.
+"""The windows of all groups: one buffer of snapshots per dtype and device; groups of one size are handled together.
 
 | symbol | meaning                                                           | shape          |
 |--------|-------------------------------------------------------------------|----------------|
@@ -7,11 +7,11 @@
 | R      | a group's window in an orthonormal basis, RᵀR = WᵀW               | (min(n, m), m) |
 | c      | coefficients that combine a group's snapshots into its prediction | (m,)           |
 
-A group of at most m weights is its own R. Larger groups of a family, such as the nodes of a layer, get theirs in one
-batched product: from a Gram matrix of their steps, as in `_snapshots`, or from a QR decomposition where float64 weights
-have digits that a Gram matrix would lose. Groups in several buffers join their factors: R is that of the stacked ones.
+A group of at most m weights is its own R. Larger groups of a family, such as the nodes of a layer, get R in one batched
+product: from a Gram matrix of their steps, as in `gram`, or from a QR decomposition where float64 weights have digits
+that a Gram matrix would lose. A group that lies in several buffers has the R of its stacked factors.
 
-Group g of replicate k is number ``k * groups + g`` of all.
+Group g of replicate k has the number ``k * groups + g``.
 """
 
 import math
@@ -28,38 +28,47 @@ from accel._window.groups import Family, Group, Layout, Piece
 from accel._window.reshaping import Reshaping, reshape
 from accel._window.snapshot_buffer import Window, write
 
-_CHUNK = 1 << 21  # float64 numbers of snapshots handled at a time: 16 MiB, whatever the number of groups
-_BATCH = 1 << 16  # groups handed to a rule at a time, so that single weights of a large model fit in memory
+_CHUNK = 1 << 21  # float64 numbers of snapshots handled at a time, for any number of groups: 16 MiB
+_BATCH = 1 << 16  # groups passed to a rule at a time, so that single weights of a large model fit in memory
 
 
 class Batch(NamedTuple):
     """Groups whose factors have one shape."""
 
     groups: Tensor
-    """(B,) int64; their numbers among the groups of all replicates."""
+    """(B,) int64; numbers of the groups, counted over all replicates."""
     factors: Tensor
     """(B, k, m) float64 on the CPU, k <= m."""
     eps: Tensor
-    """(B,) float64; relative rounding error of the coarsest dtype that a group is stored in."""
+    """(B,) float64; relative rounding error of the least precise dtype that a group is stored in."""
     gram_eps: Tensor
-    """(B,) float64; relative rounding error of the Gram matrix that the factor came from; 0 if from no single one."""
+    """(B,) float64; relative rounding error of the Gram matrix that a factor came from; 0 if from no single one."""
     move_eps: Tensor
-    """(B,) float64; the same of moves since the first snapshot, where low-precision differences are kept; else 0."""
+    """(B,) float64; relative rounding error of moves since the first snapshot where those are stored; else 0."""
     several: Tensor
-    """(B,) bool; whether a group has more than one weight."""
+    """(B,) bool; True if a group has more than one weight."""
 
     def combine(self, rules: Sequence[Rule], s: Sequence[int]) -> Combination:
         """Extrapolate each group by its own rule and its own s."""
         return combine(rules, self.factors, s)
 
     def show_no_direction(self) -> Tensor:
-        """(B,) bool; which groups' snapshots are multiples of one vector, or of single weights did not move."""
+        """Return True, (B,), for groups whose snapshots are multiples of one vector.
+
+        For a single weight: if it did not move.
+        """
         deficient = show_no_direction(self.factors)
-        # a layer's factor has m rows however few its weights, so single weights are told by their size
+        # a layer's factor has m rows even for few weights, so `several` tells single weights apart
         return deficient & self.several if self.factors.shape[1] > 1 else deficient
 
     def diagnose(self, chosen: Tensor, coefficients: Tensor, rank: Tensor) -> Diagnosis:
-        """What the chosen groups' windows tell, given the combinations (B, m) made of them and the modes kept."""
+        """Diagnose the windows of the chosen groups.
+
+        Args:
+            chosen: (B,) bool; True for the groups to diagnose.
+            coefficients: (B, m) float64; combinations of all groups of the batch.
+            rank: (B,) int64; number of modes kept, of all groups of the batch.
+        """
         columns = (self.factors, coefficients, rank, self.eps, self.gram_eps, self.move_eps)
         return diagnose(*(column[chosen] for column in columns))
 
@@ -68,11 +77,11 @@ class Windows:
     """Up to m snapshots of a layout's parameters.
 
     Args:
-        layout: Which weights form groups.
-        m: Snapshots in a window.
-        snapshot_dtype: As in `Accelerator`.
-        snapshot_device: As in `Accelerator`.
-        stacked: In place of the layout's own parameters, those of K replicates, (K, *shape) for each, buffer by buffer.
+        layout: The parameters and the groups that they form.
+        m: Number of snapshots in a window.
+        snapshot_dtype: See `Accelerator`.
+        snapshot_device: See `Accelerator`.
+        stacked: Parameters of K replicates, (K, *shape) each, buffer by buffer; they replace those of the layout.
     """
 
     def __init__(
@@ -88,18 +97,18 @@ class Windows:
         self.replicates = len(stacked[0][0]) if stacked else 1
         self.tensors: Sequence[Sequence[Tensor]] = stacked or layout.buffers
         count = self.replicates if stacked else None
-        self._windows = tuple(Window(own, m, snapshot_dtype, snapshot_device, count) for own in self.tensors)
+        self._windows = tuple(Window(buffer, m, snapshot_dtype, snapshot_device, count) for buffer in self.tensors)
         self._batches: tuple[Batch, ...] | None = None
-        self._known: list[tuple[list[int], list[Tensor]]] | None = None  # the same for every window
+        self._columns: list[tuple[list[int], list[Tensor]]] | None = None  # of batches; the same for every window
 
     @property
     def filled(self) -> int:
-        """How many snapshots are held."""
+        """Number of snapshots held."""
         return self._windows[0].filled
 
     @property
     def full(self) -> bool:
-        """Whether m snapshots are held."""
+        """True if m snapshots are held."""
         return self._windows[0].full
 
     @property
@@ -109,26 +118,26 @@ class Windows:
 
     @property
     def snapshots(self) -> list[Tensor]:
-        """(filled, K, n) per buffer, oldest first; see `Window.snapshots`."""
+        """Snapshots, (filled, K, n) per buffer, oldest first; see `Window.snapshots`."""
         return [window.snapshots for window in self._windows]
 
     def append(self) -> None:
-        """Copy the parameters' present values in as the newest snapshot."""
+        """Record the parameters' present values as the newest snapshot."""
         for window in self._windows:
             window.append()
 
     def state(self) -> list[Tensor]:
-        """All that is held, for `restore_state`; the replicates' axis is kept."""
+        """Return all that is held, for `restore_state`; with the axis of replicates."""
         return [rows.clone() for rows in self.snapshots] if self.filled else []
 
     def restore_state(self, state: Sequence[Tensor]) -> None:
-        """Hold what another's `state` gave."""
+        """Hold what `state` returned, here or elsewhere."""
         self.clear()
         if state:
             self.load(state)
 
     def rows(self, family: Family) -> Tensor:
-        """The snapshots taken of a family's groups, (K * count, filled, n) float64."""
+        """Return the snapshots of a family's groups, (K * count, filled, n) float64."""
         return self._rows(family, 0, family.count)
 
     def load(self, snapshots: Sequence[Tensor]) -> None:
@@ -144,22 +153,22 @@ class Windows:
             window.clear()
 
     def keep(self, stacked: Sequence[Sequence[Tensor]], replicates: Tensor) -> None:
-        """Go on with these replicates only, whose weights now lie in these tensors."""
-        self._batches = self._known = None
+        """Keep these replicates only; their weights now lie in ``stacked``."""
+        self._batches = self._columns = None
         self.replicates, self.tensors = len(replicates), stacked
         for window, tensors in zip(self._windows, stacked, strict=True):
             window.keep(tensors, replicates)
 
     def release(self) -> None:
-        """Forget the snapshots and give their memory back."""
+        """Forget the snapshots and free their memory."""
         self.clear()
         for window in self._windows:
             window.release()
 
     def batches(self) -> tuple[Batch, ...]:
-        """Factors of all groups of a full window, those of one shape together; computed once per window."""
+        """Return the factors of all groups of a full window, those of one shape together; computed once per window."""
         if self._batches is None:
-            self._batches = tuple(self._batched())
+            self._batches = tuple(self._build_batches())
         return self._batches
 
     def restore(self) -> None:
@@ -168,79 +177,78 @@ class Windows:
             write(tensors, [newest])
 
     def newest(self) -> list[Tensor]:
-        """The newest snapshot, one (K, n) view per buffer."""
+        """Return the newest snapshot, one (K, n) view per buffer."""
         return [window.newest for window in self._windows]
 
     def combine(
         self, coefficients: Tensor, targets: Sequence[Sequence[Tensor]], reshapings: Sequence[Reshaping | None]
     ) -> Tensor:
-        """Write all groups' combined snapshots into the targets, per buffer.
+        """Write all groups' combined snapshots into the targets.
 
         Args:
             coefficients: (groups, m) float64.
             targets: tensors of each buffer.
-            reshapings: what else happens to each replicate's predictions; that needs a float64 copy of them.
+            reshapings: one per replicate, applied to its predictions; any of them needs a float64 copy of these.
 
         Returns:
-            (K,) bool, on the CPU; whether all of a replicate's weights are finite there.
+            (K,) bool, on the CPU; True if all weights written for a replicate are finite.
         """
-        whole = self._reshaped(coefficients, reshapings) if any(reshapings) else None
+        reshaped = self._reshaped(coefficients, reshapings) if any(reshapings) else None
         finite = torch.ones(self.replicates, dtype=torch.bool)
         for buffer, tensors in enumerate(targets):
-            finite &= write(tensors, self._blocks(buffer, coefficients, whole)).cpu()
+            finite &= write(tensors, self._blocks(buffer, coefficients, reshaped)).cpu()
         return finite
 
-    def _batched(self) -> Iterator[Batch]:
-        factors = self._single_factors()
-        found = [self._family_factors(f) if f.shape else factors[f.first] for f in self.layout.families]
-        if self._known is None:
-            self._known = self._properties([factor.shape[1] for factor in found])
-        for members, properties in self._known:
-            stacked = torch.cat([found[index] for index in members])
+    def _build_batches(self) -> Iterator[Batch]:
+        single_factors = self._single_factors()
+        factors = [self._family_factors(f) if f.shape else single_factors[f.first] for f in self.layout.families]
+        if self._columns is None:
+            self._columns = self._build_columns([factor.shape[1] for factor in factors])
+        for members, columns in self._columns:
+            stacked = torch.cat([factors[index] for index in members])
             for start in range(0, len(stacked), _BATCH):
                 part = slice(start, start + _BATCH)
-                yield Batch(properties[0][part], stacked[part], *(column[part] for column in properties[1:]))
+                yield Batch(columns[0][part], stacked[part], *(column[part] for column in columns[1:]))
 
-    def _properties(self, rows: Sequence[int]) -> list[tuple[list[int], list[Tensor]]]:
-        """For every number of rows of a factor: which families have it, and what their batches hold beside factors."""
+    def _build_columns(self, rows: Sequence[int]) -> list[tuple[list[int], list[Tensor]]]:
+        """Return, for every number of rows of a factor, the families that have it and their batches' other fields."""
         families = self.layout.families
-        known = []
+        columns_by_rows = []
         for count in dict.fromkeys(rows):
             members = [index for index, each in enumerate(rows) if each == count]
-            columns = [
+            properties = [
                 (self._numbers(f), self._eps(f), self._gram_eps(f), self._move_eps(f), f.size > 1)
                 for f in (families[index] for index in members)
             ]
-            groups = [numbers for numbers, *_ in columns]
-            kinds = (torch.float64, torch.float64, torch.float64, torch.bool)
+            groups = [numbers for numbers, *_ in properties]
+            dtypes = (torch.float64, torch.float64, torch.float64, torch.bool)
             others = [
-                torch.cat([torch.full((len(g),), v, dtype=kind) for g, v in zip(groups, values, strict=True)])
-                for kind, values in zip(kinds, list(zip(*columns, strict=True))[1:], strict=True)
+                torch.cat([torch.full((len(g),), v, dtype=dtype) for g, v in zip(groups, values, strict=True)])
+                for dtype, values in zip(dtypes, list(zip(*properties, strict=True))[1:], strict=True)
             ]
-            known.append((members, [torch.cat(groups), *others]))
-        return known
+            columns_by_rows.append((members, [torch.cat(groups), *others]))
+        return columns_by_rows
 
     def _numbers(self, family: Family) -> Tensor:
-        """(K * count,) the numbers of a family's groups, replicate by replicate."""
-        own = torch.arange(family.first, family.first + family.count)
-        return (torch.arange(self.replicates)[:, None] * self.layout.groups + own).flatten()
+        """Return the numbers of a family's groups, (K * count,), replicate by replicate."""
+        numbers = torch.arange(family.first, family.first + family.count)
+        return (torch.arange(self.replicates)[:, None] * self.layout.groups + numbers).flatten()
 
     def _single_factors(self) -> dict[int, Tensor]:
-        """(K, m, m) of every family of one, by its number; all that lie in one buffer in one call."""
+        """Return R, (K, m, m), of every family of one group, by its number; one call per buffer."""
         parts: dict[int, list[Tensor]] = {}
         for buffer, window in enumerate(self._windows):
-            placed = [(f, p) for f, p in self._pieces(buffer) if not f.shape]
-            if placed:
-                for (family, _), factor in zip(
-                    placed, window.factors([_stretch(*each) for each in placed]), strict=True
-                ):
+            singles = [(f, p) for f, p in self._pieces(buffer) if not f.shape]
+            if singles:
+                factors = window.factors([_as_group(*each) for each in singles])
+                for (family, _), factor in zip(singles, factors, strict=True):
                     parts.setdefault(family.first, []).append(factor)
-        return {first: found[0] if len(found) == 1 else _joined(found) for first, found in parts.items()}
+        return {first: factors[0] if len(factors) == 1 else _join(factors) for first, factors in parts.items()}
 
     def _family_factors(self, family: Family) -> Tensor:
-        """(K * count, min(n, m), m)."""
+        """Return R of a family's groups, (K * count, min(n, m), m)."""
         chunk = max(1, _CHUNK // (self.replicates * self.m * family.size))
-        found = []
+        factors = []
         for start in range(0, family.count, chunk):
             rows = self._rows(family, start, min(start + chunk, family.count))
             finite = rows.isfinite().all(-1).all(-1)
@@ -251,71 +259,75 @@ class Windows:
                 factor = factors_of_steps(torch.cat([rows[:, :1], rows[:, 1:] - rows[:, :-1]], dim=1))
             else:
                 factor = torch.linalg.qr(rows.mT, mode="r").R
-            found.append(
-                torch.where(finite[:, None, None], factor, torch.nan).view(self.replicates, -1, *factor.shape[1:]).cpu()
-            )
-        return torch.cat(found, dim=1).flatten(0, 1)
+            factor = torch.where(finite[:, None, None], factor, torch.nan)
+            factors.append(factor.view(self.replicates, -1, *factor.shape[1:]).cpu())
+        return torch.cat(factors, dim=1).flatten(0, 1)
 
     def _rows(self, family: Family, start: int, stop: int) -> Tensor:
-        """Snapshots of some of a family's groups, (K * groups, filled, n) float64 on the device of the first piece."""
+        """Return the snapshots of groups ``start`` to ``stop`` of a family, (K * groups, filled, n) float64.
+
+        They lie on the device of the first piece.
+        """
         device = self._windows[family.pieces[0].buffer].device
         parts = [self._piece_rows(piece, start, stop).to(device) for piece in family.pieces]
         return torch.cat(parts, dim=3).flatten(1, 2).transpose(0, 1)
 
     def _piece_rows(self, piece: Piece, start: int, stop: int) -> Tensor:
-        """(filled, K, groups, size) float64 on its device."""
+        """Return the snapshots of a piece, (filled, K, groups, size) float64 on its device."""
         rows = self._windows[piece.buffer].values(piece.start + start * piece.size, piece.start + stop * piece.size)
         return rows.reshape(*rows.shape[:2], stop - start, piece.size).to(torch.float64)
 
     def _pieces(self, buffer: int) -> list[tuple[Family, Piece]]:
-        """What a buffer consists of, in order."""
-        placed = [(f, p) for f in self.layout.families for p in f.pieces if p.buffer == buffer]
-        return sorted(placed, key=lambda each: each[1].start)
+        """Return the pieces of a buffer, in order, each with its family."""
+        pieces = [(f, p) for f in self.layout.families for p in f.pieces if p.buffer == buffer]
+        return sorted(pieces, key=lambda each: each[1].start)
 
-    def _blocks(self, buffer: int, coefficients: Tensor, whole: dict[Piece, Tensor] | None) -> Iterator[Tensor]:
+    def _blocks(self, buffer: int, coefficients: Tensor, reshaped: dict[Piece, Tensor] | None) -> Iterator[Tensor]:
+        """Return a buffer's predictions, in consecutive blocks (K, weights)."""
         pieces = self._pieces(buffer)
-        if whole is not None:
-            yield from (whole[piece].flatten(1) for _, piece in pieces)
+        if reshaped is not None:
+            yield from (reshaped[piece].flatten(1) for _, piece in pieces)
         elif any(family.shape for family, _ in pieces):
             for family, piece in pieces:
                 yield from self._predicted(family, piece, coefficients)
-        else:  # together: each operation counts where groups are small
-            own = coefficients.view(self.replicates, -1, self.m)[:, [family.first for family, _ in pieces]]
-            yield from self._windows[buffer].combine([_stretch(*each) for each in pieces], own)
+        else:  # in one call: for small groups, the number of operations decides
+            chosen = coefficients.view(self.replicates, -1, self.m)[:, [family.first for family, _ in pieces]]
+            yield from self._windows[buffer].combine([_as_group(*each) for each in pieces], chosen)
 
     def _predicted(self, family: Family, piece: Piece, coefficients: Tensor) -> Iterator[Tensor]:
-        """A piece's combined snapshots, flattened, in float64 blocks (K, weights) on its device."""
+        """Return a piece's combined snapshots, flattened, in float64 blocks (K, weights) on its device."""
         window = self._windows[piece.buffer]
-        own = coefficients.view(self.replicates, -1, self.m)[:, family.first : family.first + family.count]
+        chosen = coefficients.view(self.replicates, -1, self.m)[:, family.first : family.first + family.count]
         if not family.shape:
-            yield from window.combine([_stretch(family, piece)], own)
+            yield from window.combine([_as_group(family, piece)], chosen)
             return
-        own = own.to(window.device)
+        chosen = chosen.to(window.device)
         chunk = max(1, _CHUNK // (self.replicates * self.m * piece.size))
         for start in range(0, family.count, chunk):
             stop = min(start + chunk, family.count)
             rows = self._piece_rows(piece, start, stop)
-            yield (rows * own[:, start:stop].permute(2, 0, 1)[..., None]).sum(0).flatten(1)
+            yield (rows * chosen[:, start:stop].permute(2, 0, 1)[..., None]).sum(0).flatten(1)
 
     def _reshaped(self, coefficients: Tensor, reshapings: Sequence[Reshaping | None]) -> dict[Piece, Tensor]:
-        """(K, count, size) of every piece."""
-        whole: dict[Piece, Tensor] = {}
-        masks = any(own is not None and own.shape == "masked" for own in reshapings)
+        """Return the reshaped predictions, (K, count, size), of every piece."""
+        reshaped_pieces: dict[Piece, Tensor] = {}
+        masks = any(reshaping is not None and reshaping.shape == "masked" for reshaping in reshapings)
         for family in self.layout.families:
             parts = [torch.cat(list(self._predicted(family, p, coefficients)), dim=1) for p in family.pieces]
-            predicted = self._joined_pieces(family, parts)
+            predicted = self._join_pieces(family, parts)
             previous = self._snapshot(family, -2) if masks else None
             reshaped = reshape(reshapings, previous, self._snapshot(family, -1), predicted)
             sizes = [piece.size for piece in family.pieces]
-            whole |= dict(zip(family.pieces, torch.split(reshaped, sizes, dim=2), strict=True))
-        return whole
+            reshaped_pieces |= dict(zip(family.pieces, torch.split(reshaped, sizes, dim=2), strict=True))
+        return reshaped_pieces
 
     def _snapshot(self, family: Family, index: int) -> Tensor:
-        """One of a full window's snapshots, (K, count, n) float64 on the device of the family's first piece."""
+        """Return one of a full window's snapshots, (K, count, n) float64 on the device of the family's first piece."""
         parts = [self._windows[p.buffer].values(p.start, p.start + family.count * p.size)[index] for p in family.pieces]
-        return self._joined_pieces(family, parts)
+        return self._join_pieces(family, parts)
 
-    def _joined_pieces(self, family: Family, parts: Sequence[Tensor]) -> Tensor:
+    def _join_pieces(self, family: Family, parts: Sequence[Tensor]) -> Tensor:
+        """Return a family's pieces as one tensor, (K, count, n) float64, on the device of the first."""
         shape, device = (self.replicates, family.count, -1), parts[0].device
         return torch.cat([part.to(device, torch.float64).reshape(shape) for part in parts], dim=2)
 
@@ -323,7 +335,10 @@ class Windows:
         return max(torch.finfo(self._dtype(piece)).eps for piece in family.pieces)
 
     def _gram_eps(self, family: Family) -> float:
-        """Of the Gram matrix that the factors of a family come from; 0 if they come from none, or from a second one."""
+        """Return the rounding error of the Gram matrix that a family's factors come from.
+
+        0 if they come from none, or from a second pass.
+        """
         if not family.shape:
             return max(gram_eps(self._dtype(piece), piece.size) for piece in family.pieces)
         double = torch.finfo(torch.float64).eps
@@ -336,12 +351,13 @@ class Windows:
         return self.layout.buffers[piece.buffer][0].dtype
 
 
-def _stretch(family: Family, piece: Piece) -> Group:
+def _as_group(family: Family, piece: Piece) -> Group:
+    """Return the one group of a family, or the part of it that lies in this piece's buffer."""
     return Group(family.name, piece.start, piece.start + piece.size)
 
 
-def _joined(factors: list[Tensor]) -> Tensor:
-    """The factor of groups that lie in several buffers: RᵀR is the sum over the parts."""
+def _join(factors: list[Tensor]) -> Tensor:
+    """Return the factor of groups that lie in several buffers: RᵀR is the sum over the parts."""
     stacked = torch.cat(factors, dim=1)
     finite = stacked.isfinite().flatten(1).all(1)[:, None, None]
     return torch.where(finite, torch.linalg.qr(torch.where(finite, stacked, 0.0), mode="r").R, math.nan)

@@ -1,26 +1,28 @@
-"""Which weights share one operator, and where they lie in the flattened snapshots."""
+"""Groups of weights that share one operator, and their places in the flattened snapshots."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.parameter import is_lazy
 
+from accel._fields import Bounds
+
 Named = Literal["model", "layer", "node", "weight"]
-Grouping = Named | int
-"""A number: nodes split into parts of at most so many weights."""
+Grouping = Named | Annotated[int, Bounds(at_least=1)]
+"""A number splits nodes into parts of at most so many weights."""
 Partition = Mapping[str, Sequence[nn.Parameter]]
-"""Groups of the user's own: name -> its parameters. Parameters in no group are left alone."""
+"""Groups given by the user: name -> parameters. Parameters in no group are not accelerated."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Weights that share one operator: elements ``start`` to ``stop`` of a flattened snapshot."""
+    """Weights that share one operator: elements ``start`` up to ``stop`` of a flattened snapshot."""
 
     name: str
     start: int
@@ -34,7 +36,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Piece:
-    """Where part of a family lies: its g-th group has the ``size`` weights from ``start + g * size`` of a buffer."""
+    """Part of a family that lies in one buffer: group g has the ``size`` weights from ``start + g * size``."""
 
     buffer: int
     start: int
@@ -43,17 +45,17 @@ class Piece:
 
 @dataclass(frozen=True)
 class Family:
-    """Groups of one size that are handled together: the nodes of a layer, the single weights of a parameter.
+    """Groups of one size that are handled together, such as the nodes of a layer or the weights of a parameter.
 
-    A layer, the model or a group of the user's own is a family of one.
+    A layer, the model or a group given by the user is a family of one group.
     """
 
     name: str
     shape: tuple[int, ...]
-    """How the groups are numbered; () for one group, which bears the family's name."""
+    """Shape of the array of groups; () for a single group, which has the family's name."""
     pieces: tuple[Piece, ...]
     first: int
-    """Number of the first group among all groups."""
+    """Number of its first group, counted over all families."""
 
     @property
     def count(self) -> int:
@@ -66,14 +68,14 @@ class Family:
         return sum(piece.size for piece in self.pieces)
 
     def group_name(self, index: int) -> str:
-        """Name of one of its groups, such as ``"0.weight[3, 1]"``."""
+        """Return the name of a group, such as ``"0.weight[3, 1]"``."""
         if not self.shape:
             return self.name
-        place = []
+        position = []
         for length in reversed(self.shape):
-            index, position = divmod(index, length)
-            place.append(position)
-        return f"{self.name}{place[::-1]}"
+            index, coordinate = divmod(index, length)
+            position.append(coordinate)
+        return f"{self.name}{position[::-1]}"
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class Layout:
 
     @property
     def parameters(self) -> tuple[nn.Parameter, ...]:
-        """All of them, buffer by buffer."""
+        """All accelerated parameters, buffer by buffer."""
         return tuple(parameter for buffer in self.buffers for parameter in buffer)
 
     @property
@@ -96,6 +98,8 @@ class Layout:
 
 @dataclass
 class _Entry:
+    """A family before its place in the buffers is known."""
+
     name: str
     shape: tuple[int, ...]
     parameters: list[nn.Parameter] = field(default_factory=list)
@@ -104,18 +108,22 @@ class _Entry:
 def lay_out(model: nn.Module, grouping: Grouping | Partition) -> Layout:
     """Partition a model's trainable parameters.
 
-    ``"model"`` is one group. ``"layer"`` is one group per module that owns parameters directly, biases with it; a
-    shared parameter belongs to its first owner. ``"node"`` is one group per row (first dimension) of a module's
-    parameters, with the bias of the same row: an output of a dense layer, an output channel of a convolution, all
-    parameters that have as many rows being taken together. The rows of a transposed convolution are its input channels,
-    so its biases are groups of their own. ``"weight"`` is one group per single weight. A number splits nodes: one group
-    per part of a row of each parameter, all parts of a row as large as each other, and as large as can be within so
-    many weights; biases are groups of their own. Frozen parameters and buffers belong to no group. A compiled or
-    distributed model has the groups of the model it wraps.
+    ``"model"`` is one group.
+    ``"layer"`` is one group per module that owns parameters directly, biases included; a shared parameter belongs to
+    its first owner.
+    ``"node"`` is one group per row (first dimension) of a module's parameters, such as an output of a dense layer or an
+    output channel of a convolution. Parameters with the same number of rows are taken together, so a row has its bias.
+    The rows of a transposed convolution are its input channels, so its biases are groups by themselves.
+    ``"weight"`` is one group per single weight.
+    A number splits nodes: each row of each parameter is cut into equal parts, as few as keep a part within that many
+    weights, and each part is a group; biases are groups by themselves.
+
+    Frozen parameters and buffers belong to no group. A compiled or distributed model has the groups of the model that
+    it wraps.
 
     Raises:
         ValueError: Unknown grouping; nothing to train; parameters that are complex or not yet initialised; a partition
-            that names other parameters than trainable ones of the model, or one of them twice.
+            that names anything but trainable parameters of the model, or one of them twice.
     """
     number = isinstance(grouping, int) and not isinstance(grouping, bool) and grouping >= 1
     if not isinstance(grouping, Mapping) and not number and grouping not in get_args(Named):
@@ -126,7 +134,7 @@ def lay_out(model: nn.Module, grouping: Grouping | Partition) -> Layout:
         )
     owners = _owners(_unwrapped(model))
     if sum(parameter.numel() for _, _, owned in owners for parameter in owned.values()) == 0:
-        raise ValueError("the model must have trainable floating-point parameters (requires_grad=True), found none")
+        raise ValueError("the model must have trainable floating-point parameters (requires_grad=True), got none")
     if isinstance(grouping, Mapping):
         return _place(_partition(grouping, owners))
     if grouping == "model":
@@ -137,19 +145,19 @@ def lay_out(model: nn.Module, grouping: Grouping | Partition) -> Layout:
         return _place([entry for owner in owners for entry in _nodes(*owner)])
     return _place(
         [
-            _Entry(f"{name}.{own}" if name != "model" else own, _parts(p, grouping), [p])
-            for name, _, owned in owners
-            for own, p in owned.items()
+            _Entry(f"{module}.{name}" if module != "model" else name, _parts_shape(p, grouping), [p])
+            for module, _, owned in owners
+            for name, p in owned.items()
         ]
     )
 
 
-def _parts(parameter: nn.Parameter, most: str | int) -> tuple[int, ...]:
-    """How a parameter's groups are numbered: as its weights, or rows and parts of each of at most so many weights."""
-    if isinstance(most, str) or parameter.dim() < 2 or not parameter.numel():
+def _parts_shape(parameter: nn.Parameter, max_size: str | int) -> tuple[int, ...]:
+    """Return the shape of the array of a parameter's groups: its weights, or (rows, parts of a row)."""
+    if isinstance(max_size, str) or parameter.dim() < 2 or not parameter.numel():
         return tuple(parameter.shape)
     length = parameter[0].numel()
-    parts = next(count for count in range(-(-length // most), length + 1) if length % count == 0)
+    parts = next(count for count in range(-(-length // max_size), length + 1) if length % count == 0)
     return len(parameter), parts
 
 
@@ -157,7 +165,7 @@ _Owner = tuple[str, nn.Module, dict[str, nn.Parameter]]
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:
-    """The model inside the wrappers of torch.compile and of distributed training."""
+    """Return the model inside the wrappers of torch.compile and of distributed training."""
     while True:
         if isinstance(model, DistributedDataParallel):
             model = model.module
@@ -168,7 +176,7 @@ def _unwrapped(model: nn.Module) -> nn.Module:
 
 
 def _owners(model: nn.Module) -> list[_Owner]:
-    """Modules with the trainable parameters that they are the first to own, by name."""
+    """Return the modules that own trainable parameters; a shared parameter counts for its first owner only."""
     owners: list[_Owner] = []
     seen: set[nn.Parameter] = set()
     for module_name, module in model.named_modules():
@@ -183,15 +191,15 @@ def _owners(model: nn.Module) -> list[_Owner]:
     return owners
 
 
-def _nodes(name: str, module: nn.Module, owned: dict[str, nn.Parameter]) -> list[_Entry]:
+def _nodes(module_name: str, module: nn.Module, owned: dict[str, nn.Parameter]) -> list[_Entry]:
     entries: dict[object, _Entry] = {}
-    for own, parameter in owned.items():
+    for name, parameter in owned.items():
         shape = tuple(parameter.shape[:1])
         transposed = isinstance(module, nn.modules.conv._ConvTransposeNd)
-        key = own if transposed or not shape else shape
-        entries.setdefault(key, _Entry(f"{name}.{own}", shape)).parameters.append(parameter)
+        key = name if transposed or not shape else shape
+        entries.setdefault(key, _Entry(f"{module_name}.{name}", shape)).parameters.append(parameter)
     if len(entries) == 1:
-        next(iter(entries.values())).name = name
+        next(iter(entries.values())).name = module_name
     return list(entries.values())
 
 
@@ -218,19 +226,20 @@ def _partition(groups: Partition, owners: list[_Owner]) -> list[_Entry]:
 
 
 def _place(entries: list[_Entry]) -> Layout:
+    """Lay parameters into one buffer per dtype and device, in the order of the entries."""
     buffers: dict[tuple[torch.dtype, torch.device], list[nn.Parameter]] = {}
     placed = []
     for entry in entries:
         count = math.prod(entry.shape)
         pieces: list[Piece] = []
         for parameter in entry.parameters:
-            own = buffers.setdefault((parameter.dtype, parameter.device), [])
+            parameters = buffers.setdefault((parameter.dtype, parameter.device), [])
             buffer = list(buffers).index((parameter.dtype, parameter.device))
-            start = sum(p.numel() for p in own)
-            own.append(parameter)
+            start = sum(p.numel() for p in parameters)
+            parameters.append(parameter)
             size = parameter.numel() // max(count, 1)
             same = next((i for i, piece in enumerate(pieces) if piece.buffer == buffer), None)
-            if not entry.shape and same is not None:  # one group lies in one stretch of each buffer
+            if not entry.shape and same is not None:  # a single group is one piece of each buffer
                 pieces[same] = Piece(buffer, pieces[same].start, pieces[same].size + size)
             elif size:
                 pieces.append(Piece(buffer, start, size))
@@ -238,7 +247,7 @@ def _place(entries: list[_Entry]) -> Layout:
             placed.append((entry.name, entry.shape, tuple(pieces)))
     firsts = accumulate((math.prod(shape) for _, shape, _ in placed), initial=0)
     families = tuple(Family(*each, first) for each, first in zip(placed, firsts, strict=False))
-    return Layout(tuple(tuple(own) for own in buffers.values()), families)
+    return Layout(tuple(tuple(parameters) for parameters in buffers.values()), families)
 
 
 def _check(name: str, parameter: nn.Parameter) -> None:

@@ -1,8 +1,8 @@
-"""Windows of thousands of snapshots of groups of a few weights: pairs of successive snapshots, compressed as they come.
+"""Windows of thousands of snapshots of small groups, kept as pairs of successive snapshots, compressed as they come.
 
-A rule that asks only which linear operator takes each snapshot to the next needs no more of them than F Fᵀ and F' Fᵀ,
-sums of products over all pairs. They are kept as a triangular factor, as a running QR decomposition has it, since the
-sums themselves would square the condition number of snapshots that hardly differ. Memory does not grow with m.
+A rule that only fits the linear operator from each snapshot to the next needs no more than F Fᵀ and F' Fᵀ, sums of
+products over all pairs. They are kept as the triangular factor of a running QR decomposition, since the sums themselves
+would square the condition number of snapshots that hardly differ. Memory does not grow with m.
 
 | symbol | meaning                                                                         | shape       |
 |--------|---------------------------------------------------------------------------------|-------------|
@@ -26,26 +26,27 @@ from accel._window.groups import Family, Layout, Piece
 from accel._window.reshaping import Reshaping, reshape
 from accel._window.snapshot_buffer import write
 
-_LEAST_BLOCK = 64  # snapshots between two decompositions, few of which pay for themselves
-_EXTRA = 3  # columns of the basis beside F'
+_MIN_BLOCK = 64  # snapshots between two decompositions; with fewer, a decomposition costs more than it saves
+_EXTRA = 3  # columns of the basis besides F'
 
 
 def pays(layout: Layout, m: int) -> bool:
-    """Whether factors and a block of snapshots, some 6 n² numbers a group, are less than the m n of a window."""
+    """Return True if factors and a block of snapshots, some 6 n² numbers a group, are less than the m n of a window."""
     largest = max(family.size for family in layout.families)
-    return m > max(6 * largest, 2 * _LEAST_BLOCK)
+    return m > max(6 * largest, 2 * _MIN_BLOCK)
 
 
 class PairBatch(NamedTuple):
-    """The groups of one family, of all replicates."""
+    """Groups of one family, of all replicates."""
 
     groups: Tensor
-    """(B,) int64; their numbers among the groups of all replicates."""
+    """(B,) int64; numbers of the groups, counted over all replicates."""
     lagged: Tensor
     """(B, n, 2n) float64 on the CPU; F in rotated time."""
     factors: Tensor
     """(B, n, width) float64; the basis, with zeros between F' and the three snapshots."""
     m: int
+    """Number of snapshots in a window."""
     eps: float
     """Relative rounding error of the dtype that the weights are stored in."""
 
@@ -55,19 +56,28 @@ class PairBatch(NamedTuple):
         return self.factors[:, :, : self.lagged.shape[2]]
 
     def combine(self, rules: Sequence[Koopman], s: Sequence[int]) -> Combination:
-        """Extrapolate each group by its own rule and its own s; coefficients are those of the basis, (B, width)."""
+        """Extrapolate each group by its own rule and its own s; the coefficients, (B, width), combine the basis."""
         combined = Koopman.of_pairs(rules, self.lagged, self.led, self.factors[:, :, -1], s, self.m)
         room = self.factors.shape[2] - self.lagged.shape[2]
         return combined._replace(coefficients=nn.functional.pad(combined.coefficients, (0, room)))
 
     def show_no_direction(self) -> Tensor:
-        """(B,) bool; which groups' snapshots are multiples of one vector, or of single weights did not move."""
+        """Return True, (B,), for groups whose snapshots are multiples of one vector.
+
+        For a single weight: if it did not move.
+        """
         if self.factors.shape[1] == 1:
             return (self.led == self.lagged).all(-1)[:, 0]
         return show_no_direction(self.factors)
 
     def diagnose(self, chosen: Tensor, coefficients: Tensor, rank: Tensor) -> Diagnosis:
-        """What the chosen groups' pairs tell, given the combinations (B, width) made of them and the modes kept."""
+        """Diagnose the pairs of the chosen groups.
+
+        Args:
+            chosen: (B,) bool; True for the groups to diagnose.
+            coefficients: (B, width) float64; combinations of all groups of the batch.
+            rank: (B,) int64; number of modes kept, of all groups of the batch.
+        """
         basis = self.factors[chosen]
         newest = basis[:, :, -1]
         move = (basis @ coefficients[chosen][:, :, None])[:, :, 0] - newest
@@ -75,13 +85,13 @@ class PairBatch(NamedTuple):
 
 
 class PairWindows:
-    """Stands in the place of `Windows` for `Koopman` rules; a window is a triangular factor and a block of snapshots.
+    """Windows for `Koopman` rules, in place of `Windows`: a triangular factor per group, and a block of snapshots.
 
     Args:
-        layout: Which weights form groups.
-        m: Snapshots in a window.
-        snapshot_device: Where the block is kept and decomposed.
-        stacked: As in `Windows`.
+        layout: The parameters and the groups that they form.
+        m: Number of snapshots in a window.
+        snapshot_device: Device on which the block is kept and decomposed.
+        stacked: See `Windows`.
     """
 
     def __init__(
@@ -94,21 +104,22 @@ class PairWindows:
         self.m, self.layout = m, layout
         largest = max(family.size for family in layout.families)
         self.width = 2 * largest + _EXTRA
-        self._block = Windows(layout, max(_LEAST_BLOCK, 2 * largest) + 1, None, snapshot_device, stacked)
+        self._block = Windows(layout, max(_MIN_BLOCK, 2 * largest) + 1, None, snapshot_device, stacked)
         self.filled = 0
         self._factors: list[Tensor] = []
-        """Per family; none before the first block has been decomposed."""
+        """Triangular factors, one tensor per family; empty until the first block has been decomposed."""
         self._first: list[Tensor] = []
+        """First snapshots, one tensor per family."""
         self._batches: tuple[PairBatch, ...] | None = None
 
     @property
     def replicates(self) -> int:
-        """K."""
+        """Number of replicates whose windows are kept."""
         return self._block.replicates
 
     @property
     def tensors(self) -> Sequence[Sequence[Tensor]]:
-        """Whose values are recorded, buffer by buffer."""
+        """Parameters whose values are recorded, buffer by buffer."""
         return self._block.tensors
 
     @property
@@ -118,14 +129,14 @@ class PairWindows:
 
     @property
     def full(self) -> bool:
-        """Whether m snapshots have been taken."""
+        """True if m snapshots have been taken."""
         return self.filled == self.m
 
     def append(self) -> None:
-        """Take the parameters' present values in as the newest snapshot."""
+        """Record the parameters' present values as the newest snapshot."""
         if self._block.full:
             newest = [rows[-1:].clone() for rows in self._block.snapshots]
-            self._factors = self._folded()
+            self._factors = self._fold_block()
             self._block.load(newest)
         self._block.append()
         if not self.filled:
@@ -136,26 +147,26 @@ class PairWindows:
     def load(self, snapshots: Sequence[Tensor]) -> None:
         """Replace the content by these (filled, K, n) snapshots, one tensor per buffer."""
         self.clear()
-        place, total = 0, len(snapshots[0])
+        start, total = 0, len(snapshots[0])
         while True:  # neighbouring blocks share a snapshot
-            self._block.load([rows[place : place + self._block.m] for rows in snapshots])
-            if not place:
+            self._block.load([rows[start : start + self._block.m] for rows in snapshots])
+            if not start:
                 self._first = [self._snapshot(family, 0) for family in self.layout.families]
-            place += self._block.filled - 1
-            if place == total - 1:
+            start += self._block.filled - 1
+            if start == total - 1:
                 break
-            self._factors = self._folded()
+            self._factors = self._fold_block()
         self.filled = total
 
     def state(self) -> list[Tensor]:
-        """All that is held, for `restore_state`; the replicates' axis is kept."""
+        """Return all that is held, for `restore_state`; with the axis of replicates."""
         if not self.filled:
             return []
         count = torch.tensor(self.filled)
         return [count, *(rows.clone() for rows in self._block.snapshots), *self._first, *self._factors]
 
     def restore_state(self, state: Sequence[Tensor]) -> None:
-        """Hold what another's `state` gave."""
+        """Hold what `state` returned, here or elsewhere."""
         self.clear()
         if not state:
             return
@@ -172,12 +183,12 @@ class PairWindows:
         self._block.clear()
 
     def release(self) -> None:
-        """Forget the snapshots and give their memory back."""
+        """Forget the snapshots and free their memory."""
         self.clear()
         self._block.release()
 
     def keep(self, stacked: Sequence[Sequence[Tensor]], replicates: Tensor) -> None:
-        """Go on with these replicates only, whose weights now lie in these tensors."""
+        """Keep these replicates only; their weights now lie in ``stacked``."""
         before = self.replicates
         self._factors = [f.view(before, -1, *f.shape[1:])[replicates.to(f.device)].flatten(0, 1) for f in self._factors]
         self._first = [first[replicates.to(first.device)] for first in self._first]
@@ -185,7 +196,7 @@ class PairWindows:
         self._block.keep(stacked, replicates)
 
     def newest(self) -> list[Tensor]:
-        """The newest snapshot, one (K, n) view per buffer."""
+        """Return the newest snapshot, one (K, n) view per buffer."""
         return [rows[-1] for rows in self._block.snapshots]
 
     def restore(self) -> None:
@@ -194,21 +205,26 @@ class PairWindows:
             write(tensors, [newest])
 
     def batches(self) -> tuple[PairBatch, ...]:
-        """The groups of a full window, family by family; computed once per window."""
+        """Return the groups of a full window, family by family; computed once per window."""
         if self._batches is None:
-            folded = zip(self.layout.families, self._folded(), self._first, strict=True)
-            self._batches = tuple(self._batch(*each) for each in folded)
+            families = zip(self.layout.families, self._fold_block(), self._first, strict=True)
+            self._batches = tuple(self._batch(*each) for each in families)
         return self._batches
 
     def combine(
         self, coefficients: Tensor, targets: Sequence[Sequence[Tensor]], reshapings: Sequence[Reshaping | None]
     ) -> Tensor:
-        """Write all groups' predictions into the targets, per buffer; as `Windows.combine`, coefficients of the basis.
+        """Write all groups' predictions into the targets.
+
+        Args:
+            coefficients: (groups, width) float64; they combine the columns of the basis.
+            targets: tensors of each buffer.
+            reshapings: one per replicate, applied to its predictions.
 
         Returns:
-            (K,) bool, on the CPU; whether all of a replicate's weights are finite there.
+            (K,) bool, on the CPU; True if all weights written for a replicate are finite.
         """
-        whole: dict[Piece, Tensor] = {}
+        predictions: dict[Piece, Tensor] = {}
         for family, batch in zip(self.layout.families, self.batches(), strict=True):
             shape = self.replicates, family.count, family.size
             predicted = (batch.factors @ coefficients[batch.groups][:, :, None])[:, :, 0].reshape(shape)
@@ -216,11 +232,11 @@ class PairWindows:
                 previous, newest = (batch.factors[:, :, k].reshape(shape) for k in (-2, -1))
                 predicted = reshape(reshapings, previous, newest, predicted)
             parts = torch.split(predicted, [piece.size for piece in family.pieces], dim=2)
-            whole |= dict(zip(family.pieces, parts, strict=True))
+            predictions |= dict(zip(family.pieces, parts, strict=True))
         finite = torch.ones(self.replicates, dtype=torch.bool)
         for buffer, tensors in enumerate(targets):
-            placed = sorted((p for p in whole if p.buffer == buffer), key=lambda piece: piece.start)
-            finite &= write(tensors, [whole[piece].flatten(1).to(tensors[0].device) for piece in placed]).cpu()
+            pieces = sorted((p for p in predictions if p.buffer == buffer), key=lambda piece: piece.start)
+            finite &= write(tensors, [predictions[piece].flatten(1).to(tensors[0].device) for piece in pieces]).cpu()
         return finite
 
     def _batch(self, family: Family, factor: Tensor, first: Tensor) -> PairBatch:
@@ -231,34 +247,34 @@ class PairWindows:
         lagged, moves = halves[:, :n], halves[:, n:]
         basis = torch.zeros(len(halves), n, self.width, dtype=torch.float64)
         basis[:, :, : 2 * n] = lagged + moves
-        for place, snapshot in enumerate((first, self._snapshot(family, -2), self._snapshot(family, -1))):
-            basis[:, :, place - _EXTRA] = snapshot.flatten(0, 1).cpu()
+        for column, snapshot in enumerate((first, self._snapshot(family, -2), self._snapshot(family, -1))):
+            basis[:, :, column - _EXTRA] = snapshot.flatten(0, 1).cpu()
         eps = max(torch.finfo(self.layout.buffers[piece.buffer][0].dtype).eps for piece in family.pieces)
         return PairBatch(groups, lagged, basis, self.m, eps)
 
     def _snapshot(self, family: Family, index: int) -> Tensor:
-        """(K, count, n) float64; one of the block's snapshots."""
+        """Return one of the block's snapshots, (K, count, n) float64."""
         rows = self._block.rows(family)[:, index]
         return rows.view(self.replicates, -1, family.size)
 
-    def _folded(self) -> list[Tensor]:
-        """The triangular factors of all pairs, those of the block included: (K * count, rows, 2n) per family."""
-        found = []
+    def _fold_block(self) -> list[Tensor]:
+        """Return the triangular factors of all pairs so far, the block's included: (K * count, rows, 2n) per family."""
+        factors = []
         for index, family in enumerate(self.layout.families):
             rows = self._block.rows(family)
             pairs = torch.cat([rows[:, :-1], rows[:, 1:] - rows[:, :-1]], dim=2)
             if self._factors:
                 pairs = torch.cat([self._factors[index], pairs], dim=1)
-            found.append(_triangle(pairs))
-        return found
+            factors.append(_triangle(pairs))
+        return factors
 
 
 def _triangle(rows: Tensor) -> Tensor:
-    """(B, j, 2n) -> (B, at most 2n, 2n) with the same products of columns."""
+    """Reduce (B, j, 2n) rows to (B, at most 2n, 2n) with the same products of columns."""
     if rows.shape[2] > 2:
         triangle: Tensor = torch.linalg.qr(rows, mode="r").R
         return triangle
-    # single weights, of which there may be millions: LAPACK called for each is no batch
+    # single weights: there may be millions of them, and LAPACK would be called for each
     first, second = rows.unbind(2)
     length = first.norm(dim=1)
     along = first / torch.where(length > 0, length, 1.0)[:, None]

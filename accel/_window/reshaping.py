@@ -1,4 +1,4 @@
-"""What happens to a prediction ŵ before it is taken: relaxation, masks, noise; and the controls to hold it against.
+"""Changes to a prediction ŵ before it is taken: relaxation, masks, noise; and the controls to compare it with.
 
 | symbol | meaning                                                           |
 |--------|-------------------------------------------------------------------|
@@ -15,12 +15,14 @@ import torch
 from torch import Tensor
 
 Shape = Literal["none", "masked", "random", "last_step"]
-"""``none`` takes ŵ as it is. ``masked`` takes only the weights that `keep_consistent` keeps. Controls, which move each
-group as far as ŵ does: ``random`` in a random direction, ``last_step`` in that of the last step."""
+"""Shape of a move. ``none`` takes ŵ as it is. ``masked`` takes only the weights that `keep_consistent` keeps. Two
+controls move each group as far as ŵ does: ``random`` in a random direction, ``last_step`` in that of the last step."""
 
 
 def relax(coefficients: Tensor, relaxation: Sequence[float]) -> Tensor:
-    """Coefficients of w_m + α (ŵ - w_m), given those of ŵ, (groups, m), and each group's α; no pass over weights.
+    """Return the coefficients of w_m + α (ŵ - w_m), given those of ŵ, (groups, m), and each group's α.
+
+    This needs no pass over the weights.
 
     Suggested by Tano, Portwood & Ragusa 2020, section 4, without a formula; the formula is ours.
     """
@@ -33,7 +35,9 @@ def relax(coefficients: Tensor, relaxation: Sequence[float]) -> Tensor:
 
 
 def scale_last_step(coefficients: Tensor, windows: Tensor) -> Tensor:
-    """Coefficients of a move along the last step, as long as that to ŵ; w_m where the last step moved nothing.
+    """Return the coefficients of a move along the last step, as long as the move to ŵ.
+
+    Where the last step moved nothing, they are those of w_m.
 
     Args:
         coefficients: (groups, m) float64, of ŵ.
@@ -43,7 +47,7 @@ def scale_last_step(coefficients: Tensor, windows: Tensor) -> Tensor:
     move = (windows @ coefficients[:, :, None])[:, :, 0] - newest
     step = (newest - windows[:, :, -2]).norm(dim=1)
     rounding = windows.shape[-1] * torch.finfo(windows.dtype).eps * newest.norm(dim=1)
-    reach = torch.where(step <= rounding, 0.0, move.norm(dim=1) / step)  # NaN of windows that are not finite stays
+    reach = torch.where(step <= rounding, 0.0, move.norm(dim=1) / step)  # keeps the NaN of windows that are not finite
     scaled = torch.zeros_like(coefficients)
     scaled[:, -1] = 1 + reach
     scaled[:, -2] = -reach
@@ -52,17 +56,29 @@ def scale_last_step(coefficients: Tensor, windows: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Reshaping:
-    """What happens to the predicted weights of one replicate, in this order; it needs a pass over them."""
+    """Changes to the predicted weights of one replicate, made in this order, in a pass over the weights."""
 
     shape: Shape
     s: int
+    """Steps that the prediction leaps."""
     noise: float
+    """Amplitude; see `add_noise`."""
     generator: torch.Generator
-    """On the CPU, so that every device draws the same."""
+    """Generator of the draws, on the CPU, so that every device draws the same."""
 
     @classmethod
     def of_jump(cls, shape: Shape, s: int, noise: float, seed: int, jump: int) -> "Reshaping | None":
-        """That of one jump; its draws are the jump's own, so that applying it again, after others, gives the same."""
+        """Return the reshaping of one jump; None if nothing needs a pass over the weights.
+
+        Each jump has draws of its own, so that applying it again, after other jumps, gives the same weights.
+
+        Args:
+            shape: of the move.
+            s: steps that the prediction leaps.
+            noise: amplitude; see `add_noise`.
+            seed: of the replicate's draws.
+            jump: number of the jump.
+        """
         if shape not in ("masked", "random") and not noise:
             return None
         return cls(shape, s, noise, torch.Generator().manual_seed((seed * 1_000_003 + jump) % 2**63))
@@ -71,52 +87,58 @@ class Reshaping:
 def reshape(
     reshapings: Sequence[Reshaping | None], previous: Tensor | None, newest: Tensor, predicted: Tensor
 ) -> Tensor:
-    """Apply to each of K replicates its own reshaping.
+    """Apply each replicate's reshaping to its prediction.
 
     Args:
-        reshapings: K of them; None leaves a replicate's prediction as it is.
+        reshapings: one per replicate; None leaves its prediction as it is.
         previous: w_m-1 of every group, (K, groups, n) float64; None if nothing is masked.
-        newest: w_m, likewise.
-        predicted: ŵ, likewise.
+        newest: w_m of every group, (K, groups, n) float64.
+        predicted: ŵ of every group, (K, groups, n) float64.
     """
-    masked = [k for k, own in enumerate(reshapings) if own is not None and own.shape == "masked"]
-    random = [k for k, own in enumerate(reshapings) if own is not None and own.shape == "random"]
+    masked = [k for k, each in enumerate(reshapings) if each is not None and each.shape == "masked"]
+    random = [k for k, each in enumerate(reshapings) if each is not None and each.shape == "random"]
     reshaped = predicted.clone()
     if masked:
         assert previous is not None
-        s = torch.tensor([own.s for own in reshapings if own is not None and own.shape == "masked"]).to(newest)
+        s = torch.tensor([each.s for each in reshapings if each is not None and each.shape == "masked"]).to(newest)
         reshaped[masked] = keep_consistent(previous[masked], newest[masked], predicted[masked], s)
     if random:
         drawn = [_normal(reshapings[k], predicted[k]) for k in random]
         reshaped[random] = turn(newest[random], predicted[random], torch.stack(drawn))
-    for k, own in enumerate(reshapings):
-        if own is not None and own.noise:
-            reshaped[k] = add_noise(newest[k], reshaped[k], own.noise, own.generator)
+    for k, each in enumerate(reshapings):
+        if each is not None and each.noise:
+            reshaped[k] = add_noise(newest[k], reshaped[k], each.noise, each.generator)
     return reshaped
 
 
 def keep_consistent(previous: Tensor, newest: Tensor, predicted: Tensor, s: Tensor) -> Tensor:
-    """ŵ where its move agrees with the last step, w_m elsewhere: the mask of Predictive Differential Training.
+    """Return ŵ where its move agrees with the last step, w_m elsewhere: the mask of Predictive Differential Training.
 
     A weight is taken iff its move from w_m-1 to ŵ has the sign of the last step, at least its size, and at most (τ + 1)
-    times that, τ = s + 1 being the steps from w_m-1 to ŵ (aicip/PDT, ``compute_mask``; there, too, moves are measured
-    from the weights before the step).
+    times its size, where τ = s + 1 is the number of steps from w_m-1 to ŵ (aicip/PDT, ``compute_mask``, which also
+    measures moves from the weights before the step).
 
     Args:
-        previous: (K, groups, n) float64.
-        newest: likewise.
-        predicted: likewise.
+        previous: w_m-1, (K, groups, n) float64.
+        newest: w_m, (K, groups, n) float64.
+        predicted: ŵ, (K, groups, n) float64.
         s: (K,) float64.
     """
     step, move = newest - previous, predicted - previous
-    most = (s + 2)[:, None, None] * step.abs()
-    kept = (move.sign() == step.sign()) & (move.abs() >= step.abs()) & (move.abs() <= most)
-    # what is not finite is refused as a whole, not weight by weight
+    longest = (s + 2)[:, None, None] * step.abs()
+    kept = (move.sign() == step.sign()) & (move.abs() >= step.abs()) & (move.abs() <= longest)
+    # weights that are not finite stay, so that the whole prediction is refused, not single weights
     return torch.where(kept | ~predicted.isfinite(), predicted, newest)
 
 
 def turn(newest: Tensor, predicted: Tensor, drawn: Tensor) -> Tensor:
-    """A move as long as that to ŵ, group by group, in the direction ``drawn``; all (K, groups, n) float64."""
+    """Move each group from w_m as far as ŵ does, in another direction.
+
+    Args:
+        newest: w_m, (K, groups, n) float64.
+        predicted: ŵ, (K, groups, n) float64.
+        drawn: directions, (K, groups, n) float64.
+    """
     length = (predicted - newest).norm(dim=2, keepdim=True)
     turned: Tensor = newest + length * drawn / drawn.norm(dim=2, keepdim=True)
     return turned
@@ -126,14 +148,14 @@ def add_noise(newest: Tensor, predicted: Tensor, noise: float, generator: torch.
     """Add to every predicted weight ``noise`` times the move of a weight drawn at random from its group.
 
     The paper: "randomly sampling the difference between the distributions of weights obtained after the DMD process and
-    the original one obtained at step m". Drawn with replacement, and with a random sign, so that the noise has the size
-    of the jump and no drift. The formula is ours.
+    the original one obtained at step m". Moves are drawn with replacement and given a random sign, so that the noise
+    has the size of the jump and no drift. The formula is ours.
 
     Args:
-        newest: (groups, n) float64.
-        predicted: (groups, n) float64.
+        newest: w_m, (groups, n) float64.
+        predicted: ŵ, (groups, n) float64.
         noise: amplitude; 1 is noise as large as the jump.
-        generator: on the CPU.
+        generator: of the draws, on the CPU.
     """
     groups, n = predicted.shape
     drawn = torch.randint(n, (groups, n), generator=generator).to(predicted.device)
@@ -141,6 +163,6 @@ def add_noise(newest: Tensor, predicted: Tensor, noise: float, generator: torch.
     return predicted + noise * signs * torch.gather(predicted - newest, 1, drawn)
 
 
-def _normal(own: Reshaping | None, like: Tensor) -> Tensor:
-    assert own is not None
-    return torch.randn(like.shape, generator=own.generator, dtype=torch.float64).to(like.device)
+def _normal(reshaping: Reshaping | None, like: Tensor) -> Tensor:
+    assert reshaping is not None
+    return torch.randn(like.shape, generator=reshaping.generator, dtype=torch.float64).to(like.device)

@@ -1,7 +1,7 @@
 """The window of snapshots: written one row per step, read once per jump.
 
-The window enters a rule as R, an (m, m) matrix with RᵀR = WᵀW: the snapshots in an orthonormal basis of their span (see
-`_gram`). What comes out of a rule are the coefficients that combine the snapshots.
+A rule gets the window as R, an (m, m) matrix with RᵀR = WᵀW: the snapshots in an orthonormal basis of their span (see
+`gram`). It returns the coefficients that combine the snapshots.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from accel._window import gram as _gram
+from accel._window import gram
 from accel._window.groups import Group
 from accel._window.storage import Store, build_store
 
@@ -17,19 +17,19 @@ _CHUNK = 1 << 19  # float64 numbers combined at a time, few enough to stay in a 
 
 
 class Window:
-    """Up to m snapshots of the given tensors, which have one dtype and one device, flattened.
+    """Up to m flattened snapshots of tensors that share one dtype and one device.
 
-    Several replicates of a network are tensors with a leading axis of K; n is the number of weights of one.
+    Tensors of several replicates of a network have a leading axis of K; n is the number of weights of one replicate.
 
-    Snapshots are allocated when the first one is taken, so that a model may still move between devices before.
+    Snapshots are allocated when the first one is taken, so that a model may still move between devices before that.
 
     Args:
-        tensors: Whose values are recorded.
-        m: How many snapshots; at least 2.
-        dtype: Of the differences from the first snapshot that the second to the last but one are kept as, if narrower
-            than the tensors' own; None keeps every snapshot as it is. Snapshots are then rounded, up to the newest.
-        device: Where snapshots are kept; None for the tensors' own. Jumps are computed there.
-        replicates: K; None for tensors of one network, which lack the leading axis.
+        tensors: The tensors whose values are recorded.
+        m: Number of snapshots; at least 2.
+        dtype: If narrower than the tensors' dtype, all snapshots but the first and the newest are kept as differences
+            from the first in this dtype, and so are rounded. None keeps every snapshot as it is.
+        device: Device on which snapshots are kept and jumps are computed; None for that of the tensors.
+        replicates: K; None for tensors of one network, which have no leading axis.
     """
 
     def __init__(
@@ -54,41 +54,41 @@ class Window:
 
     @property
     def full(self) -> bool:
-        """Whether m snapshots are held."""
+        """True if m snapshots are held."""
         return self.filled == self.m
 
     @property
     def device(self) -> torch.device:
-        """Where snapshots are kept."""
+        """Device on which snapshots are kept."""
         return self._store().newest.device
 
     @property
     def snapshots(self) -> Tensor:
-        """(filled, K, n) snapshots, oldest first: a view, or, of differences, a new float64 tensor; loses nothing."""
+        """Snapshots, (filled, K, n), oldest first: a view, or a new float64 tensor where differences are kept."""
         return self.values(0, self._size)
 
     @property
     def newest(self) -> Tensor:
-        """(K, n) view of a full window's last snapshot, bit for bit as recorded."""
+        """Last snapshot of a full window, a (K, n) view, bit for bit as recorded."""
         return self._store().newest
 
     @property
     def move_eps(self) -> float:
-        """Relative rounding error of moves since the first snapshot, on top of the weights' own; 0 if kept whole."""
+        """Relative rounding error of stored moves since the first snapshot; 0 if snapshots are kept as they are."""
         return self._store().move_eps
 
     def values(self, start: int, stop: int) -> Tensor:
-        """(filled, K, stop - start): these weights in all snapshots, oldest first."""
+        """Return weights ``start`` to ``stop`` of all snapshots, (filled, K, stop - start), oldest first."""
         return self._store().values(self.filled, start, stop)
 
     def append(self) -> None:
-        """Copy the tensors' present values in as the newest snapshot."""
-        # What tells that a tensor is another one costs 2 µs; preparing views of small networks costs ten times that.
+        """Record the tensors' present values as the newest snapshot."""
+        # Comparing signatures costs 2 µs; preparing views of a small network's tensors costs ten times that.
         signature = [(tensor.data_ptr(), tensor.shape, tensor.dtype, tensor.stride()) for tensor in self._tensors]
         if signature != self._signature or self._rows is None:
             self._check_unchanged()
             self._flats = [tensor.detach().reshape(self.replicates, -1) for tensor in self._tensors]
-            views = all(tensor.is_contiguous() for tensor in self._tensors)  # reshape() copied the others
+            views = all(tensor.is_contiguous() for tensor in self._tensors)  # reshape() copies any other
             self._signature = signature if views else None
         with torch.no_grad():
             self._store().put(self.filled, self._flats)
@@ -102,15 +102,15 @@ class Window:
             self.filled += 1
 
     def clear(self) -> None:
-        """Forget the snapshots; their memory is kept."""
+        """Forget the snapshots, but keep their memory."""
         self.filled = 0
 
     def release(self) -> None:
-        """Forget the snapshots and give their memory back."""
+        """Forget the snapshots and free their memory."""
         self.filled, self._rows = 0, None
 
     def keep(self, tensors: Sequence[Tensor], replicates: Tensor) -> None:
-        """Go on with these replicates only, whose weights now lie in these tensors."""
+        """Keep these replicates only; their weights now lie in ``tensors``."""
         self._tensors, self._shapes = tuple(tensors), tuple(tensor.shape for tensor in tensors)
         self._signature = None
         self.replicates = len(replicates)
@@ -118,16 +118,16 @@ class Window:
             self._rows.keep(replicates.to(self._rows.newest.device))
 
     def factors(self, groups: Sequence[Group]) -> Tensor:
-        """R of every group of a full window: (groups, K, m, m) float64 on the CPU; NaN where it is not finite."""
+        """Return R of every group of a full window, (groups, K, m, m) float64 on the CPU; NaN where not finite."""
         store = self._store()
         spans = [(group.start, group.stop) for group in groups]
-        return _gram.factors(store.levels, spans, self.m, store.newest.dtype, store.newest.device)
+        return gram.factors(store.levels, spans, self.m, store.newest.dtype, store.newest.device)
 
     def combine(self, groups: Sequence[Group], coefficients: Tensor) -> Iterator[Tensor]:
-        """The combined snapshots of a full window, flattened, in consecutive float64 blocks of (K, weights).
+        """Return the combined snapshots of a full window, flattened, in consecutive float64 blocks of (K, weights).
 
         Args:
-            groups: consecutive ones.
+            groups: groups that follow each other in the snapshot.
             coefficients: (K, groups, m) float64.
         """
         store = self._store()
@@ -135,14 +135,14 @@ class Window:
         width = min(max(1, _CHUNK // (self.m * self.replicates)), end - begin)
         device = store.newest.device
         scratch = torch.empty(self.replicates, self.m, width, dtype=torch.float64, device=device)
-        each = coefficients.to(device).unsqueeze(2).unbind(1)
+        rows = coefficients.to(device).unsqueeze(2).unbind(1)
         for start in range(begin, end, width):
             stop = min(start + width, end)
             block = scratch[:, :, : stop - start]
             block.copy_(store.values(self.m, start, stop).transpose(0, 1))
             parts = [
-                own @ block[:, :, max(group.start - start, 0) : group.stop - start]
-                for group, own in zip(groups, each, strict=True)
+                row @ block[:, :, max(group.start - start, 0) : group.stop - start]
+                for group, row in zip(groups, rows, strict=True)
                 if group.start < stop and group.stop > start
             ]
             yield (parts[0] if len(parts) == 1 else torch.cat(parts, dim=2))[:, 0]
@@ -175,13 +175,13 @@ def write(tensors: Sequence[Tensor], blocks: Iterable[Tensor]) -> Tensor:
     """Write consecutive blocks of flattened vectors, each (K, weights), into the tensors in place.
 
     Returns:
-        (K,) bool; whether all of a replicate's weights are finite there.
+        (K,) bool; True if all weights written for a replicate are finite.
     """
     flats: list[Tensor] = []
-    total = torch.zeros(())  # a sum is finite iff its terms are
+    total = torch.zeros(())  # a sum is finite iff its terms are finite
     index = offset = 0
     for block in blocks:
-        if not flats:  # views, but for tensors that are not contiguous
+        if not flats:  # views, except for tensors that are not contiguous
             flats = [tensor.detach().reshape(len(block), -1) for tensor in tensors]
             total = torch.zeros(len(block), dtype=torch.float64, device=flats[0].device)
         rest = block

@@ -1,8 +1,8 @@
 """Dispersion of a reactive pollutant in the atmosphere: the regression problem of Tano, Portwood and Ragusa (2020).
 
-Six parameters of a steady convection-diffusion-reaction problem (`RANGES`) -> the pollutant's concentration c3 at the
-nodes of the mesh. See `flow` and `transport` for the equations. Numerical libraries are imported only while data are
-made.
+A network learns the map from six parameters (`RANGES`) of a steady convection-diffusion-reaction problem to the
+pollutant's concentration c3 at the nodes of the mesh. `flow` and `transport` hold the equations. Numerical libraries
+are imported only while data are made.
 """
 
 from dataclasses import dataclass
@@ -23,15 +23,17 @@ __all__ = ["RANGES", "Dataset", "NotConvergedError", "OutputScaler", "Pollutant"
 class Pollutant:
     """The pollutant problem; the defaults are the paper's scale.
 
-    samples: how many parameter sets, training and test together.
-    seed: of the Latin hypercube, and so of the split.
-    output_scaling: ``minmax`` (one global minimum and maximum -> [-1, 1]), ``standard`` (each node to mean 0 and
-        deviation 1) or ``log``; always fitted on the training samples alone.
-    nodes_x, nodes_y: nodes of the mesh along and above the ground; their product is the number of outputs. Fewer nodes
-        (30 x 10, say) are the same physics on a coarser mesh, for quick studies.
-    test_fraction: part of the samples that is kept for testing.
-
     Inputs are scaled to [-1, 1] by their sampling ranges, which are known beforehand and cover both splits.
+
+    Args:
+        samples: number of parameter sets, training and test together.
+        seed: seed of the Latin hypercube, and so of the split.
+        output_scaling: ``minmax`` (one global minimum and maximum -> [-1, 1]), ``standard`` (each node to mean 0 and
+            deviation 1) or ``log``; fitted on the training samples alone.
+        nodes_x: number of mesh nodes along the ground.
+        nodes_y: number of mesh nodes above the ground; nodes_x * nodes_y is the number of outputs. Fewer nodes, such
+            as 30 x 10, give the same physics on a coarser mesh, for quick studies.
+        test_fraction: share of the samples that is kept for testing.
     """
 
     samples: int = 1000
@@ -62,15 +64,16 @@ class Pollutant:
             raise ValueError("pollutant: " + "; ".join(wrong))
 
     def sizes(self) -> Sizes:
-        """Shapes of the data; nothing is computed."""
+        """Return the shapes of the data, without computing anything."""
         test = self._test_samples()
         return Sizes(len(RANGES), self.nodes_x * self.nodes_y, self.samples - test, test)
 
     def data(self, progress: Progress | None = None) -> Data:
-        """Scaled inputs and concentrations. The samples are in random order; the last ``test_fraction`` of them test.
+        """Return scaled inputs and concentrations, in random order; the last ``test_fraction`` of them are for testing.
 
-        Raises OSError where the cache folder cannot be used, `NotConvergedError` (with the six parameters) where a
-        sample cannot be solved.
+        Raises:
+            OSError: the cache folder cannot be used.
+            NotConvergedError: a sample cannot be solved; the message names its six parameters.
         """
         raw = self.raw(progress)
         low, high = np.array(list(RANGES.values())).T
@@ -80,11 +83,11 @@ class Pollutant:
         return Data(inputs[:train], targets[:train], inputs[train:], targets[train:])
 
     def raw(self, progress: Progress | None = None) -> Dataset:
-        """Parameters and concentrations as they are, all samples, training ones first."""
+        """Return unscaled parameters and concentrations of all samples, training samples first."""
         return load_or_generate(self.samples, self.seed, self.nodes_x, self.nodes_y, progress)
 
     def unscale(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Scaled outputs (any number of rows, nodes) -> concentrations: the inverse of the output scaling."""
+        """Return the concentrations of scaled outputs (rows, nodes): the inverse of the output scaling."""
         return self._scaler(self.raw()).unscale(outputs)
 
     def _scaler(self, raw: Dataset) -> OutputScaler:

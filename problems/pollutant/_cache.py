@@ -1,7 +1,7 @@
-"""Arrays kept on disk under a content hash: what is read back is what was written, or it is made again.
+"""A cache of arrays on disk under a content hash. A file that does not hold what was written is made again.
 
-One uncompressed ``.npz`` per dataset, written to a temporary name in the same folder and renamed, so that a reader sees
-a whole file or none. No pickle is read or written.
+Each dataset is one uncompressed ``.npz``, written under a temporary name in the same folder and then renamed, so that a
+reader sees a complete file or none. No pickle is read or written.
 """
 
 import hashlib
@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 Arrays = dict[str, NDArray[Any]]
 
 VARIABLE = "DMD_STUDY_CACHE"
-"""Environment variable that names the folder."""
+"""Environment variable that names the folder of the cache."""
 
 
 def folder() -> Path:
-    """Where datasets are kept: ``DMD_STUDY_CACHE``, or the system's usual place for caches."""
+    """Return the folder of the cache: ``DMD_STUDY_CACHE``, or the system's usual place for caches."""
     named = os.environ.get(VARIABLE)
     if named:
         return Path(named).expanduser()
@@ -33,24 +33,32 @@ def folder() -> Path:
 
 
 def path(name: str, content: Mapping[str, object]) -> Path:
-    """The file for a dataset that ``content`` (everything that shapes it, as JSON values) describes completely."""
+    """Return the file of a dataset. ``content`` describes it completely: all that shapes it, as JSON values."""
     return folder() / f"{name}-{hashlib.sha256(_text(content).encode()).hexdigest()[:16]}.npz"
 
 
 def load_or_make(
     name: str, content: Mapping[str, object], make: Callable[[], Arrays], shapes: Mapping[str, Any]
 ) -> Arrays:
-    """Read the arrays that ``content`` describes, or ``make`` and keep them.
+    """Read the arrays of a dataset, or make and keep them.
 
-    ``shapes`` maps the name of every array to its shape. A file that is torn, or holds something else, is replaced,
-    with a warning. Raises OSError, naming the folder and how to choose another, where the folder cannot be used; before
-    any work is done if that can be told.
+    A file that is torn or holds something else is replaced, with a warning. A folder that cannot be used is reported
+    before any work is done, if that can be known.
+
+    Args:
+        name: beginning of the file's name.
+        content: all that shapes the dataset, as JSON values.
+        make: makes the arrays by name.
+        shapes: shape of every array by its name.
+
+    Raises:
+        OSError: the folder cannot be used; the message names it and says how to choose another.
     """
     file = path(name, content)
     try:
         return _read(file, content, shapes)
     except (FileNotFoundError, NotADirectoryError):
-        pass  # making the folder, below, tells the second from the first
+        pass  # making the folder, below, raises for the second and not for the first
     except PermissionError as error:
         raise _folder_error(file.parent, error) from error
     except Exception as error:  # a damaged archive makes zipfile and numpy raise almost anything
@@ -87,8 +95,8 @@ def _read(file: Path, content: Mapping[str, object], shapes: Mapping[str, Any]) 
         if not isinstance(stored, np.lib.npyio.NpzFile):
             raise ValueError("not an .npz archive")
         everything = {name: stored[name] for name in stored.files}
-    found, checksum = everything.pop("content", None), everything.pop("checksum", None)
-    if found is None or str(found) != _text(content):
+    stored_content, checksum = everything.pop("content", None), everything.pop("checksum", None)
+    if stored_content is None or str(stored_content) != _text(content):
         raise ValueError("it holds another dataset")
     if {name: array.shape for name, array in everything.items()} != dict(shapes):
         raise ValueError("its arrays have other names or shapes")

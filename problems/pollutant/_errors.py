@@ -1,8 +1,8 @@
-"""What can go wrong while the data are generated."""
+"""Errors while data are generated."""
 
 
 class NotConvergedError(RuntimeError):
     """A nonlinear solve stopped short of its tolerance.
 
-    It takes one text and nothing else, so that it can be handed from a worker process to its parent.
+    It takes one text and nothing else, so that a worker process can hand it to its parent.
     """

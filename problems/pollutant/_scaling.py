@@ -1,4 +1,4 @@
-"""From concentrations to numbers a network likes, and back."""
+"""Scaling of concentrations to numbers that a network learns well, and back."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,32 +11,32 @@ OutputScaling = Literal["minmax", "standard", "log"]
 OUTPUT_SCALINGS: tuple[OutputScaling, ...] = ("minmax", "standard", "log")
 
 LOG_FLOOR = 1e-4
-"""Below this fraction of the largest concentration the log scaling turns linear.
+"""Fraction of the largest concentration below which the log scaling turns linear.
 
-The largest concentration of every sample is above it, and it lets zeros and small numerical undershoots pass.
+The largest concentration of every sample is above it. Below it, zeros and small numerical undershoots are harmless.
 """
 
 
 @dataclass(frozen=True)
 class OutputScaler:
-    """``scaled = (g(c) - shift) / factor``, with g(c) = arsinh(c / floor), or g(c) = c where ``floor`` is None."""
+    """The map ``scaled = (g(c) - shift) / factor``, with g(c) = arsinh(c / floor), or g(c) = c if ``floor`` is None."""
 
     shift: Array
     factor: Array
     floor: float | None
 
     def scale(self, c: Array) -> Array:
-        """Concentrations (samples, outputs) -> scaled values of the same shape."""
+        """Return the scaled values of concentrations (samples, outputs), in the same shape."""
         return ((c if self.floor is None else np.arcsinh(c / self.floor)) - self.shift) / self.factor
 
     def unscale(self, scaled: Array) -> Array:
-        """The inverse of `scale`."""
+        """Undo `scale`."""
         value = scaled * self.factor + self.shift
         return value if self.floor is None else self.floor * np.sinh(value)
 
 
 def fit(c: Array, kind: OutputScaling) -> OutputScaler:
-    """Scaler for training outputs ``c``, (samples, outputs).
+    """Fit a scaler to training outputs ``c``, (samples, outputs).
 
     ``minmax``: one global minimum and maximum -> [-1, 1], the range of softsign (the paper's "convenient ranges of the
     activation function"). ``standard``: mean 0 and standard deviation 1 for each output; an output that is constant,
@@ -45,7 +45,7 @@ def fit(c: Array, kind: OutputScaling) -> OutputScaler:
     """
     if kind == "standard":
         deviation = c.std(axis=0)
-        # A constant column has a deviation of rounding size, which must not be blown up to 1.
+        # a constant column has a deviation of rounding size, which must not be scaled up to 1
         constant = deviation <= 1e-12 * np.abs(c).max()
         return OutputScaler(c.mean(axis=0), np.where(constant, 1.0, deviation), None)
     floor = LOG_FLOOR * float(c.max()) if kind == "log" else None

@@ -1,4 +1,4 @@
-"""Samples of the pollutant problem: Latin hypercube, one steady state each, on all cores, kept on disk."""
+"""Samples of the pollutant problem: a Latin hypercube, one steady state each, made on all cores and kept on disk."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,31 +28,31 @@ RANGES: dict[str, tuple[float, float]] = {
 """Sampling ranges of the six parameters (the paper's section 4), in the order of the network's inputs."""
 
 SOLVER_VERSION = 1
-"""Raise it with any change to flow.py or transport.py that moves a digit: it is part of the cache's key."""
+"""Part of the cache's key. Raise it with any change to flow.py or transport.py that moves a digit."""
 
 CHUNK = 8
 SERIAL_BELOW_VALUES = 300_000
-"""Nodes times samples below which starting worker processes costs more than it saves."""
+"""Number of nodes times samples below which starting worker processes costs more than it saves."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Unscaled samples.
-
-    ``parameters`` (samples, 6), columns as in `RANGES`; ``c3`` (samples, nodes_x * nodes_y), node i * nodes_y + j being
-    the j-th from the ground in column i; ``nodes`` (nodes_x * nodes_y, 2), their x and y; ``newton_residual``
-    (samples,), relative; ``newton_iterations`` (samples,).
-    """
+    """Unscaled samples."""
 
     parameters: Array
+    """(samples, 6), columns as in `RANGES`."""
     c3: Array
+    """(samples, nodes_x * nodes_y); node i * nodes_y + j is the j-th from the ground in column i."""
     nodes: Array
+    """(nodes_x * nodes_y, 2), x and y of every node."""
     newton_residual: Array
+    """(samples,), relative."""
     newton_iterations: NDArray[np.int64]
+    """(samples,)."""
 
 
 def sample_parameters(samples: int, seed: int) -> Array:
-    """Latin hypercube over `RANGES`, (samples, 6). Its rows are in random order, so any split of them is random."""
+    """Draw a Latin hypercube over `RANGES`, (samples, 6). Rows are in random order, so any split of them is random."""
     from scipy.stats import qmc
 
     low, high = np.array(list(RANGES.values())).T
@@ -63,7 +63,19 @@ def sample_parameters(samples: int, seed: int) -> Array:
 def load_or_generate(
     samples: int, seed: int, nodes_x: int, nodes_y: int, progress: Progress | None = None, jobs: int | None = None
 ) -> Dataset:
-    """The dataset, from the cache if it is there. Raises OSError for a cache folder that cannot be used."""
+    """Read the dataset from the cache, or generate and keep it.
+
+    Args:
+        samples: number of parameter sets.
+        seed: seed of the Latin hypercube.
+        nodes_x: number of mesh nodes along the ground.
+        nodes_y: number of mesh nodes above the ground.
+        progress: called as samples are solved.
+        jobs: number of worker processes; by default one per core for large datasets, and none for small ones.
+
+    Raises:
+        OSError: the cache folder cannot be used.
+    """
     content = {
         "solver_version": SOLVER_VERSION,
         "samples": samples,
@@ -90,9 +102,18 @@ def load_or_generate(
 def generate(
     samples: int, seed: int, nodes_x: int, nodes_y: int, progress: Progress | None = None, jobs: int | None = None
 ) -> Dataset:
-    """Solve every sample, without the cache. ``jobs``: worker processes, by default one per core.
+    """Solve every sample, without the cache.
 
-    Raises `NotConvergedError`, naming the six parameters, if any sample does not converge.
+    Args:
+        samples: number of parameter sets.
+        seed: seed of the Latin hypercube.
+        nodes_x: number of mesh nodes along the ground.
+        nodes_y: number of mesh nodes above the ground.
+        progress: called as samples are solved.
+        jobs: number of worker processes; by default one per core for large datasets, and none for small ones.
+
+    Raises:
+        NotConvergedError: a sample does not converge; the message names its six parameters.
     """
     from problems.pollutant.transport import Transport
 
@@ -113,7 +134,7 @@ Row = tuple[Array, float, int]
 
 
 def _solved_chunks(parameters: Array, nodes_x: int, nodes_y: int, jobs: int | None) -> Iterator[list[Row]]:
-    """Solutions of consecutive chunks of samples, in order."""
+    """Solve consecutive chunks of samples, and yield them in order."""
     import joblib
 
     chunks = [parameters[start : start + CHUNK] for start in range(0, len(parameters), CHUNK)]
@@ -125,18 +146,28 @@ def _solved_chunks(parameters: Array, nodes_x: int, nodes_y: int, jobs: int | No
         return
     from joblib.externals.loky import get_reusable_executor
 
-    # One BLAS thread each: the matrices are far too small for more, and the cores are taken.
+    # one BLAS thread each: the matrices are too small for more, and every core has a worker
     with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
         parallel = joblib.Parallel(n_jobs=jobs, return_as="generator")
         try:
             yield from parallel(joblib.delayed(solve_chunk)(chunk, nodes_x, nodes_y) for chunk in chunks)
         finally:
-            # The workers would otherwise stay for minutes, beside whatever trains next.
+            # else the workers would stay for minutes, beside the training that comes next
             get_reusable_executor().shutdown(wait=True, kill_workers=True)
 
 
 def solve_chunk(parameters: Array, nodes_x: int, nodes_y: int, tolerance: float | None = None) -> list[Row]:
-    """(c3, relative Newton residual, Newton iterations) for each row of six parameters."""
+    """Return (c3, relative Newton residual, Newton iterations) for each row of six parameters.
+
+    Args:
+        parameters: (samples, 6), columns as in `RANGES`.
+        nodes_x: number of mesh nodes along the ground.
+        nodes_y: number of mesh nodes above the ground.
+        tolerance: largest relative residual of Newton's method; None for the solver's own.
+
+    Raises:
+        NotConvergedError: a sample does not converge.
+    """
     from problems.pollutant.flow import wind
     from problems.pollutant.transport import TOLERANCE
 
@@ -157,7 +188,7 @@ def solve_chunk(parameters: Array, nodes_x: int, nodes_y: int, tolerance: float 
 
 @lru_cache(maxsize=1)
 def _transport(nodes_x: int, nodes_y: int) -> "Transport":
-    """What samples on the same mesh share, built once in each process."""
+    """Return the discretisation of a mesh, built once in each process."""
     from problems.pollutant.transport import Transport
 
     return Transport(nodes_x, nodes_y)

@@ -1,4 +1,4 @@
-"""Pictures of the pollutant problem: what Figures 2, 6 and 7 of the paper show, from the solver itself."""
+"""Figures 2, 6 and 7 of the paper, drawn from the solver of this package."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ from problems.pollutant.transport import HEIGHT, WIDTH, Transport
 Array = NDArray[np.float64]
 
 CENTRE: dict[str, float] = {"K12": 10.0, "K3": 2.0, "D": 0.1, "U0": 0.5, "u_h": 0.0, "u_v": 0.0}
-"""The sample that Figure 2 varies, one parameter at a time, to both ends of its range (the paper names none)."""
+"""Sample whose parameters Figure 2 varies one at a time, to both ends of their ranges (the paper names no sample)."""
 EXAMPLE: dict[str, float] = {"K12": 10.0, "K3": 2.0, "D": 0.05, "U0": 0.05, "u_h": 0.01, "u_v": 0.0}
-"""The sample of Figures 6 and 7: a light wind, whose boundary layer is thick enough to be seen."""
+"""Sample of Figures 6 and 7: a light wind, whose boundary layer is thick enough to be seen."""
 
 SYMBOLS = {"K12": "$K_{12}$", "K3": "$K_3$", "D": "$D$", "U0": "$U_0$", "u_h": "$u_h$", "u_v": "$u_v$"}
 SEQUENTIAL, DIVERGING = "viridis", "PuOr_r"
@@ -41,15 +41,21 @@ class Fields:
 
 
 def solve(transport: Transport, parameters: Mapping[str, float]) -> Fields:
-    """Velocities and concentrations for parameters named as in `RANGES`."""
+    """Return velocities and concentrations for parameters named as in `RANGES`."""
     velocity = wind(parameters["U0"], parameters["u_h"], parameters["u_v"])
-    found = transport.solve(velocity, parameters["K12"], parameters["K3"], parameters["D"])
+    solution = transport.solve(velocity, parameters["K12"], parameters["K3"], parameters["D"])
     u_x, u_y = velocity(*transport.nodes.T)
-    return Fields(u_x, u_y, found.c1, found.c2, found.c3)
+    return Fields(u_x, u_y, solution.c1, solution.c2, solution.c3)
 
 
 def draw(folder: Path, nodes_x: int = 89, nodes_y: int = 30) -> list[Path]:
-    """Write the three figures as PNG and PDF into ``folder`` (made if missing); returns the files."""
+    """Write the three figures as PNG and PDF, and return the files.
+
+    Args:
+        folder: where to write; made if missing.
+        nodes_x: number of mesh nodes along the ground.
+        nodes_y: number of mesh nodes above the ground.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     transport = Transport(nodes_x, nodes_y)
     figures: dict[str, Callable[[Transport], Figure]] = {
@@ -68,7 +74,7 @@ def draw(folder: Path, nodes_x: int = 89, nodes_y: int = 30) -> list[Path]:
 
 
 def one_at_a_time(transport: Transport) -> Figure:
-    """Figure 2: c3 with each parameter at the low end of its range, at the centre, and at the high end."""
+    """Draw Figure 2: c3 with each parameter at the low end of its range, at the centre, and at the high end."""
     figure = Figure(figsize=(11, 12.5), layout=ConstrainedLayoutEngine(wspace=0.06))
     figure.suptitle(
         f"Pollutant $c_3$ (colours by its square root), one parameter varied at a time around\n{_named(CENTRE)}"
@@ -83,7 +89,7 @@ def one_at_a_time(transport: Transport) -> Figure:
             image = _field(ax, transport, np.maximum(c, 0.0), SEQUENTIAL, PowerNorm(0.5, 0.0, largest))
             ax.set_title(f"{SYMBOLS[name]} = ${value:g}$", fontsize="medium")
         axes[0].set_ylabel("$y$")
-        # One scale for each row, by the square root: within a row colours compare, over a decade and more.
+        # one scale per row, by the square root, so that colours of a row compare over a decade and more
         figure.colorbar(image, ax=list(axes), label="$c_3$", pad=0.01, shrink=0.85)
     for ax in rows[-1]:
         ax.set_xlabel("$x$")
@@ -91,7 +97,7 @@ def one_at_a_time(transport: Transport) -> Figure:
 
 
 def mesh_and_wind(transport: Transport) -> Figure:
-    """Figure 6: the mesh, and an example of the two velocities."""
+    """Draw Figure 6: the mesh, and an example of the two velocities."""
     fields = solve(transport, EXAMPLE)
     figure = Figure(figsize=(7, 10), layout="constrained")
     axes = figure.subplots(3, 1, sharex=True, sharey=True)
@@ -117,7 +123,7 @@ def mesh_and_wind(transport: Transport) -> Figure:
 
 
 def concentrations(transport: Transport) -> Figure:
-    """Figure 7: the two reactants and the pollutant for one sample."""
+    """Draw Figure 7: the two reactants and the pollutant for one sample."""
     fields = solve(transport, EXAMPLE)
     figure = Figure(figsize=(7, 10), layout="constrained")
     figure.suptitle(f"Concentrations at {_named(EXAMPLE)}", fontsize="medium")

@@ -11,13 +11,13 @@ lambda   u_h / U0, the slip at the ground               1
 
 The velocity is u_x = U0 f' and u_y = ½ sqrt(nu U0 / (x + x0)) (eta f' - f), which is free of divergence for any f, and
 f solves 2 f''' + f f'' = 0 with f(0) = -2 u_v / sqrt(nu U0), f'(0) = lambda, f'(eta_inf) = 1. As printed, the paper's
-eta has a factor 2 that does not go with its equation (7), and its u_y lacks a root; both are put right here.
+eta has a factor 2 that contradicts its equation (7), and its u_y lacks a root; both are corrected here.
 
 The free stream is imposed at a finite ``ETA_INFINITY``, because with strong blowing at the ground (f(0) down to -1265
 within the sampling ranges) the problem on the half line has no solution. On the finite interval one always exists: f''
 keeps one sign, so f' = lambda + (1 - lambda) I(eta) / I(eta_inf), with I(eta) the integral of exp(-½ ∫ f). For
-lambda < 0 it need not be unique. The one meant is what the damped Picard iteration on that formula reaches from the
-straight line.
+lambda < 0 it need not be unique. The solution taken is the one that damped Picard iteration on that formula reaches
+from the straight line.
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ VISCOSITY = 1e-5
 LEADING_EDGE = 0.05
 """Distance x0 from the leading edge of the boundary layer to the domain; at the edge the velocity is singular."""
 ETA_INFINITY = 10.0
-"""Where the free stream is imposed."""
+"""Value of eta at which the free stream is imposed."""
 
 DAMPING = 0.5
 MAX_ITERATIONS = 1000
@@ -42,21 +42,23 @@ MAX_ITERATIONS = 1000
 
 @dataclass(frozen=True)
 class Profile:
-    """Solution f of the Blasius problem on a grid: f' is piecewise linear and f its exact integral.
-
-    ``eta``, ``f``, ``slope`` (f') have shape (nodes,); ``wall_curvature`` is f''(0); ``residual`` is the largest change
-    of f' that one more undamped Picard step would make.
-    """
+    """Solution f of the Blasius problem on a grid: f' is piecewise linear and f its exact integral."""
 
     eta: Array
+    """(nodes,)."""
     f: Array
+    """(nodes,)."""
     slope: Array
+    """(nodes,), f'."""
     wall_curvature: float
+    """f''(0)."""
     iterations: int
+    """Number of Picard steps."""
     residual: float
+    """Largest change of f' that one more undamped Picard step would make."""
 
     def __call__(self, eta: Array) -> tuple[Array, Array]:
-        """Values of f and f' at any eta >= 0; beyond the grid f' = 1."""
+        """Return f and f' at any eta >= 0; beyond the grid f' = 1."""
         cell = np.clip(np.searchsorted(self.eta, eta, side="right") - 1, 0, len(self.eta) - 2)
         curvature = (np.diff(self.slope) / np.diff(self.eta))[cell]
         inside = np.minimum(eta, self.eta[-1]) - self.eta[cell]
@@ -75,9 +77,17 @@ def blasius(
 ) -> Profile:
     """Solve 2 f''' + f f'' = 0, f(0) = ``wall_f``, f'(0) = ``wall_slope``, f'(``eta_infinity``) = 1.
 
-    The grid is cosine-spaced: the layers lie at one end or the other and are as thin as 2 / |f(0)|. Raises
-    `NotConvergedError` if after ``MAX_ITERATIONS`` steps a step still changes f' by more than ``tolerance`` (relative
-    to the larger of 1 and |f'(0)|).
+    The grid is cosine-spaced, since the layers lie at one end or the other and are as thin as 2 / |f(0)|.
+
+    Args:
+        wall_f: f(0).
+        wall_slope: f'(0).
+        eta_infinity: end of the interval.
+        nodes: number of grid points.
+        tolerance: largest change of f' by the last step, relative to the larger of 1 and |f'(0)|.
+
+    Raises:
+        NotConvergedError: after ``MAX_ITERATIONS`` steps a step still changes f' by more than the tolerance.
     """
     eta = 0.5 * eta_infinity * (1.0 - np.cos(np.linspace(0.0, np.pi, nodes)))
     step = np.diff(eta)
@@ -85,7 +95,7 @@ def blasius(
     change = np.inf
     for iteration in range(1, MAX_ITERATIONS + 1):
         f, integral_f = _integrate_twice(wall_f, slope, step)
-        # Only ratios of the exponential matter, and the exponent reaches thousands: shift it by its maximum.
+        # only ratios of the exponential matter, and the exponent reaches thousands: shift it by its maximum
         exponent = -0.5 * integral_f
         bell = np.exp(exponent - exponent.max())
         area = np.concatenate([[0.0], np.cumsum(0.5 * step * (bell[:-1] + bell[1:]))])
@@ -101,7 +111,7 @@ def blasius(
 
 
 def _integrate_twice(start: float, slope: Array, step: Array) -> tuple[Array, Array]:
-    """Exact first and second integral of the piecewise linear ``slope``: f, and the integral of f."""
+    """Return the exact first and second integral of the piecewise linear ``slope``: f, and the integral of f."""
     f = start + np.concatenate([[0.0], np.cumsum(0.5 * step * (slope[:-1] + slope[1:]))])
     rise = step * f[:-1] + step**2 * (slope[:-1] / 3.0 + slope[1:] / 6.0)
     return f, np.concatenate([[0.0], np.cumsum(rise)])
@@ -115,7 +125,7 @@ class Wind:
     profile: Profile
 
     def __call__(self, x: Array, y: Array) -> tuple[Array, Array]:
-        """Velocity at x >= 0, y >= 0."""
+        """Return the velocity at x >= 0, y >= 0."""
         distance = x + LEADING_EDGE
         eta = np.sqrt(self.free_stream / (VISCOSITY * distance)) * y
         f, slope = self.profile(eta)
@@ -123,9 +133,16 @@ class Wind:
 
 
 def wind(free_stream: float, slip_horizontal: float, slip_vertical: float) -> Wind:
-    """Boundary layer under a free stream U0 with u_x = u_h and u_y = u_v / sqrt(x + x0) at the ground.
+    """Solve for the boundary layer under a free stream, with u_x = u_h and u_y = u_v / sqrt(x + x0) at the ground.
 
-    Raises `NotConvergedError` where the boundary layer does not converge, and ValueError for U0 <= 0.
+    Args:
+        free_stream: U0.
+        slip_horizontal: u_h.
+        slip_vertical: u_v.
+
+    Raises:
+        ValueError: U0 <= 0.
+        NotConvergedError: the boundary layer does not converge.
     """
     if not free_stream > 0.0:
         raise ValueError(f"the free stream U0 must be positive, not {free_stream!r}")

@@ -4,14 +4,14 @@
     u·∇c2 - D ∇²c2 + K12 c1 c2         = Q2
     u·∇c3 - D ∇²c3 - K12 c1 c2 + K3 c3 = 0        on [0, 2] x [0, 1]
 
-(the signs of the reactions as printed in the paper would create reactants out of nothing and destroy the pollutant).
+(the signs of the reactions printed in the paper would create reactants out of nothing and destroy the pollutant).
 Ground: zero normal gradient. Left, right and top: c = 0 where the wind blows in, zero normal gradient where it blows
 out. Linear triangles with streamline-upwind Petrov-Galerkin (SUPG) stabilisation; the test function is
 ``psi = phi + tau u·∇phi`` in every term but the diffusive one, where second derivatives vanish inside linear elements.
 
-c1 - c2 does not react, so it solves a linear problem, the same in the discrete equations; what Newton's method has to
-find is c1 alone. It starts from the solution without reaction, which lies above the wanted one; the reaction is convex
-in c1, so the iterates come down to it.
+c1 - c2 does not react, so it solves a linear problem, also in the discrete equations. Newton's method has to find c1
+only. It starts from the solution without reaction, which lies above the solution sought; the reaction is convex in c1,
+so the iterates come down to it.
 
 Shapes: elements E, quadrature points Q of an element, 3 corners of a triangle, nodes N = nodes_x * nodes_y. Node
 ``i * nodes_y + j`` is the j-th from the ground in the i-th column, so a field is ``c.reshape(nodes_x, nodes_y)``.
@@ -34,10 +34,10 @@ WIDTH, HEIGHT = 2.0, 1.0
 SOURCE_RATE = 0.1
 SOURCE_RADIUS = 0.5
 SOURCE_CENTRES = ((0.1, 0.1), (0.1, 0.3))
-"""Centres of the discs that emit c1 and c2."""
+"""Centres of the two discs that emit c1 and c2."""
 QUADRATURE_ORDER = 3
 SOURCE_SUBDIVISIONS = 32
-"""Pieces per side of a triangle when the sources, which jump inside elements, are averaged over it."""
+"""Number of pieces per side of a triangle in the average of a source, which jumps inside elements."""
 
 TOLERANCE = 1e-10
 MAX_ITERATIONS = 30
@@ -46,20 +46,19 @@ MAX_HALVINGS = 6
 
 @dataclass(frozen=True)
 class Concentrations:
-    """Nodal values of the three solutes, each (N,), and how well Newton's method did.
-
-    ``newton_residual`` is the norm of what is left of the nonlinear equations, relative to that of the source vector.
-    """
+    """Nodal values of the three solutes, each (N,), and the convergence of Newton's method."""
 
     c1: Array
     c2: Array
     c3: Array
     newton_residual: float
+    """Norm of the residual of the nonlinear equations, relative to the norm of the source vector."""
     newton_iterations: int
+    """Number of steps of Newton's method."""
 
 
 class Transport:
-    """The mesh and everything on it that does not depend on the sample.
+    """A mesh, and everything on it that does not depend on the sample.
 
     The nodes are graded towards the source and the ground: x = 2 t^1.5, y = t², t evenly spaced in [0, 1].
     """
@@ -76,14 +75,14 @@ class Transport:
         self.points: Array = np.asarray(self.basis.global_coordinates())  # (2, E, Q)
         self.weights: Array = self.basis.dx  # (E, Q)
         self.phi: Array = np.stack([np.asarray(b[0])[0] for b in self.basis.basis], axis=1)  # (Q, 3)
-        # Gradients of linear functions are constant in an element.
+        # gradients of linear functions are constant in an element
         self.gradient: Array = np.stack([np.asarray(b[0].grad)[:, :, 0] for b in self.basis.basis], axis=2)  # (2, E, 3)
         self.corners: NDArray[np.int64] = self.mesh.t.T.astype(np.int64)  # (E, 3)
         self.stiffness: Array = (
             np.einsum("deI,deJ->eIJ", self.gradient, self.gradient) * self.weights.sum(1)[:, None, None]
         )
         self.sources: tuple[Array, Array] = tuple(self._source(centre) for centre in SOURCE_CENTRES)  # type: ignore[assignment]
-        # LAPACK band storage: entry (i, j) sits at row 2 b + i - j of column j, b being the half bandwidth.
+        # LAPACK band storage: entry (i, j) lies at row 2 b + i - j of column j, with the half bandwidth b
         rows = np.repeat(self.corners, 3, axis=1).ravel()
         columns = np.tile(self.corners, (1, 3)).ravel()
         self._rows = rows
@@ -91,7 +90,7 @@ class Transport:
         self._slot = (2 * self._band + rows - columns) + columns * (3 * self._band + 1)
 
     def inflow(self, velocity: Velocity) -> NDArray[np.bool_]:
-        """Which nodes of the left, right and top sides the wind enters through; there c = 0. Shape (N,)."""
+        """Return True for nodes of the left, right and top sides where the wind blows in and c = 0; shape (N,)."""
         x, y = self.nodes.T
         u_x, u_y = velocity(x, y)
         entering = ((x == 0.0) & (u_x > 0.0)) | ((x == WIDTH) & (u_x < 0.0)) | ((y == HEIGHT) & (u_y < 0.0))
@@ -106,10 +105,19 @@ class Transport:
         sources: tuple[Array, Array, Array] | None = None,
         tolerance: float = TOLERANCE,
     ) -> Concentrations:
-        """Concentrations for one wind and one set of rates.
+        """Solve for the concentrations in one wind.
 
-        ``sources``: values of Q1, Q2, Q3 at the quadrature points, each (E, Q); by default the paper's (and Q3 = 0).
-        Raises `NotConvergedError` if Newton's method does not reach ``tolerance``, ValueError for rates that cannot be.
+        Args:
+            velocity: the wind: coordinates in, (u_x, u_y) out.
+            k12: rate of the reaction between c1 and c2.
+            k3: rate of decay of c3.
+            diffusion: D.
+            sources: values of Q1, Q2, Q3 at the quadrature points, each (E, Q); by default the paper's, with Q3 = 0.
+            tolerance: largest relative residual of Newton's method.
+
+        Raises:
+            ValueError: a rate is negative, or D is not positive.
+            NotConvergedError: Newton's method does not reach the tolerance.
         """
         if not (diffusion > 0.0 and k12 >= 0.0 and k3 >= 0.0):
             raise ValueError(f"must hold: D > 0, K12 >= 0, K3 >= 0; given: D = {diffusion}, K12 = {k12}, K3 = {k3}")
@@ -164,10 +172,10 @@ class Transport:
         return Concentrations(c1, c2, c3, size, iterations)
 
     def _transport(self, velocity: Velocity, diffusion: float) -> tuple[Array, Array]:
-        """Test functions (E, Q, 3), and element matrices (E, 3, 3) of advection and diffusion."""
+        """Return test functions (E, Q, 3), and element matrices (E, 3, 3) of advection and diffusion."""
         u_x, u_y = velocity(self.points[0], self.points[1])
         along = u_x[:, :, None] * self.gradient[0][:, None, :] + u_y[:, :, None] * self.gradient[1][:, None, :]
-        # Element length along the wind: 2 |u| / h = sum |u·∇phi| (Tezduyar and Osawa 2000, eq. 21), which suits
+        # element length along the wind: 2 |u| / h = sum |u·∇phi| (Tezduyar and Osawa 2000, eq. 21), which suits
         # stretched elements; tau joins the advective and the diffusive limit as in Shakib et al. 1991.
         advective = np.abs(along).sum(2)
         speed_squared = u_x**2 + u_y**2
@@ -178,11 +186,11 @@ class Transport:
         return psi, advection + diffusion * self.stiffness
 
     def _at_points(self, c: Array) -> Array:
-        """Nodal values (N,) -> values at the quadrature points (E, Q)."""
+        """Return the values at the quadrature points (E, Q) of nodal values (N,)."""
         return c[self.corners] @ self.phi.T
 
     def _solve_band(self, elements: Array, load: Array, fixed: NDArray[np.bool_]) -> Array:
-        """Solve with the sum of the element matrices (E, 3, 3), rows of ``fixed`` nodes replaced by the identity."""
+        """Solve with the sum of the element matrices (E, 3, 3); rows of ``fixed`` nodes are those of the identity."""
         count, band = len(fixed), self._band
         values = np.where(fixed[self._rows], 0.0, elements.ravel())
         matrix = np.bincount(self._slot, values, minlength=count * (3 * band + 1)).reshape(count, 3 * band + 1)
@@ -193,9 +201,9 @@ class Transport:
         return np.asarray(solution)
 
     def _source(self, centre: tuple[float, float]) -> Array:
-        """Emission at the quadrature points (E, Q): per element, the linear function closest to the disc.
+        """Return the emission at the quadrature points (E, Q): per element, the linear function closest to the disc.
 
-        Sampling the disc itself at the quadrature points would misjudge the emitted amount, by an error that jumps
+        Sampling the disc itself at the quadrature points would give a wrong emitted amount, with an error that jumps
         from mesh to mesh.
         """
         pieces = SOURCE_SUBDIVISIONS
@@ -207,7 +215,7 @@ class Transport:
         corners = self.nodes[self.corners]  # (E, 3, 2)
         distance = np.linalg.norm(corners - np.asarray(centre), axis=2)  # (E, 3)
         source = np.where(distance.max(1) < SOURCE_RADIUS, SOURCE_RATE, 0.0)[:, None] * np.ones_like(self.weights)
-        # Only elements that the disc's edge may pass through need the average; an edge is shorter than the reach.
+        # only elements that the edge of the disc may cross need the average; no element is longer than `longest`
         longest = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).max(1)
         near = (distance.max(1) >= SOURCE_RADIUS) & (distance.min(1) < SOURCE_RADIUS + longest)
         samples = barycentric @ corners[near]  # (near, pieces², 2)

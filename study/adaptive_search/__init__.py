@@ -1,4 +1,4 @@
-"""Adaptive search: instead of a whole grid, the cells that a sampler asks for, each trained once with every seed."""
+"""Adaptive search: trains the cells that a sampler asks for, each with every seed, instead of a full grid."""
 
 from study.adaptive_search._run import SAMPLERS, search
 

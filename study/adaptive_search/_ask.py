@@ -1,4 +1,4 @@
-"""Which cell to train next: Optuna's samplers on a study in memory, which is told of every cell as it ends."""
+"""Choice of the next cell by Optuna's samplers, on a study in memory that is told the result of every cell."""
 
 import warnings
 from collections.abc import Mapping
@@ -13,14 +13,14 @@ from study.replicates.keys import key
 from study.replicates.replicate import Value
 
 PATIENCE = 20
-"""How often in a row a sampler may ask for cells that are known; then one that is not is drawn at random."""
+"""Number of times in a row that a sampler may ask for a known cell. Then an unknown cell is drawn at random."""
 POPULATION = 20
-"""Of a generation of NSGA-II; Optuna's own 50 would leave most searches in the first, which is random."""
+"""Size of a generation of NSGA-II. With Optuna's default of 50, most searches would end in the first, random one."""
 OPTUNA = ("tpe", "gp", "qmc", "random", "nsga2")
 
 
 def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
-    """One of Optuna's samplers, with what it draws from seeded."""
+    """Make one of Optuna's samplers, with a seed."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     samplers = optuna.samplers
     with warnings.catch_warnings():
@@ -29,68 +29,75 @@ def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
             return samplers.QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False)
         if name == "nsga2":
             return samplers.NSGAIISampler(seed=seed, population_size=POPULATION)
-        made: dict[str, type[optuna.samplers.BaseSampler]] = {
+        classes: dict[str, type[optuna.samplers.BaseSampler]] = {
             "tpe": samplers.TPESampler, "gp": samplers.GPSampler, "random": samplers.RandomSampler,
         }  # fmt: skip
-        return made[name](seed=seed)  # type: ignore[call-arg]
+        return classes[name](seed=seed)  # type: ignore[call-arg]
 
 
 class Asker:
-    """Asks a sampler for cells, each once.
+    """Asks a sampler for cells, each of them once.
 
     Args:
-        space: of the cells.
-        sampler: by name; ``nsga2`` weighs the metric against the overhead, the others look at the metric alone.
-        seed: of the sampler.
+        space: Space of the cells.
+        sampler: Name of the sampler. ``nsga2`` weighs the metric against the overhead; the others use the metric alone.
+        seed: Seed of the sampler.
 
     Raises:
-        UserError: the space holds one cell.
+        UserError: The space has one cell only.
     """
 
     def __init__(self, space: Space, sampler: str, seed: int) -> None:
         if not space.distributions:
-            raise UserError("every axis has one value: there is one cell, and nothing to search for")
+            raise UserError("a search must have several cells, but every axis has one value; give an axis more values")
         self._space = space
-        self._several = sampler == "nsga2"
+        self._two_objectives = sampler == "nsga2"
         self._study = optuna.create_study(
-            directions=["minimize", "minimize"] if self._several else ["minimize"], sampler=make_sampler(sampler, seed)
+            directions=["minimize", "minimize"] if self._two_objectives else ["minimize"],
+            sampler=make_sampler(sampler, seed),
         )
         self._generator = np.random.default_rng(seed)
         self._asked: dict[str, Trial] = {}
         self._known: set[str] = set()
 
     def ask(self) -> dict[str, Value] | None:
-        """A cell that was not asked for before and is not known; None where there is none left."""
+        """Return a cell that is not known and was not asked for before; None if there is none left."""
         if len(self._known) >= self._space.size:
             return None
         for _ in range(PATIENCE):
             if (cell := self._take(self._study.ask(self._space.distributions))) is not None:
                 return cell
-        self._study.enqueue_trial(self._unknown())
+        self._study.enqueue_trial(self._random_unknown())
         return self._take(self._study.ask(self._space.distributions))
 
     def tell(self, cell: Mapping[str, Value], values: tuple[float, float] | None) -> None:
-        """A cell has ended, asked for or not, with its metric and overhead; None: with nothing to learn from."""
+        """Take in a cell that has ended, whether or not it was asked for.
+
+        Args:
+            cell: Axis key -> the cell's value.
+            values: Metric and overhead of the cell; None if the sampler can learn nothing from it.
+        """
         name = key(cell, 0)
         trial = self._asked.pop(name, None)
         parameters = self._space.parameters(cell)
         if parameters is None:
             return
         self._known.add(name)
-        told = None if values is None else list(values) if self._several else values[0]
+        objectives = None if values is None else list(values) if self._two_objectives else values[0]
         if trial is not None:
-            self._study.tell(trial, told, TrialState.FAIL if told is None else TrialState.COMPLETE)
-        elif told is not None:
+            self._study.tell(trial, objectives, TrialState.FAIL if objectives is None else TrialState.COMPLETE)
+        elif objectives is not None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                made = optuna.trial.create_trial(
+                finished = optuna.trial.create_trial(
                     params=parameters,
                     distributions=self._space.distributions,
-                    **({"values": told} if isinstance(told, list) else {"value": told}),
+                    **({"values": objectives} if isinstance(objectives, list) else {"value": objectives}),
                 )
-            self._study.add_trial(made)
+            self._study.add_trial(finished)
 
     def _take(self, trial: Trial) -> dict[str, Value] | None:
+        """Return the trial's cell and remember it; None if the cell is known already."""
         cell = self._space.cell(trial.params)
         name = key(cell, 0)
         if name in self._known:
@@ -100,9 +107,10 @@ class Asker:
         self._asked[name] = trial
         return cell
 
-    def _unknown(self) -> dict[str, Value]:
+    def _random_unknown(self) -> dict[str, Value]:
+        """Draw parameters of an unknown cell; after many failed draws, return the first unknown cell of the space."""
         for _ in range(1000):
-            found = self._space.random(self._generator)
-            if key(self._space.cell(found), 0) not in self._known:
-                return found
-        return next(found for found in self._space.all() if key(self._space.cell(found), 0) not in self._known)
+            drawn = self._space.random(self._generator)
+            if key(self._space.cell(drawn), 0) not in self._known:
+                return drawn
+        return next(each for each in self._space.all() if key(self._space.cell(each), 0) not in self._known)

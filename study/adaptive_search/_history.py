@@ -1,4 +1,4 @@
-"""What a search knows of the replicates that have ended: their values, and what they looked like on the way."""
+"""Replicates of a search that have ended: their final values, and their values during training."""
 
 import math
 import statistics
@@ -14,9 +14,9 @@ from study.replicates.replicate import Stop, Value
 from study.specification import split_axis
 
 CAP = 10.0
-"""A ratio above this is as bad as any; so is a replicate that diverged or was pruned."""
+"""Largest ratio that is told apart from worse ones. A replicate that diverged or was pruned counts as this ratio."""
 MIN_REPLICATES_TO_PRUNE = 5
-"""Replicates that must have got as far, before another is pruned for being worse than half of them."""
+"""Number of replicates that must have reached a rung before one that is worse than half of them is pruned there."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class History:
     """Ended replicates of a study, by cell and seed.
 
     Args:
-        metric: the one to be low, without its split.
-        seeds: of the study.
-        rungs: epochs at which replicates are compared on the way.
+        metric: Metric to minimise, without its split.
+        seeds: The study's seeds.
+        rungs: Epochs at which replicates are compared during training.
     """
 
     def __init__(self, metric: str, seeds: Sequence[int], rungs: Sequence[int]) -> None:
@@ -44,12 +44,12 @@ class History:
         self._by_training: dict[str, list[_Ended]] = {}
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Take in a row of the record; one that was trained again counts as it ended last."""
+        """Take in a row of the record. If a replicate was trained again, its last row counts."""
         cell, seed, metric = row["cell"], row["seed"], self.metric
-        own = "final_loss_train" if metric == "final_loss_ratio" else f"{metric}_train"
+        column = "final_loss_train" if metric == "final_loss_ratio" else f"{metric}_train"
         ended = _Ended(
             status=row["status"],
-            value=row[own] if row["status"] == "finished" and row[own] is not None else math.nan,
+            value=row[column] if row["status"] == "finished" and row[column] is not None else math.nan,
             final_loss=row["final_loss_train"],
             overhead=row["overhead"],
             so_far=tuple(self._so_far(row, rung) for rung in self.rungs),
@@ -69,48 +69,48 @@ class History:
         return value_so_far(self.metric, rung, row["curve_train_epoch"], row["curve_train"], *jumps.values())
 
     def ended(self, cell: Mapping[str, Value], *, compared: bool) -> bool:
-        """Whether all seeds of a cell have ended, and (if ``compared``) their baselines."""
+        """Return True if all seeds of a cell have ended, and (if ``compared``) their baselines."""
         names = [key(cell, seed) for seed in self.seeds]
-        against = [key(plain(cell), seed) for seed in self.seeds] if compared else []
-        return all(name in self._cells for name in names) and all(name in self._baselines for name in against)
+        baselines = [key(plain(cell), seed) for seed in self.seeds] if compared else []
+        return all(name in self._cells for name in names) and all(name in self._baselines for name in baselines)
 
     def values(self, cell: Mapping[str, Value]) -> tuple[float, float] | None:
-        """Logarithm of the metric (capped) and overhead of a cell that has ended, medians over its seeds.
+        """Return the logarithm of the metric (capped) and the overhead of a cell that has ended, medians over seeds.
 
-        None where a replicate failed, or is to be compared with a baseline that did not finish.
+        None if a replicate failed, or if it must be compared with a baseline that did not finish.
         """
         metrics, overheads = [], []
         for seed in self.seeds:
-            own = self._cells[key(cell, seed)]
-            if own.status == "failed":
+            replicate = self._cells[key(cell, seed)]
+            if replicate.status == "failed":
                 return None
-            value = own.value if own.status == "finished" else math.inf
-            if self.metric == "final_loss_ratio" and own.status == "finished":
-                against = self._baselines.get(key(plain(cell), seed))
-                if against is None or against.status != "finished" or not against.final_loss:
+            value = replicate.value if replicate.status == "finished" else math.inf
+            if self.metric == "final_loss_ratio" and replicate.status == "finished":
+                baseline = self._baselines.get(key(plain(cell), seed))
+                if baseline is None or baseline.status != "finished" or not baseline.final_loss:
                     return None
-                value /= against.final_loss
+                value /= baseline.final_loss
             metrics.append(CAP if math.isnan(value) else value)
-            overheads.append(own.overhead if math.isfinite(own.overhead) else CAP)
+            overheads.append(replicate.overhead if math.isfinite(replicate.overhead) else CAP)
         centre = min(max(statistics.median(metrics), 1 / CAP**12), CAP)
         return math.log(centre), statistics.median(overheads)
 
     def stops(self, cell: Mapping[str, Value], seed: int) -> tuple[Stop, ...]:
-        """Beyond which value a replicate is hopeless, at each rung: the median of those of its seed and training."""
+        """Return the value above which a replicate is pruned at each rung: the median of its seed and training."""
         others = self._by_training.get(key(plain(cell), seed), [])
-        found = []
-        for place, rung in enumerate(self.rungs):
-            known = [one.so_far[place] for one in others if not math.isnan(one.so_far[place])]
+        stops = []
+        for k, rung in enumerate(self.rungs):
+            known = [other.so_far[k] for other in others if not math.isnan(other.so_far[k])]
             if len(known) >= MIN_REPLICATES_TO_PRUNE and math.isfinite(bound := statistics.median(known)):
-                found.append(Stop(rung, self.metric, bound))
-        return tuple(found)
+                stops.append(Stop(rung, self.metric, bound))
+        return tuple(stops)
 
 
 def plain(cell: Mapping[str, Value]) -> dict[str, Value]:
-    """The axes of a cell that are not the method's, which its baselines share."""
+    """Return a cell without the method's axes, as its baseline has it."""
     return {axis: value for axis, value in cell.items() if split_axis(axis)[0] != "method"}
 
 
 def cells_of(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Value]]:
-    """The cells of rows, each once, in the order of the rows."""
+    """Return the cells of rows, each once, in the order of the rows."""
     return list({key(row["cell"], 0): row["cell"] for row in rows if row["kind"] == "cell"}.values())

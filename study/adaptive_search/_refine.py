@@ -1,4 +1,4 @@
-"""Between which cells of a grid to look: where the metric changes fastest, and around the optimum, in turn."""
+"""Choice of new cells between the cells of a grid: in turn where the metric changes fastest, and near the optimum."""
 
 import itertools
 import math
@@ -11,25 +11,30 @@ from study.specification import Spec
 from study.specification.axes import DIGITS
 
 FINEST = 1 / 64
-"""Of an axis: neighbours nearer than this (on a logarithmic scale where the axis is one) have nothing between them."""
+"""Smallest distance between cells, as a part of an axis (on a logarithmic scale if the axis is logarithmic)."""
 
 
 @dataclass(frozen=True)
 class _Gap:
-    """Two cells next to each other along one axis, and the cell half way."""
+    """Gap between two cells next to each other along one axis.
 
-    between: dict[str, Value]
+    Attributes:
+        middle: Cell half way between the two.
+        change: Difference of the metric's logarithm between the two.
+        width: Distance of the two, as a part of the axis.
+        at_best: True if one of the two is the best cell.
+    """
+
+    middle: dict[str, Value]
     change: float
-    """Of the metric's logarithm."""
     width: float
-    """Part of the axis."""
     at_best: bool
 
 
 class Refiner:
     """Asks for the cell half way between two neighbours along an axis of numbers.
 
-    By turns the two whose metric differs most, and the two farthest apart of those that the lowest cell is one of.
+    In turn, it takes the two neighbours whose metric differs most, and the best cell with its most distant neighbour.
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -39,24 +44,29 @@ class Refiner:
         self._turn = 0
 
     def tell(self, cell: Mapping[str, Value], values: tuple[float, float] | None) -> None:
-        """A cell has ended, with its metric (and overhead, which is not looked at)."""
+        """Take in a cell that has ended.
+
+        Args:
+            cell: Axis key -> the cell's value.
+            values: Metric and overhead of the cell; the overhead is not used. None if nothing can be learned from it.
+        """
         self._known.add(key(cell, 0))
         if values is not None:
             self._values[key(cell, 0)] = dict(cell), values[0]
 
     def ask(self) -> dict[str, Value] | None:
-        """A cell that is not known; None where no two neighbours have one between them."""
+        """Return a cell that is not known; None if no two neighbours have one between them."""
         gaps = list(self._gaps())
         near = [gap for gap in gaps if gap.at_best]
         self._turn += 1
         if near and self._turn % 2 == 0:
-            found = max(near, key=lambda gap: (gap.width, gap.change))
+            chosen = max(near, key=lambda gap: (gap.width, gap.change))
         elif gaps:
-            found = max(gaps, key=lambda gap: (gap.change, gap.width))
+            chosen = max(gaps, key=lambda gap: (gap.change, gap.width))
         else:
             return None
-        self._known.add(key(found.between, 0))
-        return found.between
+        self._known.add(key(chosen.middle, 0))
+        return chosen.middle
 
     def _gaps(self) -> Iterator[_Gap]:
         lowest = min((value for _, value in self._values.values()), default=math.nan)
@@ -65,18 +75,18 @@ class Refiner:
                 continue
             lines: dict[str, list[tuple[float, dict[str, Value], float]]] = {}
             for cell, value in self._values.values():
-                rest = {other: own for other, own in cell.items() if other != axis}
+                rest = {other: setting for other, setting in cell.items() if other != axis}
                 lines.setdefault(key(rest, 0), []).append((float(cell[axis]), cell, value))  # type: ignore[arg-type]
             for line in lines.values():
-                line.sort(key=lambda each: each[0])
-                for (low, cell, one), (high, _, other) in itertools.pairwise(line):
+                line.sort(key=lambda point: point[0])
+                for (low, cell, value), (high, _, next_value) in itertools.pairwise(line):
                     half, width = self._half_way(axis, low, high)
-                    between = {**cell, axis: half}
-                    if half is not None and key(between, 0) not in self._known:
-                        yield _Gap(between, abs(one - other), width, lowest in (one, other))
+                    middle = {**cell, axis: half}
+                    if half is not None and key(middle, 0) not in self._known:
+                        yield _Gap(middle, abs(value - next_value), width, lowest in (value, next_value))
 
     def _half_way(self, axis: str, low: float, high: float) -> tuple[Value, float]:
-        """The value between two, if there is one, and which part of the axis they are apart."""
+        """Return the value half way between two values, if there is one, and their distance as a part of the axis."""
         ends = [float(value) for value in self._spec.axes[axis]]  # type: ignore[arg-type]
         bottom, top = min(*ends, low), max(*ends, high)
         drawn = self._spec.ranges.get(axis)

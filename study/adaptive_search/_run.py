@@ -1,4 +1,4 @@
-"""Running a search: cells asked for one by one, trained on Ray or in this process, recorded as they end."""
+"""Execution of a search: cells are asked for one by one, trained on Ray or in this process, and recorded."""
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,8 +26,9 @@ from study.replicates.replicate import Pack, Replicate, Value
 from study.specification import Spec, load_spec, split_axis
 
 SAMPLERS = (*OPTUNA, "refine")
+"""Names of the samplers."""
 RUNGS = (1 / 4, 1 / 2)
-"""Parts of the training after which a replicate is compared with others, and may be pruned."""
+"""Parts of the training after which a replicate is compared with others and may be pruned."""
 
 
 def search(
@@ -46,38 +47,40 @@ def search(
     time_limit_s: float | None = None,
     nodes: int | None = None,
 ) -> Record:
-    """Train cells that a sampler asks for, each with every seed, until the record holds so many cells.
+    """Train cells that a sampler asks for, each with every seed, until the record holds ``trials`` cells.
 
-    What is recorded already counts, whoever asked for it: a grid that was run before is what the sampler begins with,
+    Cells that are recorded already count, whatever trained them: the sampler starts from a grid that was run before,
     and a search that was killed goes on. No cell is trained twice.
 
     Args:
-        spec: as of `study.run`; axes may be ranges, ``{from, to, log}``.
-        out: the study's folder; ``results/NAME`` by default.
-        trials: cells that the record is to hold in the end, of those that lie within the axes.
-        sampler: ``tpe``, ``gp``, ``qmc`` or ``random`` of Optuna; ``nsga2`` for the metric against the overhead;
-            ``refine`` for cells between those that are known: where the metric changes fastest, and at the optimum.
-        metric: a ratio to be low.
-        sampler_seed: of what the sampler draws.
-        prune: stop replicates whose value so far is above the median of those with the same seed and training, after a
-            quarter and after half of the epochs.
-        executor: as of `study.run`, and so is what follows.
-        address: see there.
-        storage: see there.
-        overrides: see there.
-        time_limit_s: see there.
-        nodes: see there.
+        spec: Spec, as in `study.run`; axes may be ranges, ``{from, to, log}``.
+        out: Folder of the study; ``results/NAME`` by default.
+        trials: Number of cells within the axes that the record holds in the end.
+        sampler: ``tpe``, ``gp``, ``qmc`` or ``random`` of Optuna; ``nsga2``, which weighs the metric against the
+            overhead; or ``refine``, which asks for cells between known ones, where the metric changes fastest and at
+            the optimum.
+        metric: Metric to minimise, which must be a ratio.
+        sampler_seed: Seed of the sampler.
+        prune: True to stop a replicate after a quarter or a half of the epochs if its value so far is above the median
+            of the replicates with the same seed and training.
+        executor: ``ray`` or ``inline``, as in `study.run`.
+        address: Address of a Ray cluster, as in `study.run`.
+        storage: Storage of the Optuna study, as in `study.run`.
+        overrides: Keys to replace in the spec, as in `study.run`.
+        time_limit_s: Time limit in seconds, as in `study.run`.
+        nodes: Number of nodes to wait for, as in `study.run`.
 
     Returns:
         The record, open for reading.
 
     Raises:
-        SpecError: mistakes in the spec. UserError: it cannot be searched as asked.
+        SpecError: The spec has mistakes.
+        UserError: The study cannot be searched in this way.
     """
     if not isinstance(spec, Spec):
         spec = load_spec(spec, overrides)
     if spec.design != "search":
-        raise UserError(f"design must be search, got {spec.design}")
+        raise UserError(f"design must be search, got {spec.design}; set it in the spec, or run the study")
     _check(spec, trials, sampler, metric)
     folder = Path(out or Path("results") / spec.name)
     deadline, place = where_to_train(spec, executor, address, nodes, time_limit_s)
@@ -85,21 +88,21 @@ def search(
     if record and record.spec == spec.to_dict() and _complete(record, spec, trials):
         return record
     with place as execute, lock_folder(folder):
-        with counting("trials put back") as count:
+        with counting("trials restored") as count:
             record = create(folder, spec, storage, code_hash(spec.problem_class, spec.rule_class), count)
-        asked = _Search(spec, record, trials, sampler, metric, sampler_seed, prune)
+        state = _Search(spec, record, trials, sampler, metric, sampler_seed, prune)
         with contextlib.suppress(OutOfTime), deadline.enforced():
-            tasks = tasks_of(spec, asked.first_of_every_task())
-            with SweepProgress(asked.left) as progress:
+            tasks = tasks_of(spec, state.one_replicate_per_task())
+            with SweepProgress(state.left) as progress:
 
-                def finish(pack: Pack, outcomes: list[ReplicateOutcome], provenance: Mapping[str, Any]) -> None:
+                def _finish(pack: Pack, outcomes: list[ReplicateOutcome], provenance: Mapping[str, Any]) -> None:
                     record.add(pack, outcomes, provenance, spec)
-                    asked.ended(outcomes)
+                    state.ended(outcomes)
                     for note in provenance.get("notes", ()):
                         progress.warn(note)
                     progress.ended(outcomes)
 
-                execute(asked.packs(), tasks, finish, progress)
+                execute(state.packs(), tasks, _finish, progress)
     return record
 
 
@@ -111,12 +114,15 @@ def _check(spec: Spec, trials: int, sampler: str, metric: str) -> None:
     if trials < 1:
         raise UserError(f"trials must be at least 1, got {trials}")
     if spec.sections["method"].get("mode") == "probe":
-        raise UserError("method.mode: probe asks every cell along one training, so there is nothing to save: run it")
+        raise UserError(
+            "method.mode must be train, got probe: a probe judges all cells along one training, so that a search saves "
+            "nothing; run the study"
+        )
     several = [axis for axis in spec.axes if split_axis(axis)[0] != "method" and len(spec.axes[axis]) > 1]
     if several and METRICS[metric].per_jump:
         raise UserError(
-            f"{metric} is comparable only within one problem, network and training, but these vary: "
-            f"{', '.join(several)}; search by --metric final_loss_ratio, or give each one value"
+            f"{metric} is comparable only within one problem, network and training, but these axes vary: "
+            f"{', '.join(several)}; use --metric final_loss_ratio, or give each of them one value"
         )
 
 
@@ -126,15 +132,25 @@ def _complete(record: Record, spec: Spec, trials: int) -> bool:
 
 
 def _with_baselines(spec: Spec, chosen: Iterable[Mapping[str, Value]]) -> list[Replicate]:
-    """Every seed of these cells, baselines first and each once."""
+    """Return the baselines and then the replicates of the cells, with every seed, each once."""
     chosen = list(chosen)
-    found = [own for cell in chosen for own in baselines(spec, [plain(cell)])]
-    found += [own for cell in chosen for own in replicates(spec, [cell])]
-    return list({replicate_key(own): own for own in found}.values())
+    wanted = [replicate for cell in chosen for replicate in baselines(spec, [plain(cell)])]
+    wanted += [replicate for cell in chosen for replicate in replicates(spec, [cell])]
+    return list({replicate_key(replicate): replicate for replicate in wanted}.values())
 
 
 class _Search:
-    """Asks, hands out packs, and tells the sampler what they gave."""
+    """State of a search: asks a sampler for cells, yields their packs, and tells the sampler the results.
+
+    Args:
+        spec: Spec of the study.
+        record: Record of the study.
+        trials: Number of cells that the record holds in the end.
+        sampler: Name of the sampler.
+        metric: Metric to minimise.
+        seed: Seed of the sampler.
+        prune: True to stop replicates that are worse than the median.
+    """
 
     def __init__(
         self, spec: Spec, record: Record, trials: int, sampler: str, metric: str, seed: int, prune: bool
@@ -153,42 +169,48 @@ class _Search:
 
     @property
     def left(self) -> int:
-        """Replicates and baselines to train; at most, since a cell that is asked for may find its baselines there."""
+        """Largest number of replicates and baselines still to train; fewer if new cells share their baselines."""
         waiting = self._record.missing(_with_baselines(self._spec, self._cells.values()), keep_pruned=True)
         new, seeds = max(self._trials - len(self._cells), 0), len(self._spec.seeds)
         varied = any(len(values) > 1 for axis, values in self._spec.axes.items() if split_axis(axis)[0] != "method")
         return len(waiting) + new * seeds * (2 if varied else 1) + (0 if varied or self._cells or not new else seeds)
 
-    def first_of_every_task(self) -> list[Replicate]:
-        """Replicates, enough to make every data set that a cell can ask for."""
-        some = {axis: values[:1] for axis, values in self._spec.axes.items() if split_axis(axis)[0] != "problem"}
-        return replicates(replace(self._spec, axes={**self._spec.axes, **some}, seeds=self._spec.seeds[:1]))
+    def one_replicate_per_task(self) -> list[Replicate]:
+        """Return replicates that need every data set which a cell can ask for."""
+        single = {axis: values[:1] for axis, values in self._spec.axes.items() if split_axis(axis)[0] != "problem"}
+        return replicates(replace(self._spec, axes={**self._spec.axes, **single}, seeds=self._spec.seeds[:1]))
 
     def packs(self) -> Iterator[Pack]:
-        """What to train next, asked for when it is wanted; first what an earlier search has left unfinished."""
+        """Yield the packs to train: first those that an earlier search left unfinished, then those of new cells.
+
+        The sampler is asked for a cell only when its pack is needed.
+        """
         done = {name for name, (_, status) in self._record.done().items() if status != "failed"}
-        damaged = self._record.missing(_with_baselines(self._spec, self._cells.values()), keep_pruned=True)
-        yield from self._plan(damaged)
-        handed = done | {replicate_key(own) for own in damaged}
+        unfinished = self._record.missing(_with_baselines(self._spec, self._cells.values()), keep_pruned=True)
+        yield from self._plan(unfinished)
+        handed_out = done | set(map(replicate_key, unfinished))
         while len(self._cells) < self._trials:
             cell = self._asker.ask()
             if cell is None:
                 return
             self._cells[key(cell, 0)] = self._waiting[key(cell, 0)] = cell
-            wanted = [own for own in _with_baselines(self._spec, [cell]) if replicate_key(own) not in handed]
-            handed |= {replicate_key(own) for own in wanted}
-            yield from self._plan(wanted)
+            new = [each for each in _with_baselines(self._spec, [cell]) if replicate_key(each) not in handed_out]
+            handed_out |= set(map(replicate_key, new))
+            yield from self._plan(new)
 
     def _plan(self, wanted: list[Replicate]) -> list[Pack]:
+        """Return the packs of replicates; those with jumps get the values at which they are pruned."""
         if self._prune:
             wanted = [
-                own if own.acceleration is None else replace(own, stops=self._history.stops(own.parameters, own.seed))
-                for own in wanted
+                each
+                if each.extrapolation is None
+                else replace(each, stops=self._history.stops(each.parameters, each.seed))
+                for each in wanted
             ]
         return plan(self._spec, wanted)
 
     def ended(self, outcomes: Iterable[ReplicateOutcome]) -> None:
-        """Take in what a pack gave."""
+        """Take in the outcomes of a pack."""
         for outcome in outcomes:
             self._history.add({**row_of(outcome), "cell": dict(outcome.replicate.parameters)})
         self._tell()

@@ -1,4 +1,4 @@
-"""The cells that a search may ask for, as Optuna sees them."""
+"""Space of the cells that a search may ask for, in Optuna's terms."""
 
 import itertools
 import math
@@ -13,10 +13,10 @@ from study.specification.axes import DIGITS
 
 
 class Space:
-    """Cells of a spec as parameters of Optuna, and back.
+    """Conversion of a spec's cells to Optuna's parameters, and back.
 
-    Of a list of numbers a parameter is the rank, so that neighbours stay neighbours however they are spaced; of other
-    values the index, without an order. An axis of one value is no parameter.
+    For a list of numbers, the parameter is the rank, so that neighbours stay neighbours however they are spaced. For
+    other values it is the index, as a category without order. An axis with one value is no parameter.
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -26,10 +26,10 @@ class Space:
         for axis, values in spec.axes.items():
             if axis in spec.ranges:
                 low, high, log = spec.ranges[axis].low, spec.ranges[axis].high, spec.ranges[axis].log
-                whole = spec.kind(axis) == "int"
-                self.distributions[axis] = (
-                    IntDistribution(int(low), int(high), log=log) if whole else FloatDistribution(low, high, log=log)
-                )
+                if spec.kind(axis) == "int":
+                    self.distributions[axis] = IntDistribution(int(low), int(high), log=log)
+                else:
+                    self.distributions[axis] = FloatDistribution(low, high, log=log)
                 continue
             ordered = spec.is_number(axis)
             self._choices[axis] = sorted(values) if ordered else list(values)  # type: ignore[type-var]
@@ -41,15 +41,18 @@ class Space:
 
     @property
     def size(self) -> float:
-        """How many cells there are; infinite with a range of real numbers."""
+        """Number of cells; infinite if an axis is a range of real numbers."""
         sizes = [float(len(values)) for values in self._choices.values()]
         for axis in self._spec.ranges:
-            drawn = self.distributions[axis]
-            sizes.append(drawn.high - drawn.low + 1 if isinstance(drawn, IntDistribution) else math.inf)
+            distribution = self.distributions[axis]
+            if isinstance(distribution, IntDistribution):
+                sizes.append(distribution.high - distribution.low + 1)
+            else:
+                sizes.append(math.inf)
         return math.prod(sizes)
 
     def cell(self, parameters: Mapping[str, Value]) -> dict[str, Value]:
-        """The cell that Optuna's parameters stand for."""
+        """Convert Optuna's parameters to a cell."""
         cell: dict[str, Value] = {}
         for axis in self._spec.axes:
             if axis in self._choices:
@@ -57,51 +60,52 @@ class Space:
                 assert isinstance(index, int)
                 cell[axis] = self._choices[axis][index]
             else:
-                cell[axis] = self._drawn(axis, parameters[axis])
+                cell[axis] = self._rounded(axis, parameters[axis])
         return cell
 
-    def _drawn(self, axis: str, value: Value) -> Value:
+    def _rounded(self, axis: str, value: Value) -> Value:
+        """Round a real number to as many digits as a spec has, within its range."""
         if not isinstance(value, float):
             return value
         ends = self._spec.ranges[axis]
         return min(max(float(f"{value:.{DIGITS}g}"), ends.low), ends.high)
 
     def parameters(self, cell: Mapping[str, Value]) -> dict[str, Value] | None:
-        """Optuna's parameters of a cell; None where it is none that can be asked for."""
-        found: dict[str, Value] = {}
+        """Convert a cell to Optuna's parameters; None if the cell lies outside the space."""
+        parameters: dict[str, Value] = {}
         for axis, value in cell.items():
             if axis in self._choices and value not in self._choices[axis]:
                 return None
             if axis in self.distributions:
-                found[axis] = self._choices[axis].index(value) if axis in self._choices else value
-        return found
+                parameters[axis] = self._choices[axis].index(value) if axis in self._choices else value
+        return parameters
 
     def random(self, generator: np.random.Generator) -> dict[str, Value]:
-        """Parameters drawn evenly."""
-        found: dict[str, Value] = {}
-        for axis, drawn in self.distributions.items():
-            if isinstance(drawn, CategoricalDistribution):
-                found[axis] = int(generator.integers(len(drawn.choices)))
-            elif isinstance(drawn, IntDistribution | FloatDistribution):
-                found[axis] = _between(drawn, generator)
-        return found
+        """Draw parameters evenly from the space."""
+        parameters: dict[str, Value] = {}
+        for axis, distribution in self.distributions.items():
+            if isinstance(distribution, CategoricalDistribution):
+                parameters[axis] = int(generator.integers(len(distribution.choices)))
+            elif isinstance(distribution, IntDistribution | FloatDistribution):
+                parameters[axis] = _draw(distribution, generator)
+        return parameters
 
     def all(self) -> Iterator[dict[str, Value]]:
-        """Parameters of every cell of a space that is not infinite."""
-        each = [
-            range(len(drawn.choices))
-            if isinstance(drawn, CategoricalDistribution)
-            else range(drawn.low, drawn.high + 1)  # type: ignore[attr-defined]
-            for drawn in self.distributions.values()
+        """Yield the parameters of every cell; the space must be finite."""
+        choices = [
+            range(len(distribution.choices))
+            if isinstance(distribution, CategoricalDistribution)
+            else range(distribution.low, distribution.high + 1)  # type: ignore[attr-defined]
+            for distribution in self.distributions.values()
         ]
-        for values in itertools.product(*each):
+        for values in itertools.product(*choices):
             yield dict(zip(self.distributions, values, strict=True))
 
 
-def _between(drawn: IntDistribution | FloatDistribution, generator: np.random.Generator) -> int | float:
-    if isinstance(drawn, IntDistribution) and not drawn.log:
-        return int(generator.integers(drawn.low, drawn.high + 1))
-    scale, back = (math.log, math.exp) if drawn.log else (float, float)
-    value = back(generator.uniform(scale(drawn.low), scale(drawn.high)))
-    value = min(max(value, drawn.low), drawn.high)
-    return round(value) if isinstance(drawn, IntDistribution) else value
+def _draw(distribution: IntDistribution | FloatDistribution, generator: np.random.Generator) -> int | float:
+    if isinstance(distribution, IntDistribution) and not distribution.log:
+        return int(generator.integers(distribution.low, distribution.high + 1))
+    scale, back = (math.log, math.exp) if distribution.log else (float, float)
+    value = back(generator.uniform(scale(distribution.low), scale(distribution.high)))
+    value = min(max(value, distribution.low), distribution.high)
+    return round(value) if isinstance(distribution, IntDistribution) else value

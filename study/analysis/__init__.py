@@ -1,4 +1,4 @@
-"""From the table of replicates to numbers and pictures. Needs a pandas table; knows nothing of how it was made."""
+"""Statistics and figures of a table of replicates. The input is a pandas table; how it was made does not matter."""
 
 from study.analysis.figures.all_figures import FIGURES, Drawn, draw_all, draw_allowed, draw_drivers
 from study.analysis.figures.comparison import draw_comparison

@@ -1,1 +1,1 @@
-"""The best parameters of a study as a file, and their use in another study."""
+"""Best parameters of a study: written to a file, and used in another study."""

@@ -1,4 +1,4 @@
-"""``best.yaml``: the best parameters of a study and the evidence for them, written whole, checked when read."""
+"""``best.yaml``: the best parameters of a study and the evidence for them; its content is checked when it is read."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,20 +18,20 @@ class _Part(BaseModel):
 
 
 class Unavailable(_Part):
-    """A choice that the replicates do not allow."""
+    """Reason why the replicates allow no choice."""
 
     unavailable: str
 
 
 class Chosen(_Part):
-    """Which of the choices a reader takes who names none."""
+    """The choice that is used if a reader names none."""
 
     metric: str
     rule: str
 
 
 class Evidence(_Part):
-    """What was trained to find them: sections of the spec, values of its axes, versions and machines."""
+    """Trainings behind the choices: sections of the spec, values of its axes, versions and machines."""
 
     problem: dict[str, Any]
     network: dict[str, Any]
@@ -41,27 +41,27 @@ class Evidence(_Part):
 
 
 class BestFile(_Part):
-    """The content of a ``best.yaml``.
-
-    ``method`` is the spec's method section, which a choice's parameters complete; ``choices`` are by metric and rule.
-    ``chosen`` is None where no choice was possible; ``evidence`` where the file was made from a table alone.
-    """
+    """The content of a ``best.yaml``."""
 
     format_version: Literal[1]
     study: str
     spec_hash: str
     written_by: str
     chosen: Chosen | None = Chosen(metric=METRICS_IN_DOCUMENT[0], rule=RULES[0])
+    """None if no choice was possible."""
     evidence: Evidence | None = None
+    """None if the file was made from a table alone."""
     method: dict[str, Any]
+    """The spec's method section; a choice's parameters complete it."""
     choices: dict[str, dict[str, Choice | Unavailable]]
+    """Choices by metric and rule."""
 
     @field_validator("choices", mode="before")
     @classmethod
     def _named(cls, choices: Any) -> Any:
-        """A choice in the file is named by where it stands."""
+        """Give each choice the metric and the rule under which it stands in the file."""
         if not (isinstance(choices, dict) and all(isinstance(rules, dict) for rules in choices.values())):
-            raise ValueError("must map metrics to rules, and those to choices")
+            raise ValueError("must map metrics to rules, and rules to choices")
         return {
             metric: {
                 rule: {"metric": metric, "rule": rule, **entry}
@@ -73,16 +73,20 @@ class BestFile(_Part):
         }
 
     def choice(self) -> Choice:
-        """The chosen one. Raises UserError where there is none."""
-        found = self.choices.get(self.chosen.metric, {}).get(self.chosen.rule) if self.chosen else None
-        if isinstance(found, Choice):
-            return found
-        why = found.unavailable if found else "no rule allows one for any metric"
-        raise UserError(f"the best of {self.study} holds no choice of parameters: {why}")
+        """Return the chosen choice. Raises UserError if there is none."""
+        entry = self.choices.get(self.chosen.metric, {}).get(self.chosen.rule) if self.chosen else None
+        if isinstance(entry, Choice):
+            return entry
+        reason = entry.unavailable if entry else "no rule allows one for any metric"
+        raise UserError(f"the best file of {self.study} holds no choice of parameters: {reason}")
 
 
 def write_best_file(path: Path | str, document: Mapping[str, Any]) -> Path:
-    """Write the document as YAML, whole or not at all; return the path. Raises OSError where it cannot be written."""
+    """Write the document as YAML, completely or not at all; return the path.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     text = best_text(document)
@@ -94,33 +98,34 @@ def read_best(path: Path | str) -> BestFile:
     """Read and check a ``best.yaml``.
 
     Raises:
-        UserError: it cannot be read, is of another version, or is not what a study writes; one line says where.
+        UserError: the file cannot be read, is of another version, or is not as a study writes it; the message is one
+            line and names the place of the first mistake.
     """
     try:
         content = parse_yaml(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:  # a text that is not UTF-8 is a ValueError too
+    except (OSError, ValueError) as error:  # ValueError also for text that is not UTF-8
         raise UserError(f"{path} cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: must hold what `dmd-study best` writes, got {type(content).__name__}")
-    found = content.get("format_version")
-    if found != FORMAT_VERSION:
+    given = content.get("format_version")
+    if given != FORMAT_VERSION:
         raise UserError(
-            f"{path}: format_version must be {FORMAT_VERSION}, got {found!r}: it is the best of another version of "
-            f"dmd-study, or no best file; `dmd-study best DIR` writes it anew"
+            f"{path}: format_version must be {FORMAT_VERSION}, got {given!r}. Another version of dmd-study wrote the "
+            f"file, or it is not a best file; `dmd-study best DIR` writes it anew"
         )
     try:
         return BestFile.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{path}: {_first(error)}") from error
+        raise UserError(f"{path}: {_first_mistake(error)}") from error
 
 
-def _first(error: ValidationError) -> str:
-    """Where the first mistake is, and what; how many more."""
+def _first_mistake(error: ValidationError) -> str:
+    """Return the place and the text of the first mistake, and the number of others."""
     mistakes: dict[str, str] = {}
     for item in error.errors(include_url=False):
-        if Unavailable.__name__ not in item["loc"]:  # an entry that is no choice is meant as one
+        if Unavailable.__name__ not in item["loc"]:  # reported for both kinds of entry: keep the mistake as a choice
             where = ".".join(str(part) for part in item["loc"] if part != Choice.__name__)
             mistakes.setdefault(where, item["msg"])
-    (where, what), *more = mistakes.items()
-    what = what.removeprefix("Value error, ").replace("Input should be", "must be")
-    return f"{where}: {what[0].lower()}{what[1:]}" + (f"; and {len(more)} more mistakes" if more else "")
+    (where, text), *more = mistakes.items()
+    text = text.removeprefix("Value error, ").replace("Input should be", "must be")
+    return f"{where}: {text[0].lower()}{text[1:]}" + (f"; and {len(more)} more mistakes" if more else "")

@@ -1,4 +1,4 @@
-"""The best parameters of one study in another: trained once as they are, and set beside what they were best at."""
+"""Use the best parameters of one study in another: train them there, and compare the results of both studies."""
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,75 +16,81 @@ from study.specification import Spec, load_spec, parse_assignments, read_raw, sp
 
 
 def spec_from_best(
-    source: str | Path | Mapping[str, Any], found: BestFile, overrides: Iterable[str] | Mapping[str, Any] = ()
+    source: str | Path | Mapping[str, Any], best_file: BestFile, overrides: Iterable[str] | Mapping[str, Any] = ()
 ) -> Spec:
-    """A spec whose method, and whose cell of the method's axes, are the best of another study.
+    """Return a spec with the method of another study, and with its best values of the method's axes.
 
-    Problem, network, training, seeds and resources stay those of the spec, and so do its axes that are not the
-    method's. A study of probes has its best trained for real.
+    Problem, network, training, seeds and resources stay those of the spec, and so do its other axes. The best of a
+    study of probes is trained with jumps.
 
     Args:
-        source: a spec, as `load_spec` takes it.
-        found: the best of another study.
-        overrides: applied last, so they win over the best.
+        source: a spec, in any form that `load_spec` takes.
+        best_file: the best parameters of another study.
+        overrides: applied last, so they win over the best parameters.
 
     Raises:
-        SpecError: mistakes in the spec, or a best that does not fit it. UserError: there is no choice in the file, or
-            it names code of one's own that the spec does not name.
+        SpecError: mistakes in the spec, or best parameters that do not fit it.
+        UserError: the file holds no choice, or it names user code that the spec does not name.
     """
-    choice = found.choice()
+    choice = best_file.choice()
     raw, label = read_raw(source)
     method, axes = raw.get("method"), raw.get("axes")
-    name = found.method.get("name")
-    # a best file is passed from hand to hand; only what the user wrote into a spec is imported
+    name = best_file.method.get("name")
+    # a best file may come from someone else: only code that the user's own spec names is imported
     if ":" in str(name) and not (isinstance(method, dict) and method.get("name") == name):
         raise UserError(
-            f"the best of {found.study} is of the method {name!r}, which is code of someone's own: {label} must have "
-            f"method: {{name: {name!r}}} too, to say that it may be run"
+            f"the best file of {best_file.study} uses the method {name!r}, which is user code. To allow it to run, "
+            f"{label} must have method: {{name: {name!r}}} too"
         )
     kept = {axis: values for axis, values in (axes if isinstance(axes, dict) else {}).items() if not _of_method(axis)}
     cell = {axis.removeprefix("method."): [value] for axis, value in choice.parameters.items() if _of_method(axis)}
     given = overrides if isinstance(overrides, Mapping) else parse_assignments(overrides)
-    whole = {
+    combined = {
         **raw,
         "name": f"{str(raw.get('name'))[:59]}-best",
-        "method": {key: value for key, value in found.method.items() if key not in (*cell, "mode")},
+        "method": {key: value for key, value in best_file.method.items() if key not in (*cell, "mode")},
         "axes": {**cell, **kept},
         "design": "grid",
         "samples": None,
     }
-    return load_spec(whole, given)
+    return load_spec(combined, given)
 
 
 @dataclass(frozen=True)
 class ReuseComparison:
-    """What the best of one study gives in another.
-
-    ``at``: values of the axes that are not the method's, empty where there are none. ``here`` is None where some seed
-    did not finish with a finite value; ``why`` then says how many.
-    """
+    """Comparison of the best of one study with its results in another."""
 
     at: Mapping[str, Any]
+    """Values of the axes that are not the method's; empty if there are none."""
     there: Choice
+    """The best, with its values in the study that chose it."""
     here: Choice | None
+    """The same parameters, with their values in this study; None if a seed did not finish with a finite value."""
     why: str = ""
+    """Reason why ``here`` is None."""
 
     @property
     def verdict(self) -> str:
-        """Whether it pays here, in one sentence."""
+        """One sentence that says if the method pays in this study."""
         if self.here is None:
-            return f"It cannot be said to pay here: {self.why}."
+            return f"It is not known whether it pays here: {self.why}."
         ratio = self.here.final_loss_ratio
         if ratio is None:
-            return "Whether it pays here is not known: there is no baseline that finished."
+            return "It is not known whether it pays here: no baseline has finished."
         end = f"training ends at {ratio:.3g} of plain training's loss"
         cost = "" if self.here.overhead is None else f", for {100 * (self.here.overhead - 1):.1f} % more operations"
         return f"It pays here: {end}{cost}." if ratio < 1 else f"It does not pay here: {end}{cost}."
 
 
-def compare(found: BestFile, table: pd.DataFrame, grid: StudyGrid) -> Iterator[ReuseComparison]:
-    """Set the best of another study beside what it gave here: once for every combination of the axes it left alone."""
-    there = found.choice()
+def compare(best_file: BestFile, table: pd.DataFrame, grid: StudyGrid) -> Iterator[ReuseComparison]:
+    """Compare the best of another study with its results here, once per combination of values of the other axes.
+
+    Args:
+        best_file: the best parameters of another study.
+        table: rows of this study.
+        grid: axes and seeds of this study.
+    """
+    there = best_file.choice()
     for values in itertools.product(*(grid.axes[axis] for axis in grid.plain_axes)):
         at = dict(zip(grid.plain_axes, values, strict=True))
         try:

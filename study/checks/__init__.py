@@ -1,1 +1,6 @@
-"""Contract tests for a problem or rule of the user's own."""
+"""Contract tests for problems and rules given by the user."""
+
+from study.checks._clauses import Result
+from study.checks._named import check_named
+
+__all__ = ["Result", "check_named"]

@@ -30,7 +30,7 @@ def check(
     set_: Annotated[list[str] | None, typer.Option("--set", help="FIELD=VALUE: a field of the class.")] = None,
 ) -> None:
     """Put a problem or rule of your own through the tests that it must pass to be studied."""
-    from study.checks.contract import check_named
+    from study.checks import check_named
 
     results = check_named(name, set_ or [])
     for result in results:

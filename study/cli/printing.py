@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from study.cli.console import out_console, say
+from study.replicates.outcome import NOT_RECORDED
 
 if TYPE_CHECKING:
     from study.analysis import Choice
@@ -81,6 +82,9 @@ def _in_words(choice: "Choice") -> str:
 def print_status(record: "Record") -> None:
     """Print how many replicates have ended how, and why some failed."""
     say(f"{record.name}: {record.progress()}")
+    outcomes = record.jump_outcomes()
+    if outcomes.keys() - {NOT_RECORDED}:
+        say(f"  jumps: {', '.join(f'{count} {outcome}' for outcome, count in outcomes.items())}")
     damaged = list(record.damaged().values())
     for why in damaged[:8]:
         say(f"  cannot be read, and is trained again by the next run: {why}")

@@ -1,1 +1,1 @@
-"""Trains packs on Ray or in this process, and records what they give."""
+"""Train packs on Ray or in this process, and record their outcomes."""

@@ -1,4 +1,4 @@
-"""A sweep's time limit: what may still be begun, and when everything has to stop."""
+"""Time limit of a sweep: decide which packs may still be started, and stop everything in time."""
 
 import contextlib
 import math
@@ -11,14 +11,14 @@ from typing import NoReturn
 
 
 class OutOfTime(KeyboardInterrupt):
-    """The time limit has come. It stops a sweep as Ctrl-C does: Ray Tune lets that through, and nothing else."""
+    """Raised when the time limit has passed. A KeyboardInterrupt is the only exception that Ray Tune lets through."""
 
 
 class Deadline:
-    """When a sweep that is begun now must have ended.
+    """Time at which a sweep that starts now must have ended.
 
     Args:
-        limit_s: seconds from now; None: no limit.
+        limit_s: seconds from now; None for no limit.
     """
 
     def __init__(self, limit_s: float | None = None) -> None:
@@ -26,39 +26,39 @@ class Deadline:
         self._longest_s = 0.0
 
     def took(self, seconds: float) -> None:
-        """Remember how long a pack has taken."""
+        """Remember how long a pack took."""
         self._longest_s = max(self._longest_s, seconds)
 
     @property
     def allows_another(self) -> bool:
-        """Whether a pack that is begun now ends in time, if it takes no longer than the longest so far."""
+        """True if a pack that starts now would end in time, if it takes as long as the longest so far."""
         return self._end_s - time.monotonic() > self._longest_s
 
     def check(self) -> None:
-        """Raise `OutOfTime` once the limit has come."""
+        """Raise `OutOfTime` if the limit has passed."""
         if time.monotonic() >= self._end_s:
             raise OutOfTime
 
     @contextlib.contextmanager
     def enforced(self) -> Iterator[None]:
-        """Raise `OutOfTime` when the limit comes, whatever is being done; only in a main thread, as signals are."""
+        """Raise `OutOfTime` when the limit passes, in the middle of any work. Do nothing outside the main thread."""
         if self._end_s == math.inf or threading.current_thread() is not threading.main_thread():
             yield
             return
         self.check()
-        rung = []
+        received = []
 
-        def ring(number: int, frame: FrameType | None) -> NoReturn:
-            rung.append(number)
+        def stop(number: int, frame: FrameType | None) -> NoReturn:
+            received.append(number)
             raise OutOfTime
 
-        before = signal.signal(signal.SIGALRM, ring)
+        before = signal.signal(signal.SIGALRM, stop)
         signal.setitimer(signal.ITIMER_REAL, max(self._end_s - time.monotonic(), 1e-3))
         try:
             yield
         except KeyboardInterrupt as interrupt:
-            # inside Ray's compiled code, whatever a handler raises becomes a plain KeyboardInterrupt
-            if rung:
+            # Ray's compiled code turns anything that a handler raises into a plain KeyboardInterrupt
+            if received:
                 raise OutOfTime from interrupt
             raise
         finally:

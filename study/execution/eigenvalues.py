@@ -1,7 +1,7 @@
-"""Eigenvalues of a cell's jumps, which the record does not hold: the cell is trained once more and watched.
+"""Eigenvalues of a cell's jumps. The record does not hold them, so the cell is trained again and observed.
 
-A record keeps the largest magnitude of each jump and group. All eigenvalues of the paper's grid would be some hundred
-kilobytes a replicate, as much as all else that is kept, for a figure that looks at one cell.
+A record keeps the largest magnitude for each jump and group. All eigenvalues of the paper's grid would take some
+hundred kilobytes per replicate, as much as everything else that is kept, for a figure of one cell.
 """
 
 import hashlib
@@ -13,11 +13,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from accel import DMD, Rule
+from accel import DMD, Combination, Rule
 from study.errors import UserError
 from study.planning.cells import replicates
 from study.planning.tasks import make_tasks
-from study.replicates.replicate import Value
+from study.replicates.replicate import Jumps, Value
 from study.specification import load_spec
 from study.training.packs import train
 
@@ -28,74 +28,61 @@ def watch_eigenvalues(spec: Mapping[str, Any], cell: Mapping[str, Value], seed: 
     """Train one replicate of a spec again and keep the eigenvalues of every jump's operators.
 
     Args:
-        spec: plain data, as a record holds it. What it names by import path is not imported.
+        spec: plain data, as a record holds it. Nothing that it names by import path is imported.
         cell: axis key -> value.
-        seed: which replicate of the cell.
+        seed: seed of the replicate in the cell.
 
     Returns:
-        One row per jump, group and eigenvalue: ``epoch``, ``real``, ``imag``. Of a replicate that was recorded in a
-        pack of several the rounding differs, and with it the digits.
+        One row per jump, group and eigenvalue: ``epoch``, ``real``, ``imag``. If the replicate was recorded in a pack
+        of several, the digits differ slightly from those of its own training, because the rounding does.
 
     Raises:
-        UserError: the method is not DMD, or jumps are not taken, or the problem is the user's own.
+        UserError: the method is not DMD, or no jumps are taken, or the problem is the user's own.
     """
     method, problem = spec["method"], spec["problem"]
     if ":" in str(problem.get("name")) or method.get("name", "dmd") != "dmd" or method.get("mode") == "probe":
         raise UserError(
-            "eigenvalues are those of dmd in mode train, on a problem that comes with the package, since they take a "
-            f"training; got {method.get('name')} in mode {method.get('mode')} on {problem.get('name')}"
+            "eigenvalues need the method dmd in mode train and a problem that comes with the package, because the cell "
+            f"is trained again; got {method.get('name')} in mode {method.get('mode')} on {problem.get('name')}"
         )
     loaded = load_spec(spec)
     matching = (r for r in replicates(loaded) if r.seed == seed and dict(r.parameters) == dict(cell))
-    if (found := next(matching, None)) is None or found.acceleration is None:
+    if (replicate := next(matching, None)) is None or not isinstance(replicate.method, Jumps):
         raise UserError(f"the spec has no replicate of {dict(cell)} with seed {seed}")
-    watched: list[Tensor] = []
+    collected: list[Tensor] = []
 
-    def make(**options: Any) -> Rule:
-        return _Watched(DMD(**options), watched)
+    def make_watched(**options: Any) -> Rule:
+        return _WatchedDMD(DMD(**options), collected)
 
-    once = replace(found, acceleration=replace(found.acceleration, rule=_WATCHED))
-    outcome = train(once, make_tasks(loaded, [once])[once.task], {_WATCHED: make}, torch.device("cpu"))
-    per_jump = len(watched) // max(len(outcome.jumps.epoch), 1)  # groups of few weights are proposed for apart
+    watched = replace(replicate, method=replace(replicate.method, rule=_WATCHED))
+    outcome = train(watched, make_tasks(loaded, [watched])[watched.task], {_WATCHED: make_watched}, torch.device("cpu"))
+    per_jump = len(collected) // max(len(outcome.jumps.epoch), 1)  # groups with few weights are fitted separately
     rows = [
         pd.DataFrame({"epoch": int(epoch), "real": values.real.numpy(), "imag": values.imag.numpy()})
         for k, epoch in enumerate(outcome.jumps.epoch)
-        for values in watched[k * per_jump : (k + 1) * per_jump]
+        for values in collected[k * per_jump : (k + 1) * per_jump]
     ]
     return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=["epoch", "real", "imag"])
 
 
 @dataclass(frozen=True)
-class _Watched:
-    """DMD that notes down the eigenvalues of the operators it fits; several horizons of one window count once."""
+class _WatchedDMD:
+    """DMD that collects the eigenvalues of the operators it fits; several horizons of one window count once."""
 
     rule: DMD
-    watched: list[Tensor]
+    collected: list[Tensor]
     seen: set[bytes] = field(default_factory=set)
 
-    def __call__(self, window: Tensor, s: int) -> Any:
+    def __call__(self, window: Tensor, s: int) -> Combination:
         combination = self.rule(window, s)
+        assert combination.eigenvalues is not None
         if (name := hashlib.blake2b(window.numpy().tobytes()).digest()) not in self.seen:
             self.seen.add(name)
-            self.watched.append(eigenvalues(window, combination.rank))
+            pairs = zip(combination.eigenvalues, combination.rank.tolist(), strict=True)
+            self.collected.append(torch.cat([kept_eigenvalues(values, rank) for values, rank in pairs]))
         return combination
 
 
-def eigenvalues(window: Tensor, rank: Tensor) -> Tensor:
-    """Eigenvalues of the operator on the kept modes of each window.
-
-    Args:
-        window: (B, k, m) float64, snapshots in an orthonormal basis of their span.
-        rank: (B,) modes kept.
-
-    Returns:
-        (sum of ranks,) complex128; A = Uᵀ W+ V Σ⁻¹ of each window that is finite.
-    """
-    found = []
-    for one, kept in zip(window, rank.tolist(), strict=True):
-        if kept == 0 or not bool(one.isfinite().all()):
-            continue
-        u, sigma, vh = torch.linalg.svd(one[:, :-1], full_matrices=False)
-        operator = u[:, :kept].mT @ one[:, 1:] @ vh[:kept].mT / sigma[:kept]
-        found.append(torch.linalg.eigvals(operator))
-    return torch.cat(found) if found else torch.empty(0, dtype=torch.complex128)
+def kept_eigenvalues(values: Tensor, rank: int) -> Tensor:
+    """Return the eigenvalues of the kept modes, (rank,); ``values`` holds zeros for the others."""
+    return values[values.abs().argsort(descending=True)[:rank]]

@@ -1,4 +1,4 @@
-"""What a study would cost, before anything is run: counted for all of it, and on request timed for a few steps."""
+"""Estimate the cost of a study before it is run: count its operations and, on request, time a few steps."""
 
 from dataclasses import replace
 
@@ -6,15 +6,21 @@ import numpy as np
 
 from study.errors import UserError
 from study.planning.cells import baselines, replicates
-from study.planning.costs import Cost, count_jumps, predict_cost
+from study.planning.costs import count_jumps, predict_cost
+from study.replicates.outcome import Breakdown
 from study.replicates.replicate import Pack, Replicate, Task
 from study.specification import Spec
 
 TIMED_WINDOWS = 2
+"""Number of windows, each followed by a jump, that are trained to time them."""
 
 
 def estimate(spec: Spec) -> list[tuple[str, str]]:
-    """Cells, replicates, jumps and floating point operations, as (what, how much). Imports no torch, makes no data."""
+    """Count cells, replicates, jumps and floating point operations, without importing torch or making data.
+
+    Returns:
+        (name, amount) pairs.
+    """
     trained, plain = replicates(spec), baselines(spec)
     axes = " x ".join(f"{len(values)} {axis}" for axis, values in spec.axes.items())
     if spec.samples is not None:
@@ -27,67 +33,78 @@ def estimate(spec: Spec) -> list[tuple[str, str]]:
     costs = [predict_cost(spec, replicate) for replicate in [*trained, *plain]]
     known = [cost for cost in costs if cost is not None]
     if len(known) < len(costs):
-        why = "the problem brings its own network; --time measures a few steps" if spec.jumps else "training tells"
+        why = "only training shows the number of steps"
+        if spec.jumps:
+            why = "the problem brings its own network; use --time to measure a few steps"
         return [*lines, ("operations", f"not known: {why}")]
     jumps = sum(count_jumps(spec.problem(r.parameters), r) for r in trained)
-    asked = ("jumps", f"{jumps:,}")
+    jumps_or_probes = ("jumps", f"{jumps:,}")
     if spec.sections["method"].get("mode") == "probe":
         probes = spec.sections["method"]["probes"]
-        asked = ("probes", f"{probes * len(trained):,} ({probes} of each replicate, along {len(plain)} trainings)")
-    total = sum(known, Cost())
+        jumps_or_probes = (
+            "probes",
+            f"{probes * len(trained):,} ({probes} per replicate, along {len(plain)} trainings)",
+        )
+    total = sum(known, Breakdown())
     return [
         *lines,
-        asked,
+        jumps_or_probes,
         ("training", _operations(total.training)),
         ("jumps", _operations(total.jumps)),
         ("judging jumps", _operations(total.judging)),
-        ("in all", _operations(total.total)),
+        ("total", _operations(total.total)),
     ]
 
 
 def timing(spec: Spec) -> list[tuple[str, str]]:
-    """Train a few steps and jumps at the smallest and the largest window, and scale up to the whole study.
+    """Train a few steps and jumps with the smallest and the largest window, and scale their times up to the study.
+
+    Returns:
+        (name, amount) pairs.
 
     Raises:
         UserError: training fails.
     """
     if not spec.jumps:
         name = spec.sections["method"]["name"]
-        raise UserError(f"--time times steps and jumps; how many steps the method {name} takes, only training tells")
+        raise UserError(
+            f"--time measures steps and jumps, but only training shows how many steps the method {name} takes; "
+            f"leave --time out"
+        )
     import torch
 
     from study.training.packs import train_pack
 
     device = "cuda" if spec.resources.gpu and torch.cuda.is_available() else "cpu"
     trained = replicates(spec)
-    windows = sorted({r.acceleration.m for r in trained if r.acceleration is not None})
+    windows = sorted({r.extrapolation.m for r in trained if r.extrapolation is not None})
     measured = {}
     for m in {windows[0], windows[-1]}:
-        same_m = [r for r in trained if r.acceleration is not None and r.acceleration.m == m]
+        same_m = [r for r in trained if r.extrapolation is not None and r.extrapolation.m == m]
         replicate = max(same_m, key=lambda r: _step_cost(spec, r))
         short = replace(replicate, recipe=replace(replicate.recipe, epochs=TIMED_WINDOWS * m))
         pack = Pack("timing", (short,), spec.resources.threads, device)
         outcome = train_pack(pack, {short.task: _random_task(spec, short)}, spec.rules)[0]
         if outcome.status == "failed":
-            raise UserError(f"the study cannot be timed, since its training fails:\n{outcome.reason}")
+            raise UserError(f"the study cannot be timed, because its training fails:\n{outcome.reason}")
         jumps = max(len(outcome.jumps.epoch), 1)
         measured[m] = (
-            outcome.seconds_training / outcome.steps,
-            outcome.seconds_jumps / jumps,
-            outcome.seconds_judging / jumps,
+            outcome.seconds.training / outcome.steps,
+            outcome.seconds.jumps / jumps,
+            outcome.seconds.judging / jumps,
         )
     step_s = min(seconds[0] for seconds in measured.values())
     largest = max(_step_cost(spec, replicate) for replicate in trained)
     total_s = 0.0
     for replicate in [*trained, *baselines(spec)]:
-        share = _step_cost(spec, replicate) / largest
-        total_s += share * _steps(spec, replicate) * step_s
-        if replicate.acceleration is None:
+        relative_cost = _step_cost(spec, replicate) / largest
+        total_s += relative_cost * _steps(spec, replicate) * step_s
+        if replicate.extrapolation is None:
             continue
         jumps = count_jumps(spec.problem(replicate.parameters), replicate)
         sizes = sorted(measured)
-        per_jump_s = sum(np.interp(replicate.acceleration.m, sizes, [measured[m][i] for m in sizes]) for i in (1, 2))
-        total_s += share * jumps * float(per_jump_s)
+        per_jump_s = sum(np.interp(replicate.extrapolation.m, sizes, [measured[m][i] for m in sizes]) for i in (1, 2))
+        total_s += relative_cost * jumps * float(per_jump_s)
     return [
         ("device", "CUDA" if device == "cuda" else f"CPU, {spec.resources.threads} thread(s)"),
         ("one step", f"{1e3 * step_s:.3g} ms"),
@@ -100,7 +117,7 @@ def timing(spec: Spec) -> list[tuple[str, str]]:
 
 
 def _step_cost(spec: Spec, replicate: Replicate) -> float:
-    """Operations of a step; equal for all where they are not known, as of a problem's own network."""
+    """Return the operations of a step; 1.0 if they are not known for a study, as with a problem's own network."""
     cost = predict_cost(spec, replicate)
     return 1.0 if cost is None else cost.training / _steps(spec, replicate)
 

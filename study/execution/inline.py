@@ -1,6 +1,7 @@
-"""Packs trained in this process, one after another: for a debugger, or where Ray is not wanted."""
+"""Train packs in this process, one after another: for a debugger, or where Ray is not wanted."""
 
 import contextlib
+import functools
 import time
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -14,29 +15,36 @@ from study.specification import Spec
 
 @contextlib.contextmanager
 def inline(spec: Spec, deadline: Deadline) -> Iterator[Execute]:
-    """Train packs here.
+    """Yield a function that trains packs in this process.
 
     Raises:
-        UserError: packs ask for a GPU, and there is none.
+        UserError: packs ask for a GPU, but there is none.
     """
     import torch
 
+    if spec.resources.gpu and not torch.cuda.is_available():
+        raise UserError(
+            f"resources.gpu: each pack asks for {spec.resources.gpu:g}, but torch finds no CUDA device here. "
+            f"Use --set resources.gpu=0 to train on the CPU."
+        )
+    yield functools.partial(_train_packs, spec, deadline)
+
+
+def _train_packs(
+    spec: Spec,
+    deadline: Deadline,
+    packs: Iterable[Pack],
+    tasks: Mapping[str, Task],
+    finish: Finish,
+    progress: SweepProgress,
+) -> None:
     from study.replicates.provenance import provenance
     from study.training.packs import train_pack
 
-    if spec.resources.gpu and not torch.cuda.is_available():
-        raise UserError(
-            f"resources.gpu: each pack asks for {spec.resources.gpu:g}, but torch finds no CUDA device here; "
-            f"--set resources.gpu=0 trains on the CPU"
-        )
-
-    def execute(packs: Iterable[Pack], tasks: Mapping[str, Task], finish: Finish, progress: SweepProgress) -> None:
-        for pack in packs:
-            if not deadline.allows_another:
-                return
-            start_s = time.monotonic()
-            progress.started(len(pack.replicates))
-            finish(pack, train_pack(pack, tasks, spec.rules), provenance())
-            deadline.took(time.monotonic() - start_s)
-
-    yield execute
+    for pack in packs:
+        if not deadline.allows_another:
+            return
+        start_s = time.monotonic()
+        progress.started(len(pack.replicates))
+        finish(pack, train_pack(pack, tasks, spec.rules), provenance())
+        deadline.took(time.monotonic() - start_s)

@@ -1,4 +1,4 @@
-"""Studies trained elsewhere: packs out to a file, what they gave back into a record."""
+"""Train a study elsewhere: write its packs to a file, and import their outcomes into a record."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ from study.planning.packs import plan
 from study.planning.tasks import make_tasks
 from study.record import Record, create, lock_folder, open_if_exists
 from study.replicates.pack_files import BadFile, OutcomesFile, PacksFile
-from study.specification import ALTERNATIVES, METHODS, Spec, load_spec
+from study.specification import Spec, load_spec, method_names
 
 
 def export_packs(
@@ -24,26 +24,28 @@ def export_packs(
     """Write the packs and the data of a study to a file that ``python -m study.trainer`` trains.
 
     Args:
-        spec: a spec, or what `load_spec` takes.
-        path: the file.
+        spec: a spec, or a source that `load_spec` accepts.
+        path: file to write.
         overrides: applied to the spec before it is validated.
-        done: a folder in which the study has begun; only what its record lacks is written.
+        done: folder of the study if it was started; only replicates that its record lacks are written.
 
     Raises:
-        SpecError: mistakes in the spec. UserError: the study needs code that a file cannot carry, or nothing is left
-            to train, or the file cannot be written.
+        SpecError: the spec has mistakes.
+        UserError: the study needs code that a file cannot carry, or nothing is left to train, or the file cannot be
+            written.
     """
     if not isinstance(spec, Spec):
         spec = load_spec(spec, overrides)
     if not _portable(spec.to_dict()):
         raise UserError(
-            f"{spec.name} names a problem or rule of your own, whose code a file cannot carry: run it where that is"
+            f"{spec.name} uses a problem or rule of your own, whose code a file cannot carry; use `dmd-study run` on a "
+            f"machine that has this code"
         )
     waiting = [*baselines(spec), *replicates(spec)]
     if done is not None and (record := open_if_exists(Path(done), spec, None)):
         waiting = record.missing(waiting)
         if not waiting:
-            raise UserError(f"{done} holds all of {spec.name} already: nothing is left to export")
+            raise UserError(f"{done} already holds all replicates of {spec.name}; nothing is left to export")
     with counting("samples") as count:
         tasks = make_tasks(spec, waiting, count)
     file = PacksFile({"spec": spec.to_dict(), "hash": spec.hash()}, tuple(plan(spec, waiting)), tasks)
@@ -55,42 +57,47 @@ def export_packs(
 
 
 def import_outcomes(path: str | Path, out: str | Path | None = None, storage: str | None = None) -> tuple[Record, Spec]:
-    """Take what ``python -m study.trainer`` gave into the record of its study, which is begun where there is none.
+    """Import the outcomes that ``python -m study.trainer`` wrote into the record of their study; create it if needed.
 
     Args:
-        path: the trainer's file.
-        out: the study's folder; ``results/NAME`` by default.
-        storage: URL of the Optuna storage, by default SQLite in the folder (or the variable DMD_STUDY_STORAGE).
+        path: file that the trainer wrote.
+        out: folder of the study; ``results/NAME`` by default.
+        storage: URL of the Optuna storage; by default SQLite in the folder (or the variable DMD_STUDY_STORAGE).
+
+    Returns:
+        The record, and the spec that it now has.
 
     Raises:
-        UserError: the file cannot be read, belongs to another study than the folder, or to another version.
+        UserError: the file cannot be read, or belongs to another study than the folder, or to another version.
     """
     try:
         file = OutcomesFile.read(Path(path))
-        written = dict(file.study["spec"])
+        exported = dict(file.study["spec"])
     except (BadFile, KeyError, TypeError, ValueError) as error:
         raise UserError(str(error)) from error
-    if not _portable(written):
-        raise UserError(f"{path} names code of one's own, which importing results never runs")
-    spec = load_spec(written)
+    if not _portable(exported):
+        raise UserError(
+            f"{path} names a problem or rule that does not come with dmd-study; importing results never runs such code"
+        )
+    spec = load_spec(exported)
     if spec.hash() != file.study["hash"]:
         raise UserError(
-            f"{path} was exported by another version: its study has the identity {file.study['hash']}, but the same "
-            f"spec has {spec.hash()} here"
+            f"{path} was exported by another version of dmd-study: its study has the identity {file.study['hash']}, "
+            f"but the same spec has {spec.hash()} here. Import it with the version that exported it."
         )
     folder = Path(out or Path("results") / spec.name)
-    earlier = open_if_exists(folder, spec, storage)
-    # a folder whose grid is another keeps it: the file brings replicates, not questions
-    kept = spec if earlier is None else load_spec(earlier.spec)
+    existing = open_if_exists(folder, spec, storage)
+    # an existing record keeps its own grid: the file only adds replicates
+    record_spec = spec if existing is None else load_spec(existing.spec)
     with lock_folder(folder):
-        with counting("trials put back") as count:
-            record = create(folder, kept, storage, None, count)
+        with counting("trials restored") as count:
+            record = create(folder, record_spec, storage, None, count)
         for pack, outcomes, provenance in file.ended.values():
-            record.add(pack, outcomes, provenance, kept)
-    return record, kept
+            record.add(pack, outcomes, provenance, record_spec)
+    return record, record_spec
 
 
 def _portable(spec: Mapping[str, Any]) -> bool:
-    """Whether a spec, as plain data, names nothing but what comes with the package."""
+    """Return True if a spec, as plain data, names only a problem and a method that come with the package."""
     problem, method = (spec.get(section, {}).get("name") for section in ("problem", "method"))
-    return problem in BUILT_IN and method in (None, *METHODS, *ALTERNATIVES)
+    return problem in BUILT_IN and method in (None, *method_names())

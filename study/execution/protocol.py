@@ -1,4 +1,4 @@
-"""Where packs are trained: in this process, or wherever Ray Tune puts them. Both do the same with the same packs."""
+"""Types of the functions that train packs and record them, in this process or on Ray: both train the same way."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -8,11 +8,11 @@ from study.replicates.outcome import ReplicateOutcome
 from study.replicates.replicate import Pack, Task
 
 Finish = Callable[[Pack, list[ReplicateOutcome], Mapping[str, Any]], None]
-"""Takes in what training a pack gave, and where it was trained."""
+"""Record the outcomes of a pack, with the provenance of the process that trained it."""
 
 Execute = Callable[[Iterable[Pack], Mapping[str, Task], Finish, SweepProgress], None]
-"""Trains packs. It returns when all have ended, or when no more can be begun before the deadline.
+"""Train packs; return when all have ended, or when no more can start before the deadline.
 
-Packs that are no list are asked for one by one, when there is room for another: what they are may depend on what has
-ended by then.
+Packs that are not a list are requested one by one, when there is room for another: the next pack may depend on those
+that have ended by then.
 """

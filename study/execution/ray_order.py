@@ -1,4 +1,4 @@
-"""Which pack a worker takes next."""
+"""Scheduler that chooses the pack that a worker trains next."""
 
 from typing import Any
 
@@ -6,15 +6,15 @@ from ray.tune.schedulers import FIFOScheduler
 
 
 class InOrder(FIFOScheduler):
-    """In the order given, but for packs that a worker is just being started for: a free worker leaves those alone.
+    """Schedules packs in the order given; skips a pack for which a new worker is being started.
 
-    Tune's own order gives a free worker the first pack that waits, and ends the worker that was being started for it.
-    As long as packs end more often than a worker takes to start, which in a large cluster they do, a worker that was
-    lost would then never be replaced, nor would a node that joins be used.
+    Tune's own scheduler gives a free worker the first pack that waits, and ends the worker that was being started for
+    it. In a large cluster, packs end more often than a worker takes to start. A lost worker would then never be
+    replaced, and a node that joins would never be used.
     """
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """The trial that a worker is found, or started, for; None where all wait for the workers that are starting."""
+        """Return the next trial that needs a worker; None if every waiting trial has a worker that is starting."""
         for trial in tune_controller.get_trials():
             if trial.status == trial.PENDING and not self._worker_starts_for(trial, tune_controller):
                 return trial

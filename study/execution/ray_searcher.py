@@ -1,4 +1,4 @@
-"""Packs that are not known beforehand: asked for one by one, as Ray Tune has room for another trial."""
+"""Searcher for packs that are not known beforehand: Ray Tune requests one whenever it has room for another trial."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,35 +9,52 @@ from study.replicates.replicate import Pack
 
 
 class PackQueueSearcher(Searcher):
-    """Gives Tune the next of some packs. What they are may depend on what has ended by then."""
+    """Gives Tune the next pack of an iterator, which may choose it by the packs that have ended.
+
+    Args:
+        packs: iterator of packs.
+    """
 
     def __init__(self, packs: Iterator[Pack]) -> None:
         super().__init__()
         self._next = packs
         self.packs: list[Pack] = []
-        """Those that were asked for, by the number that a trial has as ``pack``."""
+        """Packs requested so far; ``pack`` in the config of a trial is an index of this list."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Tune pickles it for its own restore, which we do not use: the record is the only memory."""
+        """Pickle no state: Tune pickles for its own restore, which is not used, because the record holds everything."""
         return Searcher, ()
 
     def suggest(self, trial_id: str) -> Any:
-        """The next pack as a trial's config."""
+        """Return the next pack as the config of a trial."""
         pack = next(self._next, None)
         if pack is None:
             return Searcher.FINISHED
         self.packs.append(pack)
-        return {"pack": len(self.packs) - 1, "asked": pack}
+        return {"pack": len(self.packs) - 1, "requested": pack}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Nothing to learn from Tune: what a pack gave goes into the record, and from there to who asks."""
+        """Do nothing: outcomes go into the record, where the iterator of packs reads them.
+
+        Args:
+            trial_id: not used.
+            result: not used.
+            error: not used.
+        """
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
-        """Nothing to be told."""
+        """Accept any properties; none is used.
+
+        Args:
+            metric: not used.
+            mode: not used.
+            config: not used.
+            spec: not used.
+        """
         return True
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing to keep: a search goes on from the record."""
+        """Save no state: a search continues from its record."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing to restore."""
+        """Restore no state."""

@@ -1,4 +1,4 @@
-"""The two ends of Ray Tune: a trial that trains one pack in a worker, and the callback that takes in what it gave."""
+"""Both ends of Ray Tune: the trial that trains a pack in a worker, and the callback that records its outcomes."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -14,17 +14,24 @@ from study.replicates.replicate import Pack, Task
 from study.training.packs import train_pack
 
 MAX_RETRIES = 2
-"""How often a pack whose worker was lost is tried again before it is recorded as failed."""
+"""Number of times that a pack is trained again after its worker was lost, before it is recorded as failed."""
 
 
 class PackTrainable(tune.Trainable):
-    """One trial is one pack. The process is kept for further packs, so nothing of a pack may outlive `step`."""
+    """Trains one pack per trial. The process is reused for further packs, so no data of a pack may outlive `step`."""
 
     def setup(  # type: ignore[override]
         self, config: dict[str, Any], packs: list[Pack], tasks: Mapping[str, Task], rules: Mapping[str, Any]
     ) -> None:
-        """Keep what every pack of the sweep shares; it comes from Ray's object store, once per node."""
-        # else the first optimiser of the process does: two seconds of a processor that the first pack would take longer
+        """Keep the data that all packs of the sweep share; Ray's object store holds them once per node.
+
+        Args:
+            config: names the pack of this trial.
+            packs: packs that are known beforehand.
+            tasks: data by key.
+            rules: jump rules by name.
+        """
+        # imported here, or the first optimiser of the process imports it and makes its pack two seconds slower
         import torch._dynamo  # noqa: F401
 
         self._packs, self._tasks, self._rules = packs, tasks, rules
@@ -33,7 +40,7 @@ class PackTrainable(tune.Trainable):
         """Train the pack that the trial's config names."""
         node = get_runtime_context().get_node_id()
         notes: list[str] = []
-        pack = self.config["asked"] if "asked" in self.config else self._packs[self.config["pack"]]
+        pack = self.config["requested"] if "requested" in self.config else self._packs[self.config["pack"]]
         outcomes = train_pack(pack, self._tasks, self._rules, notes.append)
         return {"outcomes": outcomes, "provenance": provenance() | {"ray_node": node, "notes": notes}, "done": True}
 
@@ -44,7 +51,15 @@ class PackTrainable(tune.Trainable):
 
 
 class Recorder(tune.Callback):
-    """In the driver: takes each pack's outcomes out of Tune's hands and into the record, as the pack ends."""
+    """Callback in the driver: takes the outcomes of each pack from Tune and records them as the pack ends.
+
+    Args:
+        packs: packs, by the index that a trial's config has as ``pack``.
+        finish: records a pack.
+        progress: shows how far the sweep is.
+        deadline: time limit of the sweep.
+        at_once: record a pack in the step in which it ends; else one step later, after its worker got another pack.
+    """
 
     def __init__(
         self,
@@ -55,41 +70,68 @@ class Recorder(tune.Callback):
         *,
         at_once: bool,
     ) -> None:
-        """Record in the step in which a pack has ended, or (not ``at_once``) after its worker was given another."""
         self._packs, self._finish, self._progress, self._deadline = packs, finish, progress, deadline
         self._at_once = at_once
-        self._due = 0
+        self._count_due = 0
         self._running: dict[str, int] = {}
         self._start_s: dict[str, float] = {}
         self._awaited: set[str] | None = None
         self._ended_packs: list[tuple[Pack, list[ReplicateOutcome], Mapping[str, Any]]] = []
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Tune pickles its callbacks for its own restore, which we do not use: the record is the only memory."""
+        """Pickle no state: Tune pickles for its own restore, which is not used, because the record holds everything."""
         return tune.Callback, ()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A worker has taken a pack."""
+        """Note that a worker has started a pack.
+
+        Args:
+            iteration: number of Tune's step.
+            trials: all trials.
+            trial: the trial that has started.
+            info: not used.
+        """
         self._start_s[trial.trial_id] = time.monotonic()
         self._running[trial.trial_id] = len(self._pack(trial).replicates)
         self._progress.started(sum(self._running.values()))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A pack has ended. What it gave is popped, so that Tune does not keep every curve of the sweep in memory."""
+        """Take the outcomes of a pack that has ended, so that Tune does not keep every curve of the sweep in memory.
+
+        Args:
+            iteration: number of Tune's step.
+            trials: all trials.
+            trial: the trial that has ended.
+            info: not used.
+        """
         self._deadline.took(time.monotonic() - self._start_s[trial.trial_id])
         self._ended(trial)
         outcomes = trial.last_result.pop("outcomes")
         self._ended_packs.append((self._pack(trial), outcomes, trial.last_result.pop("provenance")))
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A pack has lost its worker and will be given another."""
+        """Warn that a pack has lost its worker and will get another.
+
+        Args:
+            iteration: number of Tune's step.
+            trials: all trials.
+            trial: the trial that lost its worker.
+            info: not used.
+        """
         self._ended(trial)
         count = len(self._pack(trial).replicates)
-        what = "a replicate" if count == 1 else f"a pack of {count} replicates"
-        self._progress.warn(f"lost the worker of {what}, which will be trained again")
+        trained = "a replicate" if count == 1 else f"a pack of {count} replicates"
+        self._progress.warn(f"lost the worker of {trained}, which will be trained again")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A pack has lost its worker once too often."""
+        """Mark a pack as failed that has lost its worker too often.
+
+        Args:
+            iteration: number of Tune's step.
+            trials: all trials.
+            trial: the trial that lost its worker.
+            info: not used.
+        """
         self._ended(trial)
         last = str(trial.get_error() or "unknown").strip().splitlines()[-1]
         reason = f"lost its worker {MAX_RETRIES + 1} times: {last}"
@@ -97,10 +139,10 @@ class Recorder(tune.Callback):
         self._ended_packs.append((pack, [failed(replicate, reason) for replicate in pack.replicates], {}))
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Record here: what is raised now ends the sweep, while Tune would take it for a fault of the trial above."""
-        # in the next step Tune gives the free worker its next pack, which would else wait until this one is recorded
-        self._record(len(self._ended_packs) if self._at_once else self._due)
-        self._due = len(self._ended_packs)
+        """Record ended packs: an error raised here ends the sweep; above, Tune would take it for a failed trial."""
+        # unless at_once, Tune first gives the free worker its next pack, so that it need not wait for the recording
+        self._record(len(self._ended_packs) if self._at_once else self._count_due)
+        self._count_due = len(self._ended_packs)
         self._stop_in_time()
 
     def _pack(self, trial: Any) -> Pack:
@@ -108,11 +150,11 @@ class Recorder(tune.Callback):
         return self._packs[index]
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
-        """Nothing that has ended is left behind."""
+        """Record the packs that are left."""
         self.record_rest()
 
     def record_rest(self) -> None:
-        """Record what has ended and is not recorded yet; for a sweep that is stopped, of which Tune says no end."""
+        """Record the packs that have ended and are not recorded yet; for a sweep that is stopped before its end."""
         self._record(len(self._ended_packs))
 
     def _record(self, count: int) -> None:
@@ -120,7 +162,10 @@ class Recorder(tune.Callback):
             self._finish(*self._ended_packs.pop(0))
 
     def _stop_in_time(self) -> None:
-        """Once no further pack would end in time, wait for those that run; what Tune begins meanwhile is stopped."""
+        """Raise `OutOfTime` when no further pack would end in time and the running ones have ended.
+
+        Packs that Tune starts in between are stopped.
+        """
         self._deadline.check()
         if self._awaited is None and not self._deadline.allows_another:
             self._awaited = set(self._running)

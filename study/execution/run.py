@@ -1,6 +1,7 @@
-"""Running a study: the replicates that its record lacks, on Ray or in this process, recorded as they end."""
+"""Run a study: train the replicates that its record lacks, on Ray or in this process, and record them as they end."""
 
 import contextlib
+import functools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -39,32 +40,33 @@ def run(
     """Train every replicate of a study that its record lacks.
 
     Args:
-        spec: a spec, or what `load_spec` takes: a file, a preset's name, a mapping.
-        out: the study's folder; ``results/NAME`` by default.
+        spec: a spec, or a source that `load_spec` accepts: a file, the name of a preset, a mapping.
+        out: folder of the study; ``results/NAME`` by default.
         executor: ``ray`` schedules packs with Ray Tune; ``inline`` trains the same packs here, one after another.
-        address: a running Ray cluster (``auto`` or HOST:PORT); by default that of the variable RAY_ADDRESS, and where
-            there is none, Ray is started here and stopped again.
-        storage: URL of the Optuna storage, by default SQLite in the folder (or the variable DMD_STUDY_STORAGE).
+        address: a running Ray cluster (``auto`` or HOST:PORT), by default that of the variable RAY_ADDRESS. Without
+            either, Ray is started here and stopped again.
+        storage: URL of the Optuna storage; by default SQLite in the folder (or the variable DMD_STUDY_STORAGE).
         overrides: ``key=value`` strings or a mapping, applied to the spec before it is validated.
-        retry_failed: train again what is recorded as failed.
-        time_limit_s: end within so many seconds. No pack is begun that would take longer than is left, judged by the
-            longest so far; one that runs when the limit comes is stopped and left for the next run.
-        nodes: wait until the Ray cluster has so many nodes, the head included.
-        only: train the cells and leave out their baselines, or the baselines alone.
+        retry_failed: train replicates again that are recorded as failed.
+        time_limit_s: end within this many seconds. No pack is started that would exceed the limit, judged by the
+            longest pack so far; a pack that runs when the limit passes is stopped and left for the next run.
+        nodes: number of nodes to wait for in the Ray cluster, including the head.
+        only: ``cells`` trains the cells without their baselines; ``baselines`` trains the baselines only.
 
     Returns:
-        The record, open for reading. After a time limit `Record.missing` says what is left to train.
+        The record, open for reading. After a time limit, `Record.missing` returns the replicates that are left.
 
     Raises:
-        SpecError: mistakes in the spec. UserError: the folder, storage or cluster cannot be used as asked.
+        SpecError: the spec has mistakes.
+        UserError: the folder, storage or cluster cannot be used as asked.
     """
     if not isinstance(spec, Spec):
         spec = load_spec(spec, overrides)
     elif overrides:
-        raise UserError("overrides must be given to load_spec, got them beside a spec that is loaded already")
+        raise UserError("overrides cannot be applied to a Spec that is already loaded; pass them to load_spec().")
     if spec.design == "search":
-        raise UserError(f"{spec.name} has design: search, no grid to run through: `dmd-study search` it")
-    deadline, place = where_to_train(spec, executor, address, nodes, time_limit_s)
+        raise UserError(f"{spec.name} has design: search, which has no grid. Use `dmd-study search {spec.name}`.")
+    deadline, executor_context = where_to_train(spec, executor, address, nodes, time_limit_s)
     folder = Path(out or Path("results") / spec.name)
     plain = [] if only == "cells" else baselines(spec)
     everything = [*plain, *([] if only == "baselines" else replicates(spec))]
@@ -73,33 +75,54 @@ def run(
         unchanged = record.spec == spec.to_dict() and record.attributes.get("code_hash") == code
         if unchanged and not record.missing(everything, retry_failed=retry_failed):
             return record
-    # a study that is complete starts nothing, and one that cannot be run writes nothing
-    with place as execute, lock_folder(folder):
-        with counting("trials put back") as count:
+    # entered only now: a complete study starts no executor, and a study that cannot run writes nothing
+    with executor_context as execute, lock_folder(folder):
+        with counting("trials restored") as count:
             record = create(folder, spec, storage, code, count)
         todo = record.missing(everything, retry_failed=retry_failed)
         with contextlib.suppress(OutOfTime), deadline.enforced():
             tasks = tasks_of(spec, todo)
             with SweepProgress(len(todo)) as progress:
-
-                def finish(pack: Pack, outcomes: list[ReplicateOutcome], provenance: Mapping[str, Any]) -> None:
-                    record.add(pack, outcomes, provenance, spec)
-                    for note in provenance.get("notes", ()):
-                        progress.warn(note)
-                    progress.ended(outcomes)
-
+                finish = functools.partial(_record_pack, record, spec, progress)
                 execute(plan(spec, todo), tasks, finish, progress)
     return record
+
+
+def _record_pack(
+    record: Record,
+    spec: Spec,
+    progress: SweepProgress,
+    pack: Pack,
+    outcomes: list[ReplicateOutcome],
+    provenance: Mapping[str, Any],
+) -> None:
+    record.add(pack, outcomes, provenance, spec)
+    for note in provenance.get("notes", ()):
+        progress.warn(note)
+    progress.ended(outcomes)
 
 
 def where_to_train(
     spec: Spec, executor: str, address: str | None, nodes: int | None, time_limit_s: float | None
 ) -> tuple[Deadline, contextlib.AbstractContextManager[Execute]]:
-    """The executor that is asked for, not entered yet, and the time it has. Raises UserError for what does not fit."""
+    """Return the deadline of a sweep and its executor, which is not entered yet.
+
+    Args:
+        spec: the study.
+        executor: ``ray`` or ``inline``.
+        address: address of a running Ray cluster.
+        nodes: number of nodes to wait for.
+        time_limit_s: seconds until the deadline; None for no limit.
+
+    Raises:
+        UserError: an option has no valid value, or does not go with the executor.
+    """
     if executor not in ("ray", "inline"):
         raise UserError(f"executor must be ray or inline, got {executor!r}")
     if executor == "inline" and (address, nodes) != (None, None):
-        raise UserError("address and nodes are those of a Ray cluster: they do not go with the executor inline")
+        raise UserError(
+            "address and nodes belong to a Ray cluster; they do not go with the executor inline. Leave them out."
+        )
     if time_limit_s is not None and not time_limit_s > 0:
         raise UserError(f"time_limit_s must be above 0, got {time_limit_s:g}")
     deadline = Deadline(time_limit_s)
@@ -107,7 +130,7 @@ def where_to_train(
 
 
 def tasks_of(spec: Spec, todo: Iterable[Replicate]) -> dict[str, Task]:
-    """The data that these replicates train on. Raises UserError where they cannot be made."""
+    """Return the data that these replicates train on, by task. Raise UserError if they cannot be made."""
     with counting("samples") as count:
         try:
             return make_tasks(spec, todo, count)

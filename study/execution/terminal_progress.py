@@ -1,4 +1,4 @@
-"""What a person sees while a study runs: done, running, failed, jumps, best so far, time left."""
+"""Progress of a running study, in a terminal or a log: done, running, failed, jumps, best so far, time left."""
 
 import contextlib
 import math
@@ -13,28 +13,34 @@ from study.replicates.metrics import outcome_metrics
 from study.replicates.outcome import ReplicateOutcome
 
 LOG_INTERVAL_S = 10.0
+"""Seconds between two lines of a log, in the beginning."""
 _LOG_SHARE = 0.01
-"""A line after so much of the time that has passed, where that is longer: a log of a day has some 550 lines."""
+"""Share of the time that has passed until the next line, if that is longer: a log of a day has some 550 lines."""
 
 
 class SweepProgress:
-    """A live line in a terminal; elsewhere (a log, a pipe, a notebook) a plain line now and then, and at the end.
+    """Shows a live line in a terminal; elsewhere (a log, a pipe, a notebook) a plain line now and then, and at the end.
 
-    That is every ten seconds at first, and less often as hours pass.
+    A plain line comes every ten seconds at first, and less often as hours pass.
+
+    Args:
+        total: number of replicates to train.
+        what: name of what is counted, in the plural.
+        console: console to print to; stderr by default.
     """
 
     def __init__(self, total: int, what: str = "replicates", console: Console | None = None) -> None:
-        # in a notebook rich's own bar needs widgets, which may not be there; a stream of lines needs nothing
+        # in a notebook rich's bar needs widgets, which may be missing; plain lines always work
         self.console = console or Console(stderr=True, force_jupyter=False)
         self.total, self.what = total, what
         self.done = self.failed = self.diverged = self.jumps = self.running = 0
         self.best: tuple[float, str] | None = None
         self._start_s = self._logged_s = time.monotonic()
         self._bar: Progress | None = None
-        self._said: set[str] = set()
+        self._warned: set[str] = set()
 
     def __enter__(self) -> "SweepProgress":
-        """Start showing."""
+        """Start the live line in a terminal."""
         if self.console.is_terminal:
             self._bar = Progress(
                 TextColumn(self.what), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[notes]}"),
@@ -48,7 +54,7 @@ class SweepProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop showing, with a last line."""
+        """End the live line, or print a last plain line."""
         self.running = 0
         if self._bar is not None:
             self._bar.stop()
@@ -56,12 +62,12 @@ class SweepProgress:
             self._log()
 
     def started(self, replicates: int) -> None:
-        """So many replicates are being trained now."""
+        """Show that this many replicates are being trained now."""
         self.running = replicates
         self._show()
 
     def ended(self, outcomes: Iterable[ReplicateOutcome]) -> None:
-        """These replicates have ended and are recorded."""
+        """Count replicates that have ended and are recorded."""
         for outcome in outcomes:
             self.done += 1
             self.failed += outcome.status == "failed"
@@ -76,13 +82,13 @@ class SweepProgress:
         self._show()
 
     def warn(self, text: str) -> None:
-        """Say this, once however often it is meant."""
-        if text not in self._said:
-            self._said.add(text)
+        """Print a warning; the same text only once."""
+        if text not in self._warned:
+            self._warned.add(text)
             self.console.print(f"Warning: {text}", soft_wrap=True, markup=False, highlight=False)
 
     def notes(self) -> str:
-        """The numbers, in words."""
+        """Return the counts in words."""
         parts = [f"{self.running} running"] if self.running else []
         parts += [f"{self.diverged} diverged"] if self.diverged else []
         parts += [f"{self.failed} failed"] if self.failed else []
@@ -106,9 +112,9 @@ class SweepProgress:
 
 @contextlib.contextmanager
 def counting(what: str, console: Console | None = None) -> Iterator[Callable[[int, int], None]]:
-    """A ``progress(done, total)`` for work that only counts: shown as `SweepProgress` is.
+    """Yield a ``progress(done, total)`` that shows the progress of other work as `SweepProgress` does.
 
-    A log is told nothing of work that is done in ten seconds.
+    A log gets no line about work that is done within ten seconds.
     """
     bar: _Counter | None = None
 
@@ -131,6 +137,8 @@ def counting(what: str, console: Console | None = None) -> Iterator[Callable[[in
 
 
 class _Counter(SweepProgress):
+    """Shows a count and the time only."""
+
     def notes(self) -> str:
         return ""
 

@@ -1,4 +1,4 @@
-"""One comparison of many methods on many problems: each tuned by a small study, then trained with fresh seeds."""
+"""Comparison of many methods on many problems: a small study tunes each method, which is then trained on new seeds."""
 
 from study.method_comparison._run import run_methods
 from study.method_comparison._spec import MethodsFile, load_methods, methods_files

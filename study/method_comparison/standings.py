@@ -1,7 +1,8 @@
-"""How methods stand against plain training at equal cost: ratios over seeds, with what they can be trusted for.
+"""Standings of methods against plain training at equal cost: loss ratios over seeds, with their intervals.
 
-The interval of a median over n seeds is from its lowest to its highest value, which holds the true median in all but
-2^(1 - n) of cases whatever the distribution (93.75 % at n = 5): a sample lies on one side of it as coins fall on one.
+The interval of a median over n seeds reaches from the lowest to the highest value. It contains the true median in all
+but 2^(1 - n) of cases, whatever the distribution (93.75 % at n = 5): each value lies above or below the true median
+with equal chance, like a coin, and the interval fails only if all lie on the same side.
 """
 
 import math
@@ -24,21 +25,30 @@ from study.replicates.keys import key
 from study.replicates.metric_catalogue import SPLITS
 
 PLAIN = "plain"
-LOWER = "plain-lower-lr"
-"""Plain training at the next lower of its learning rates: a control, since methods may choose that rate too."""
-WORDS = {"train": "training", "test": "test"}
-STEPS, TIME = WAYS = ("step equivalents", "wall time")
-"""What is equal: operations, jumps and the evaluations that a method needs counted, or time."""
+"""Name of plain training."""
+PLAIN_LOWER_RATE = "plain-lower-lr"
+"""Name of plain training at its next lower learning rate. It is a control, because methods may choose that rate too."""
+SPLIT_WORDS = {"train": "training", "test": "test"}
+STEPS, TIME = UNITS = ("step equivalents", "wall time")
+"""Units of the cost that is made equal: operations (with jumps and the evaluations that a method needs), or time."""
 
 
 @dataclass(frozen=True)
 class Standing:
-    """One method with its best parameters on one problem.
+    """Result of one method with its best parameters on one problem.
 
-    ``parameters``: None where no cell of ``tried`` stayed finite on the tuning seeds; then there is no ratio.
-    ``ratios``: (way, split) -> its loss over that of plain training which has cost as much, one per seed; infinite for
-    one that had diverged by then. ``losses``: split -> at equal step equivalents. ``diverged``: seeds that did at all.
-    ``overhead``: way -> cost of all its epochs / cost of plain training's, the median over seeds.
+    Attributes:
+        problem: Name of the problem.
+        method: Name of the method.
+        control: True if the method is a control.
+        tried: Number of cells that were tuned.
+        parameters: Parameters of the best cell; None if no cell stayed finite on the tuning seeds. Then there is no
+            ratio.
+        losses: Split -> loss of each seed, at equal step equivalents.
+        ratios: (unit, split) -> loss of each seed / loss of plain training at equal cost; infinite for a seed that
+            had diverged by then.
+        diverged: Number of seeds that diverged at any time.
+        overhead: Unit -> cost of all the method's epochs / cost of plain training's, the median over seeds.
     """
 
     problem: str
@@ -51,27 +61,31 @@ class Standing:
     diverged: int = 0
     overhead: Mapping[str, float] | None = None
 
-    def middle(self, way: str, split: str) -> tuple[float, float, float]:
-        """Median, lowest and highest ratio; NaN where there is none."""
-        found = self.ratios.get((way, split)) or [math.nan]
-        return float(np.median(found)), min(found), max(found)
+    def middle(self, unit: str, split: str) -> tuple[float, float, float]:
+        """Return the median, lowest and highest ratio; NaN if there is none."""
+        ratios = self.ratios.get((unit, split)) or [math.nan]
+        return float(np.median(ratios)), min(ratios), max(ratios)
 
-    def better(self, way: str, split: str) -> int:
-        """Seeds on which it ended below plain training."""
-        return sum(ratio < 1 for ratio in self.ratios.get((way, split), ()))
+    def better(self, unit: str, split: str) -> int:
+        """Return the number of seeds on which the method ended below plain training."""
+        return sum(ratio < 1 for ratio in self.ratios.get((unit, split), ()))
 
-    def all_better(self, way: str, split: str) -> bool:
-        """Whether it did on every seed."""
-        return 0 < len(self.ratios.get((way, split), ())) == self.better(way, split)
+    def all_better(self, unit: str, split: str) -> bool:
+        """Return True if the method ended below plain training on every seed."""
+        return 0 < len(self.ratios.get((unit, split), ())) == self.better(unit, split)
 
 
-def best_cell(
+def best_cell_within_budget(
     rows: Iterable[Row], budget: float, method: Mapping[str, Any] | None
 ) -> tuple[Mapping[str, Any] | None, int]:
-    """The cell of lowest training loss within a budget of epochs of plain training, and of how many cells.
+    """Return the cell with the lowest training loss within a budget, and the number of cells.
 
-    A cell's loss is the median over its seeds; there is no best cell where none is finite. ``method``: the spec's
-    section, None of plain training.
+    A cell's loss is the median over its seeds. The cell is None if no median is finite.
+
+    Args:
+        rows: Replicates of all cells.
+        budget: Budget, in epochs of plain training.
+        method: Method section of the spec; None for plain training.
     """
     cells: dict[str, Mapping[str, Any]] = {}
     losses: dict[str, list[float]] = {}
@@ -84,14 +98,21 @@ def best_cell(
     return (cells[name] if np.isfinite(np.median(losses[name])) else None), len(cells)
 
 
-def stand_plain(problem: str, cell: Mapping[str, Any], tried: int, rows: Sequence[Row]) -> Standing:
-    """Plain training itself, at the learning rate that was chosen for it."""
+def standing_of_plain(problem: str, cell: Mapping[str, Any], tried: int, rows: Sequence[Row]) -> Standing:
+    """Return the standing of plain training itself.
+
+    Args:
+        problem: Name of the problem.
+        cell: Parameters of plain training, with the learning rate chosen for it.
+        tried: Number of learning rates that were tried.
+        rows: Replicates, trained on the final seeds.
+    """
     losses = {split: [_final_loss(row, split) for row in rows] for split in SPLITS}
     diverged = sum(row["status"] == "diverged" for row in rows)
-    return Standing(problem, PLAIN, False, tried, cell, losses, {}, diverged, dict.fromkeys(WAYS, 1.0))
+    return Standing(problem, PLAIN, False, tried, cell, losses, {}, diverged, dict.fromkeys(UNITS, 1.0))
 
 
-def stand(
+def standing_of_method(
     problem: str,
     method: str,
     control: bool,
@@ -104,96 +125,110 @@ def stand(
     plain: Sequence[Row],
     budget: float,
 ) -> Standing:
-    """Hold a method's trainings against plain ones of the same seeds.
+    """Compare a method's trainings with plain trainings of the same seeds.
 
-    ``section``: the method's of the spec. ``timed``: short trainings alone in their packs, baselines among them; none
-    of what is plain training too.
-    ``budget``: what each may cost, in epochs of plain training.
+    Args:
+        problem: Name of the problem.
+        method: Name of the method.
+        control: True if the method is a control.
+        tried: Number of cells that were tuned.
+        parameters: Parameters of the best cell.
+        section: Method section of the spec; empty for plain training.
+        final: Replicates of the best cell, trained on the final seeds.
+        timed: Short trainings of the best cell, alone in their packs, with the baselines that they are timed against;
+            empty for plain training.
+        plain: Replicates of plain training, trained on the final seeds.
+        budget: Budget of each training, in epochs of plain training.
     """
     evaluations = evaluations_per_jump({**section, **parameters})
-    alone = {kind: [row for row in timed if row["kind"] == kind] for kind in ("cell", "baseline")}
-    in_time = price_in_time(alone["cell"], alone["baseline"], evaluations)
-    against = {row["seed"]: row for row in plain}
-    ratios: dict[tuple[str, str], list[float]] = {(way, split): [] for way in WAYS for split in SPLITS}
+    timed_by_kind = {kind: [row for row in timed if row["kind"] == kind] for kind in ("cell", "baseline")}
+    time_price = price_in_time(timed_by_kind["cell"], timed_by_kind["baseline"], evaluations)
+    plain_by_seed = {row["seed"]: row for row in plain}
+    ratios: dict[tuple[str, str], list[float]] = {(unit, split): [] for unit in UNITS for split in SPLITS}
     losses: dict[str, list[float]] = {split: [] for split in SPLITS}
-    overheads: dict[str, list[float]] = {way: [] for way in WAYS}
+    overheads: dict[str, list[float]] = {unit: [] for unit in UNITS}
     for row in final:
-        for way, price in ((STEPS, price_in_epochs(row, evaluations)), (TIME, in_time)):
-            overheads[way].append(float(price.spent(row["epoch"], row["jump_epoch"])) / budget)
+        for unit, price in ((STEPS, price_in_epochs(row, evaluations)), (TIME, time_price)):
+            overheads[unit].append(float(price.spent(row["epoch"], row["jump_epoch"])) / budget)
             for split in SPLITS:
                 reached = loss_within(row, split, price, budget)
-                ratios[way, split].append(_ratio(reached, _final_loss(against[row["seed"]], split)))
-                if way == STEPS:
+                ratios[unit, split].append(_ratio(reached, _final_loss(plain_by_seed[row["seed"]], split)))
+                if unit == STEPS:
                     losses[split].append(reached)
     diverged = sum(row["status"] == "diverged" for row in final)
-    overhead = {way: float(np.median(found)) for way, found in overheads.items()}
+    overhead = {unit: float(np.median(values)) for unit, values in overheads.items()}
     return Standing(problem, method, control, tried, parameters, losses, ratios, diverged, overhead)
 
 
 def standings_frame(standings: Iterable[Standing]) -> pd.DataFrame:
-    """One row for each method on each problem, every way and split in columns of their own."""
+    """Return one row for each method on each problem, with columns for every unit and split."""
     rows = []
-    for one in standings:
-        row: dict[str, Any] = {"problem": one.problem, "method": one.method, "control": one.control, "cells": one.tried}
-        row["parameters"] = in_words(one.parameters)
-        row |= {"seeds": len(one.losses.get("test", ())), "diverged": one.diverged}
+    for result in standings:
+        row: dict[str, Any] = {
+            "problem": result.problem,
+            "method": result.method,
+            "control": result.control,
+            "cells": result.tried,
+            "parameters": describe_parameters(result.parameters),
+            "seeds": len(result.losses.get("test", ())),
+            "diverged": result.diverged,
+        }
         for split in SPLITS:
-            row[f"loss_{split}"] = float(np.median(one.losses[split])) if one.losses.get(split) else math.nan
-        for way in WAYS:
-            short = way.replace(" ", "_")
-            row[f"overhead_{short}"] = (one.overhead or {}).get(way, math.nan)
+            row[f"loss_{split}"] = float(np.median(result.losses[split])) if result.losses.get(split) else math.nan
+        for unit in UNITS:
+            short = unit.replace(" ", "_")
+            row[f"overhead_{short}"] = (result.overhead or {}).get(unit, math.nan)
             for split in SPLITS:
                 name = f"ratio_{split}_{short}"
-                row[name], row[f"{name}_lowest"], row[f"{name}_highest"] = one.middle(way, split)
-                row[f"{name}_better"] = one.better(way, split)
+                row[name], row[f"{name}_lowest"], row[f"{name}_highest"] = result.middle(unit, split)
+                row[f"{name}_better"] = result.better(unit, split)
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def in_words(cell: Mapping[str, Any] | None) -> str:
-    """Parameters in one line; a learning rate without its section."""
+def describe_parameters(cell: Mapping[str, Any] | None) -> str:
+    """Return parameters in one line of text; a learning rate is named without its section."""
     if cell is None:
         return "none stayed finite"
-    said = ((axis.removeprefix("training."), value) for axis, value in cell.items())
-    return ", ".join(f"{axis} {value:g}" if isinstance(value, float) else f"{axis} {value}" for axis, value in said)
+    short = ((axis.removeprefix("training."), value) for axis, value in cell.items())
+    return ", ".join(f"{axis} {value:g}" if isinstance(value, float) else f"{axis} {value}" for axis, value in short)
 
 
 def verdict(problem: str, standings: Iterable[Standing]) -> str:
-    """Which methods end below plain training on every seed, which is best, and what luck and the controls reach."""
-    own = [one for one in standings if one.problem == problem and one.ratios]
-    methods, controls = ([one for one in own if one.control is kind] for kind in (False, True))
+    """Name the methods that end below plain training on every seed, the best ones, and what luck and controls reach."""
+    on_problem = [standing for standing in standings if standing.problem == problem and standing.ratios]
+    methods, controls = ([standing for standing in on_problem if standing.control is kind] for kind in (False, True))
     if not methods:
         return f"{problem}: no method could be tuned."
     seeds = len(methods[0].losses["test"])
-    said = [f"{problem}: below plain training on all {seeds} seeds are, of {len(methods)} methods,"]
+    sentences = [f"{problem}: {len(methods)} method{'s' * (len(methods) > 1)}, {seeds} seeds."]
     for split in SPLITS:
-        first, then = ([one.method for one in methods if one.all_better(way, split)] for way in WAYS)
-        words = f"in {WORDS[split]} loss none"
-        if first or then:
-            later = "the same" if then == first else _listed(then)
-            words = f"in {WORDS[split]} loss {_listed(first)} at equal {STEPS} and {later} at equal {TIME}"
-        said.append(f"{words};" if split == SPLITS[-1] else f"{words},")
-    said.append(f"by luck alone {len(methods) * 2.0**-seeds:.1g} would be.")
+        by_steps, by_time = ([method.method for method in methods if method.all_better(unit, split)] for unit in UNITS)
+        better = "none"
+        if by_steps or by_time:
+            same = "the same" if by_time == by_steps else _listed(by_time)
+            better = f"{_listed(by_steps)} at equal {STEPS}, {same} at equal {TIME}"
+        sentences.append(f"Methods with a lower {SPLIT_WORDS[split]} loss than plain training on every seed: {better}.")
+    sentences.append(f"By luck alone, {len(methods) * 2.0**-seeds:.1g} methods would be in such a list.")
     for split in SPLITS:
-        best = min(methods, key=lambda one: one.middle(STEPS, split)[0])
+        best = min(methods, key=lambda method: method.middle(STEPS, split)[0])
         median, low, high = best.middle(STEPS, split)
-        said.append(
-            f"Lowest {WORDS[split]} loss: {best.method}, {number(median)} ({number(low)} to {number(high)}) of it."
-        )
+        ratio = f"{short_number(median)} ({short_number(low)} to {short_number(high)})"
+        sentences.append(f"Lowest {SPLIT_WORDS[split]} loss: {best.method}, {ratio} times plain training's.")
         for control in controls:
-            if (found := control.middle(STEPS, split)[0]) <= median:
-                said.append(f"The control {control.method} does no worse: {number(found)}.")
-    return " ".join(said)
+            if (reached := control.middle(STEPS, split)[0]) <= median:
+                sentences.append(f"The control {control.method} does no worse: {short_number(reached)}.")
+    return " ".join(sentences)
 
 
 def methods_of(standings: Iterable[Standing]) -> dict[str, bool]:
-    """Every method in the order of the first problem that has it, controls last; and whether it is one."""
-    found = {one.method: one.control for one in standings if one.method != PLAIN}
-    return dict(sorted(found.items(), key=lambda item: item[1]))
+    """Return every method -> True if it is a control. Controls are last; else the order is that of the standings."""
+    controls = {standing.method: standing.control for standing in standings if standing.method != PLAIN}
+    return dict(sorted(controls.items(), key=lambda item: item[1]))
 
 
-def number(value: float) -> str:
-    """A ratio in two or three digits."""
+def short_number(value: float) -> str:
+    """Return a ratio as text, in two or three digits."""
     if math.isnan(value):
         return "-"
     if math.isinf(value):
@@ -205,8 +240,8 @@ def number(value: float) -> str:
 
 
 def _listed(names: Iterable[str]) -> str:
-    found = list(names)
-    return f"{len(found)} ({', '.join(found)})" if found else "none"
+    names = list(names)
+    return f"{len(names)} ({', '.join(names)})" if names else "none"
 
 
 def _final_loss(row: Row, split: str) -> float:
@@ -214,7 +249,7 @@ def _final_loss(row: Row, split: str) -> float:
 
 
 def _ratio(after: float, before: float) -> float:
-    """Their ratio; infinite where the first is, else 0 where the second is."""
+    """Return after / before: infinite if ``after`` is, else 0 if ``before`` is infinite; 1 if both are 0."""
     if math.isinf(after) or after == before == 0:
         return math.inf if math.isinf(after) else 1.0
     return after / before if before else math.inf

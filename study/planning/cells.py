@@ -4,8 +4,8 @@ import itertools
 from collections.abc import Iterable, Mapping
 
 from study.replicates.keys import _as_text, key
-from study.replicates.replicate import Acceleration, Alternative, Replicate, Value
-from study.specification import POLICY_KEYS, Spec, split_axis
+from study.replicates.replicate import Alternative, Jumps, Method, Plain, Probes, Replicate, Value
+from study.specification import Spec, option_keys, split_axis
 from study.specification.saltelli import saltelli
 
 
@@ -48,22 +48,24 @@ def baselines(spec: Spec, chosen: Iterable[Mapping[str, Value]] | None = None) -
 
 def _replicate(spec: Spec, cell: Mapping[str, Value], seed: int, fill: Mapping[str, Value] | None = None) -> Replicate:
     whole = {**(fill or {}), **cell}
-    acceleration = alternative = None
-    if fill is None:
-        method = spec.section("method", whole)
-        if spec.jumps:
-            policy = {key: method[key] for key in POLICY_KEYS}
-            options = {key: value for key, value in method.items() if key != "name" and key not in policy}
-            acceleration = Acceleration(rule=method["name"], options=options, **policy)
-        else:
-            options = {key: value for key, value in method.items() if key != "name"}
-            alternative = Alternative(method["name"], options)
     varied = {axis: value for axis, value in whole.items() if split_axis(axis)[0] == "problem"}
     return Replicate(
         parameters=dict(cell),
         seed=seed,
         task=_as_text(varied),
         recipe=spec.recipe(whole),
-        acceleration=acceleration,
-        alternative=alternative,
+        method=Plain() if fill is not None else _method(spec, whole),
     )
+
+
+def _method(spec: Spec, cell: Mapping[str, Value]) -> Method:
+    section = dict(spec.section("method", cell))
+    name = section.pop("name")
+    if not spec.jumps:
+        return Alternative(name, section)
+    mode, probes = section.pop("mode"), section.pop("probes")
+    keys = option_keys() - {"m", "s"}
+    options = {key: section.pop(key) for key in sorted(keys)}
+    run = {key: section.pop(key) for key in ("m", "s", "snapshots", "horizon", "horizon_jumps")}
+    jumps = Jumps(rule=name, options=options, rule_options=section, **run)
+    return Probes(jumps, probes) if mode == "probe" else jumps

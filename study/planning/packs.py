@@ -29,7 +29,7 @@ def plan(spec: Spec, missing: Iterable[Replicate]) -> list[Pack]:
         by_architecture.setdefault(replicate.probed_with or replicate.architecture, []).append(replicate)
     chosen: list[tuple[bool, float, list[Replicate]]] = []
     for same in by_architecture.values():
-        same.sort(key=lambda r: 0 if r.acceleration is None else r.acceleration.m)  # stable: in the order of the grid
+        same.sort(key=lambda r: 0 if r.extrapolation is None else r.extrapolation.m)  # stable: in the order of the grid
         size = len(same) if same[0].probed_with else _pack_size(spec, same[0])
         packs = -(-len(same) // size)
         for number in range(packs):  # of about equal size

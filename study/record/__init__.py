@@ -1,10 +1,10 @@
-"""The record of a study: what has run, once each, and what it gave.
+"""The record of a study: the replicates that have ended, each once, and their results.
 
-The Optuna study holds one trial per replicate, added when the replicate has ended and by the driver alone; baselines
-are their own Optuna study, ``NAME/baseline``. All else about a replicate is a row of ``packs/<pack id>.parquet``, which
-is in place before the trials that point to it are added. So whatever is killed when, a replicate is recorded whole or
-not at all. Both are checked when they are opened: a damaged pack is trained again, a damaged database in the folder is
-made anew from the packs, and the damaged files are kept.
+The Optuna study holds one trial per replicate, which the driver alone adds when the replicate has ended. Baselines have
+an Optuna study of their own, ``NAME/baseline``. Everything else about a replicate is a row of ``packs/<pack
+id>.parquet``, which is written before the trials that point to it are added. So a replicate is recorded completely or
+not at all, whichever process is killed at any time. Packs and database are checked when they are opened: a damaged pack
+is trained again, a damaged database in the folder is made anew from the packs, and the damaged files are kept.
 """
 
 from study.record._files import write_whole

@@ -1,4 +1,4 @@
-"""Writing files so that they are whole or not there, and putting damaged ones aside."""
+"""Write files completely or not at all, and name the places of damaged files."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -8,10 +8,10 @@ from study.errors import UserError
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file under a temporary name and rename it once it has reached the disk.
+    """Write a file under a temporary name, and rename it once it has reached the disk.
 
     Raises:
-        OSError: it cannot be written; then nothing is left, and a file that was there before is as it was.
+        OSError: the file cannot be written. No part of it is left, and an earlier file at this path is unchanged.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -25,7 +25,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def unused(path: Path) -> Path:
-    """This path with ``.damaged`` added, and a number where that name is taken."""
+    """Return this path with ``.damaged`` added, and a number if that name is taken."""
     candidate, count = path.with_name(f"{path.name}.damaged"), 1
     while candidate.exists():
         count += 1
@@ -34,14 +34,18 @@ def unused(path: Path) -> Path:
 
 
 def listed(texts: Iterable[object], most: int = 8) -> str:
-    """Texts in one line; of many, the first few and how many more there are."""
-    found = [str(text) for text in texts]
-    more = f"; and {len(found) - most} more" if len(found) > most else ""
-    return "; ".join(found[:most]) + more
+    """Join texts in one line; of more than ``most`` texts, name the first ones and count the others."""
+    parts = [str(text) for text in texts]
+    more = f"; and {len(parts) - most} more" if len(parts) > most else ""
+    return "; ".join(parts[:most]) + more
 
 
 def check_writable(folder: Path) -> None:
-    """Make the folder where there is none, and see that it can be written to. Raises UserError where it cannot."""
+    """Make the folder if there is none, and write a file to it for a trial.
+
+    Raises:
+        UserError: the folder cannot be written to.
+    """
     probe = folder / f".writable.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -54,7 +58,10 @@ def check_writable(folder: Path) -> None:
 
 
 def _flush(path: Path) -> None:
-    """See a file's bytes, or a folder's names, onto the disk: a rename may outlive a power cut, and its bytes not."""
+    """Force a file's bytes, or a folder's names, to the disk.
+
+    After a power cut a renamed file may be there without its bytes.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

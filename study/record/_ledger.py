@@ -16,7 +16,7 @@ from study.record._trials import Trials, ended
 from study.replicates.keys import key, replicate_key
 from study.replicates.outcome import ReplicateOutcome
 from study.replicates.replicate import Pack, Replicate, Value
-from study.specification import FORMAT_VERSION, Spec
+from study.specification import Spec
 
 
 class Ledger:
@@ -116,7 +116,7 @@ class Ledger:
         if all(replicate_key(outcome.replicate) in known for outcome in outcomes):
             return
         rows = [_rows.row_of(outcome) for outcome in outcomes]
-        metadata = {"format_version": FORMAT_VERSION, "study": self.name, "spec_hash": spec.hash(), **provenance}
+        metadata = {"format_version": _rows.FORMAT_VERSION, "study": self.name, "spec_hash": spec.hash(), **provenance}
         _rows.write_pack(self.pack_path(pack.id), rows, metadata)
         self.add_trials(
             [

@@ -1,8 +1,8 @@
-"""Only one run at a time writes to a study's folder, and a second one is told which does.
+"""The lock of a study's folder: one run at a time writes to it, and a second run is told which one does.
 
-What refuses the second is a lock of the operating system (flock), which ends with its process, however that ends. Some
-shared file systems keep such locks within one machine. So the holder also leaves a note (process, host, since when) and
-renews it as long as it lives: a note of another machine that is still being renewed holds as well as a lock.
+The lock is that of the operating system (flock), which ends with its process, however the process ends. Some shared
+file systems keep such locks within one machine. So the holder also writes a note (process, host, since when) and renews
+it as long as it runs: a note of another machine that is still renewed counts as a lock.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ LOCK_FILE = ".lock"
 NOTE_FILE = ".held-by.json"
 RENEW_S = 10.0
 STALE_S = 60.0
-"""A note of another machine that is this old is one of a run that was killed."""
+"""Age from which another machine's note no longer counts: its run has been killed."""
 
 
 @contextlib.contextmanager
@@ -32,7 +32,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
     """Hold a folder for writing.
 
     Raises:
-        UserError: another run holds it, which is named; or the folder cannot be written to.
+        UserError: another run, which the message names, holds the folder; or the folder cannot be written to.
     """
     check_writable(folder)
     note, lock = folder / NOTE_FILE, FileLock(folder / LOCK_FILE)
@@ -45,18 +45,18 @@ def lock_folder(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"{folder} cannot be locked: {error}; choose another --out") from error
     try:
-        _refuse_another_machine(folder, note)
-        with _renewed(note):
+        _refuse_if_held_elsewhere(folder, note)
+        with _keep_note(note):
             yield
     finally:
         lock.release()
 
 
-def _refuse_another_machine(folder: Path, note: Path) -> None:
-    """See that no run on another machine goes on behind a lock that does not reach across."""
-    said = _read(note)
-    if not said or said.get("host") == socket.gethostname():
-        return  # on this machine the lock would not have been ours
+def _refuse_if_held_elsewhere(folder: Path, note: Path) -> None:
+    """Raise UserError if a run on another machine, which the lock may not reach, holds the folder."""
+    holder = _read(note)
+    if not holder or holder.get("host") == socket.gethostname():
+        return  # a run on this machine would have kept the lock from us
     try:
         age_s = _age_s(note)
     except FileNotFoundError:
@@ -64,18 +64,19 @@ def _refuse_another_machine(folder: Path, note: Path) -> None:
     if age_s < STALE_S:
         raise UserError(
             f"{folder} is being written to by {_holder(note)}, seen {max(age_s, 0):.0f} s ago; wait for it, or choose "
-            f"another --out. If that run was killed, its hold ends {STALE_S:.0f} s after it was seen last"
+            f"another --out. If that run was killed, the folder is free {STALE_S:.0f} s after it was last seen"
         )
 
 
 @contextlib.contextmanager
-def _renewed(note: Path) -> Iterator[None]:
+def _keep_note(note: Path) -> Iterator[None]:
+    """Write the note, renew it in a thread, and remove it at the end."""
     since = datetime.now(UTC).isoformat(timespec="seconds")
     note.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}), encoding="utf-8")
-    over = threading.Event()
+    ended = threading.Event()
 
     def renew() -> None:
-        while not over.wait(RENEW_S):
+        while not ended.wait(RENEW_S):
             with contextlib.suppress(OSError):
                 os.utime(note)
 
@@ -84,29 +85,29 @@ def _renewed(note: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        over.set()
+        ended.set()
         thread.join()
         with contextlib.suppress(OSError):
             note.unlink()
 
 
 def _holder(note: Path) -> str:
-    said = _read(note)
-    if not said:
+    holder = _read(note)
+    if not holder:
         return "another run"
-    return f"process {said.get('pid')} on {said.get('host')} since {said.get('since')}"
+    return f"process {holder.get('pid')} on {holder.get('host')} since {holder.get('since')}"
 
 
 def _read(note: Path) -> dict[str, Any]:
     try:
-        said = json.loads(note.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # not there, or being written just now
+        content = json.loads(note.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # there is none, or it is being written
         return {}
-    return said if isinstance(said, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _age_s(note: Path) -> float:
-    """Age by the clock that stamps files there, which on a shared file system need not be ours."""
+    """Return a note's age by the clock of its file system, which on a shared one may differ from ours."""
     probe = note.with_name(f"{note.name}.{os.getpid()}")
     try:
         probe.touch()

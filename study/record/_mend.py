@@ -1,7 +1,7 @@
-"""Mending a record before a run: damaged files are set aside, and rows without a trial are given theirs.
+"""Mend a record before a run: set damaged files aside, and add the trials that rows lack.
 
-The rows hold all that the trials do. So a database that is damaged is made anew from the packs beside it, and a pack
-that was written by a run which was killed before it had added the trials is not trained again.
+The rows hold all that the trials hold. So a damaged database is made anew from the packs beside it. And if a run was
+killed after it wrote a pack but before it added the trials, the pack is not trained again.
 """
 
 import os
@@ -20,17 +20,17 @@ from study.record._storage import DATABASE
 from study.specification import Spec
 
 TOGETHER = 100
-"""Trials that are put back in one transaction."""
+"""Number of trials added in one transaction."""
 _COMPANIONS = ("-journal", "-wal", "-shm")
 
 
 def renew_database(folder: Path, make: Callable[[str], Record]) -> Path:
-    """Put an empty record in the place of a damaged database; returns where that is kept.
+    """Put an empty record in the place of a damaged database; return the path at which the damaged one is kept.
 
-    Killed at any time, it leaves the one or the other in its place.
+    If the process is killed, either the damaged database or the new one is in place.
 
     Args:
-        folder: the study's, held for writing.
+        folder: folder of the study, held for writing.
         make: makes an empty record at a storage URL.
     """
     database, fresh = folder / DATABASE, folder / f".{DATABASE}.new"
@@ -39,7 +39,7 @@ def renew_database(folder: Path, make: Callable[[str], Record]) -> Path:
     make(URL.create("sqlite", database=str(fresh.resolve())).render_as_string(hide_password=False)).close()
     aside = unused(database)
     shutil.copy2(database, aside)
-    for companion in _COMPANIONS:  # a journal of the damaged one must not be played into the new one
+    for companion in _COMPANIONS:  # a journal of the damaged database must not be applied to the new one
         if (journal := Path(f"{database}{companion}")).exists():
             os.replace(journal, f"{aside}{companion}")
     os.replace(fresh, database)
@@ -47,7 +47,7 @@ def renew_database(folder: Path, make: Callable[[str], Record]) -> Path:
 
 
 def set_aside_damaged(record: Record) -> list[Path]:
-    """Rename the packs that cannot be read, so that training them again overwrites nothing; returns where to."""
+    """Rename the packs that cannot be read, so that training them again overwrites nothing; return their new paths."""
     aside = []
     for path in _rows.packs(record.folder):
         if _rows.inspect_pack(path).damage:
@@ -57,12 +57,12 @@ def set_aside_damaged(record: Record) -> list[Path]:
 
 
 def put_back(record: Record, spec: Spec, progress: Callable[[int, int], object]) -> int:
-    """Add the trials that rows lack; returns how many. Of a replicate in two packs, the one written later counts.
+    """Add the trials that rows lack; return their number. If a replicate is in two packs, the later pack counts.
 
     Args:
-        record: open for writing.
-        spec: the one that runs; packs of another are left alone.
-        progress: called with the trials put back so far, and of how many.
+        record: the record, open for writing.
+        spec: the spec that runs; packs of other specs are ignored.
+        progress: called with the number of trials added so far, and their total.
 
     Raises:
         OSError: the storage cannot be written to.
@@ -71,18 +71,18 @@ def put_back(record: Record, spec: Spec, progress: Callable[[int, int], object])
     trials = Counter(done.values())
     lacking: dict[str, tuple[str, dict[str, Any]]] = {}
     for path in sorted(_rows.packs(record.folder), key=lambda path: path.stat().st_mtime_ns):
-        seen = _rows.inspect_pack(path)
+        content = _rows.inspect_pack(path)
         pack = path.stem
-        if seen.damage or seen.spec_hash != spec.hash():
+        if content.damage or content.spec_hash != spec.hash():
             continue
-        if all(trials[pack, status] == count for status, count in seen.statuses.items()):
+        if all(trials[pack, status] == count for status, count in content.statuses.items()):
             continue
         for row in _rows.read_pack(path, _rows.PLAIN):
             recorded = done.get(_rows.name_of(row))
             if recorded is None or (recorded[0] == pack and recorded[1] != row["status"]):
                 lacking[_rows.name_of(row)] = (pack, row)
     for start in range(0, len(lacking), TOGETHER):
-        some = list(lacking.values())[start : start + TOGETHER]
-        record.add_trials([(row, row["cell"], pack) for pack, row in some], spec)
-        progress(start + len(some), len(lacking))
+        batch = list(lacking.values())[start : start + TOGETHER]
+        record.add_trials([(row, row["cell"], pack) for pack, row in batch], spec)
+        progress(start + len(batch), len(lacking))
     return len(lacking)

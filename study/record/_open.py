@@ -17,7 +17,7 @@ from study.record._mend import put_back, renew_database, set_aside_damaged
 from study.record._record import Record
 from study.record._storage import DATABASE, DamagedDatabase, chosen, masked, open_storage, reading, storage_url
 from study.record._trials import objective
-from study.specification import FORMAT_VERSION, NAME, Spec, content_hash
+from study.specification import NAME, Spec, content_hash
 from study.specification.axes import Range, parse_axis
 from study.specification.saltelli import is_sample_count
 
@@ -194,7 +194,6 @@ def _make(folder: Path, spec: Spec, url: str, code_hash: str | None) -> Record:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                     study.set_metric_names([objective(spec, is_baseline=name != spec.name)])
-                study.set_user_attr("format_version", FORMAT_VERSION)
                 study.set_user_attr("identity", spec.identity())
                 study.set_user_attr("spec_hash", spec.hash())
             if name == spec.name and recorded.get("code_hash", code_hash) != code_hash:
@@ -205,6 +204,8 @@ def _make(folder: Path, spec: Spec, url: str, code_hash: str | None) -> Record:
                 )
             if recorded.get("code_hash") is None and code_hash is not None:
                 study.set_user_attr("code_hash", code_hash)
+            if recorded.get("format_version") != _rows.FORMAT_VERSION:  # also of an older record that goes on
+                study.set_user_attr("format_version", _rows.FORMAT_VERSION)
             if recorded.get("spec") != spec.to_dict():
                 study.set_user_attr("spec", spec.to_dict())
     return Record(folder, backend, url, spec.name)
@@ -236,10 +237,11 @@ def _check_place(folder: Path, name: str, storage: str | None) -> None:
 
 
 def _check_format(recorded: Mapping[str, Any], folder: Path) -> None:
-    found = recorded.get("format_version")
-    if found != FORMAT_VERSION:
+    version = recorded.get("format_version")
+    if version not in _rows.READABLE_VERSIONS:
+        readable = " and ".join(map(str, _rows.READABLE_VERSIONS))
         raise UserError(
-            f"{folder} holds a record of format version {found}; this version of dmd-study reads {FORMAT_VERSION}. "
+            f"{folder} holds a record of format version {version}; this version of dmd-study reads {readable}. "
             f"Choose another --out, or install the version that wrote it"
         )
 

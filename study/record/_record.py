@@ -14,7 +14,7 @@ from study.record._grid import StudyGrid, grid_of
 from study.record._ledger import Ledger
 from study.record._storage import reading
 from study.record._summary import Summary, ended_in_words, first_line
-from study.record._table import COLUMNS_READ, read_rows, tidy_table
+from study.record._table import COLUMNS_READ, count_jump_outcomes, read_rows, tidy_table
 from study.record._trials import ended
 from study.replicates.metric_catalogue import HEADLINES
 
@@ -75,6 +75,14 @@ class Record(Ledger):
         """Say how many replicates have ended how, and how many are missing."""
         counts = {str(status): int(count) for status, count in self.statuses().items()}
         return ended_in_words(counts, len(self.grid.names()))
+
+    def jump_outcomes(self) -> dict[str, int]:
+        """Count the jumps of the current grid's cells by outcome, the most frequent first.
+
+        Jumps of an older format count as ``not recorded``; packs that cannot be read are left out.
+        """
+        done, wanted = self.done(), (f"cell {name}" for name in self.grid.names())
+        return count_jump_outcomes(self.folder, {name: done[name][0] for name in wanted if name in done})
 
     def failures(self) -> dict[str, int]:
         """Return why replicates of the current grid failed, and how many for each reason."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -20,8 +21,11 @@ from study.record._files import write_whole
 from study.replicates.keys import key
 from study.replicates.metric_catalogue import TABLE_METRICS
 from study.replicates.metrics import outcome_metrics
-from study.replicates.outcome import ReplicateOutcome
+from study.replicates.outcome import NOT_RECORDED, ReplicateOutcome
 
+FORMAT_VERSION = 2
+"""Format of the records that are written: 2 holds the outcome and the steps of every jump, which 1 does not."""
+READABLE_VERSIONS = (1, 2)
 PACKS = "packs"
 _STRINGS = pa.list_(pa.string())
 _INTS = pa.list_(pa.int32())
@@ -48,6 +52,8 @@ SCHEMA = pa.schema(
         ("jump_test_before", _FLOATS),
         ("jump_test_after", _FLOATS),
         ("jump_accepted", pa.list_(pa.bool_())),
+        ("jump_outcome", _STRINGS),
+        ("jump_s", _INTS),
         ("jump_rank", pa.list_(_INTS)),
         ("jump_spectral_radius", pa.list_(_FLOATS)),
         ("curve_train_epoch", _INTS),
@@ -100,12 +106,13 @@ def row_of(outcome: ReplicateOutcome) -> dict[str, Any]:
     for name in ("status", "reason", "epoch", "steps", "stacked"):
         row[name] = getattr(outcome, name)
     for part in ("training", "jumps", "judging"):
-        row[f"seconds_{part}"] = getattr(outcome, f"seconds_{part}")
-        row[f"flops_{part}"] = getattr(outcome, f"flops_{part}")
+        row[f"seconds_{part}"] = getattr(outcome.seconds, part)
+        row[f"flops_{part}"] = getattr(outcome.flops, part)
     for name in JUMPS:
         row[name] = getattr(jumps, name.removeprefix("jump_")).tolist()
+    row["jump_outcome"] = [outcome or None for outcome in row["jump_outcome"]]  # unknown of older files of results
     for name in CURVES:
-        row[name] = getattr(outcome, name).tolist()
+        row[name] = getattr(outcome.losses, name.removeprefix("curve_")).tolist()
     return row
 
 
@@ -158,6 +165,27 @@ def read_pack(path: Path, columns: Iterable[str] = SCHEMA.names) -> list[dict[st
         row |= {name: None for name in wanted if name not in row}  # written by a version that had no such column
         row["cell"] = {axis: hashable(value) for axis, value in json.loads(row["parameters"]).items()}
     return rows
+
+
+def count_outcomes(path: Path) -> dict[str, Counter[str]]:
+    """Count the jumps of each row by outcome: name of the row -> outcome, or `NOT_RECORDED` -> number of jumps.
+
+    Raises:
+        Unreadable: The file is not there, or differs by a single bit from what was written.
+    """
+    rows = read_pack(path, ("kind", "parameters", "seed", "jumps"))
+    try:
+        table = _read(path, ["jump_outcome"])
+        if not table.num_columns:
+            return {name_of(row): Counter({NOT_RECORDED: row["jumps"]}) for row in rows}
+        counts = {}
+        for row, words in zip(rows, table["jump_outcome"], strict=True):
+            # counted by pyarrow, since a record may hold millions of jumps
+            pairs = pc.value_counts(words.values).to_pylist()
+            counts[name_of(row)] = Counter({pair["values"] or NOT_RECORDED: pair["counts"] for pair in pairs})
+        return counts
+    except Exception as error:
+        raise Unreadable(_why(path, error)) from error
 
 
 @dataclass(frozen=True)

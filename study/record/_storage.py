@@ -1,4 +1,4 @@
-"""The Optuna storage of a record: where it is, how it is opened, and what its errors mean."""
+"""The Optuna storage of a record: its URL, opening it, and turning its errors into plain messages."""
 
 import contextlib
 import os
@@ -13,79 +13,82 @@ from urllib.parse import quote
 
 import optuna
 import sqlalchemy
-import sqlalchemy.orm  # here, not by whichever thread opens a storage first: it cannot be imported by two at once
+import sqlalchemy.orm  # now: two threads that open storages cannot import it at the same time
 from sqlalchemy.engine import URL, make_url
 
 from study.errors import UserError
 
 DATABASE = "study.db"
 CONNECT_S = 10
+"""Seconds to wait for a connection to a server."""
 LOCKED_S = 60
-"""How long to wait for another process that holds the SQLite database."""
+"""Seconds to wait for another process that holds the SQLite database."""
 _RACES = 3
+"""Number of times to try again when another run makes the same tables."""
 PATIENCE_S = 120.0
-"""How long to go on trying to add a trial to a server that does not answer."""
+"""Seconds to go on trying to write to a server that does not answer."""
 
 
 class DamagedDatabase(UserError):
-    """A SQLite database that is not one any more."""
+    """A SQLite database that is damaged."""
 
     def __init__(self, path: Path, reason: str) -> None:
         self.path, self.reason = path, reason
         super().__init__(
-            f"{path} is damaged: {reason}. Where it is a study's own, running that study makes it anew from the packs "
-            f"beside it, and keeps the damaged file"
+            f"{path} is damaged: {reason}. If it lies in a study's folder, running that study makes it anew from the "
+            f"packs beside it, and keeps the damaged file"
         )
 
 
 def masked(text: str) -> str:
-    """A storage URL, or any text that may hold one, without passwords."""
+    """Return a storage URL, or a text that may hold one, without its passwords."""
     text = re.sub(r"(://[^:/@\s]*:)\S*@", r"\1***@", text)
     return re.sub(r"(?i)([?&](?:password|sslpassword|passfile)=)[^&\s]*", r"\1***", text)
 
 
 def chosen(storage: str | None) -> str | None:
-    """The storage that was asked for, if not the one in the study's folder."""
+    """Return the storage given by option or environment; None for the one in the study's folder."""
     return storage or os.environ.get("DMD_STUDY_STORAGE") or None
 
 
 def storage_url(folder: Path, storage: str | None) -> str:
-    """URL of a study's storage: the one asked for, or SQLite in its folder."""
+    """Return the URL of a study's storage: the one given by option or environment, or SQLite in its folder."""
     if given := chosen(storage):
         return given
-    own = URL.create("sqlite", database=str((folder / DATABASE).resolve()))  # which quotes what a path may hold
-    return own.render_as_string(hide_password=False)
+    url = URL.create("sqlite", database=str((folder / DATABASE).resolve()))  # quotes special characters of the path
+    return url.render_as_string(hide_password=False)
 
 
 def open_storage(url: str, *, make: bool) -> optuna.storages.RDBStorage | None:
-    """Open a storage.
+    """Open a storage; return None if there is none and ``make`` is False.
 
     Args:
-        url: as SQLAlchemy takes it.
-        make: make the database's file and tables where there are none; else there is None to open, and nothing is made.
+        url: URL of the storage, in SQLAlchemy's form.
+        make: make the database's file and tables if there are none.
 
     Raises:
-        UserError: it cannot be opened. DamagedDatabase: it is a SQLite file that is damaged.
+        UserError: the storage cannot be opened.
+        DamagedDatabase: the storage is a damaged SQLite file.
     """
     try:
-        where = make_url(url)
-        options = engine_options(where)
-        if where.get_backend_name() == "sqlite" and not _check_sqlite(where) and not make:
+        parsed = make_url(url)
+        options = engine_options(parsed)
+        if parsed.get_backend_name() == "sqlite" and not _check_sqlite(parsed) and not make:
             return None
-        if not make and not _has_tables(where, options):
+        if not make and not _has_tables(parsed, options):
             return None
         storage = _open(url, options, make=make)
     except UserError:
         raise
-    except Exception as error:  # drivers raise what they like
+    except Exception as error:  # a driver may raise any exception
         raise UserError(f"the storage could not be opened: {_why(error, url)}") from None
-    weakref.finalize(storage, storage.engine.dispose)  # a server is not left with connections of records long forgotten
+    weakref.finalize(storage, storage.engine.dispose)  # closes the connections to a server
     return storage
 
 
 def _open(url: str, options: dict[str, Any], *, make: bool) -> optuna.storages.RDBStorage:
     for _ in range(_RACES):
-        # another run that makes the same tables at the same time is a mistake to SQLAlchemy
+        # SQLAlchemy raises these errors when another run makes the same tables at the same time
         with contextlib.suppress(*((sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError) if make else ())):
             return _Storage(url, engine_kwargs=dict(options), skip_table_creation=not make)
         time.sleep(1.0)
@@ -93,7 +96,7 @@ def _open(url: str, options: dict[str, Any], *, make: bool) -> optuna.storages.R
 
 
 class _Storage(optuna.storages.RDBStorage):
-    """Optuna's, which leaves no connection open where it could not be opened."""
+    """Optuna's storage that leaves no connection open when opening fails."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         try:
@@ -106,7 +109,7 @@ class _Storage(optuna.storages.RDBStorage):
 
 @contextlib.contextmanager
 def reading(url: str) -> Iterator[None]:
-    """A storage that cannot be read from is a `UserError` that says which and why."""
+    """Turn errors of reading into a `UserError` that names the storage and the reason."""
     try:
         yield
     except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
@@ -114,15 +117,15 @@ def reading(url: str) -> Iterator[None]:
 
 
 def persist(url: str, write: Callable[[], object], written: Callable[[], bool]) -> None:
-    """Write to a storage; where its server does not answer, go on trying for a while.
+    """Write to a storage; if its server does not answer, go on trying for `PATIENCE_S`.
 
     Args:
-        url: the storage's, for messages.
-        write: one transaction.
-        written: whether an earlier try got through after all: the answer to a commit may be what was lost.
+        url: URL of the storage, for messages.
+        write: makes one transaction.
+        written: returns True if an earlier try has been written after all: only the answer to its commit may be lost.
 
     Raises:
-        OSError: it cannot be written to; says which, and why.
+        OSError: the storage cannot be written to; the message names the storage and the reason.
     """
     end_s, pause_s, tried = time.monotonic() + PATIENCE_S, 0.5, False
     while True:
@@ -139,29 +142,29 @@ def persist(url: str, write: Callable[[], object], written: Callable[[], bool]) 
 
 
 def _may_pass(url: str, error: Exception) -> bool:
-    """Whether a server has gone away for a while. A file either can be written to or cannot."""
+    """Return True if a server does not answer, which may pass. Errors of a file do not pass."""
     cause = error if isinstance(error, sqlalchemy.exc.SQLAlchemyError) else error.__cause__
     lost = isinstance(cause, sqlalchemy.exc.OperationalError | sqlalchemy.exc.InterfaceError)
     return lost and make_url(url).get_backend_name() != "sqlite"
 
 
-def engine_options(where: URL) -> dict[str, Any]:
-    """Options of SQLAlchemy's engine: a connection that was lost is made anew, and none is waited for without end."""
+def engine_options(url: URL) -> dict[str, Any]:
+    """Return options of SQLAlchemy's engine: lost connections are made anew, and waiting for one has a limit."""
     options: dict[str, Any] = {"pool_pre_ping": True}
-    if where.get_backend_name() == "sqlite":
+    if url.get_backend_name() == "sqlite":
         options["connect_args"] = {"timeout": LOCKED_S}
-    elif where.get_backend_name() == "postgresql":
+    elif url.get_backend_name() == "postgresql":
         options["connect_args"] = {"connect_timeout": CONNECT_S}
     return options
 
 
-def _check_sqlite(where: URL) -> bool:
-    """Whether there is a database in the file, which is seen to be whole."""
-    if where.database in (None, "", ":memory:"):
+def _check_sqlite(url: URL) -> bool:
+    """Return True if the file holds a database. Raises UserError if it is damaged, or the URL names no file."""
+    if url.database in (None, "", ":memory:"):
         raise UserError("the storage must be a file or a server, got a database in memory, which ends with the process")
-    if str(where.database).startswith("file:"):
-        raise UserError(f"the storage must be given as sqlite:///PATH, got {masked(str(where))}")
-    path = Path(str(where.database))
+    if str(url.database).startswith("file:"):
+        raise UserError(f"the storage must be given as sqlite:///PATH, got {masked(str(url))}")
+    path = Path(str(url.database))
     if not path.parent.is_dir():
         raise UserError(f"the storage could not be opened: there is no folder {path.parent}")
     if not path.is_file() or not path.stat().st_size:
@@ -180,9 +183,9 @@ def _check_sqlite(where: URL) -> bool:
     return True
 
 
-def _has_tables(where: URL, options: dict[str, Any]) -> bool:
-    """Whether Optuna has made all its tables: the revision of their layout is what it writes last."""
-    engine = sqlalchemy.create_engine(where, **options)
+def _has_tables(url: URL, options: dict[str, Any]) -> bool:
+    """Return True if Optuna has made all its tables: it writes the revision of their layout last."""
+    engine = sqlalchemy.create_engine(url, **options)
     try:
         with engine.connect() as connection:
             if not sqlalchemy.inspect(connection).has_table("alembic_version"):
@@ -195,11 +198,11 @@ def _has_tables(where: URL, options: dict[str, Any]) -> bool:
 def _why(error: Exception, url: str) -> str:
     if isinstance(error, ImportError):
         driver = error.__cause__ if isinstance(error.__cause__, ImportError) else error
-        extra = "; pip install 'dmd-study[postgres]' brings it" if "psycopg" in str(driver) else ""
+        extra = "; install it with pip install 'dmd-study[postgres]'" if "psycopg" in str(driver) else ""
         return f"its driver is not installed: {driver}{extra}"
     if isinstance(error, sqlalchemy.exc.ArgumentError):
         return "it must be a URL such as sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME"
-    return f"{_reason(error)}; asked for {masked(url)}"
+    return f"{_reason(error)}; the URL is {masked(url)}"
 
 
 def _reason(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pandas as pd
 
 from study.record._files import listed
 from study.record._grid import StudyGrid
-from study.record._rows import PLAIN, Unreadable, name_of, pack_path, read_pack
+from study.record._rows import PLAIN, Unreadable, count_outcomes, name_of, pack_path, read_pack
 from study.replicates.keys import key
 from study.replicates.metric_catalogue import TABLE_COLUMNS
 from study.replicates.metrics import proposed_ratios, steps_to_loss
@@ -62,6 +63,22 @@ def tidy_table(rows: Mapping[str, dict[str, Any]], grid: StudyGrid) -> pd.DataFr
             compared.append(_against_baseline(row, rows.get(f"baseline {shared}")))
     columns = [*grid.axes, *TABLE_COLUMNS]
     return pd.DataFrame([{column: row[column] for column in columns} for row in compared], columns=columns)
+
+
+def count_jump_outcomes(folder: Path, pack_by_name: Mapping[str, str]) -> dict[str, int]:
+    """Count the jumps of these replicates by outcome, the most frequent first; leave out packs that cannot be read."""
+    names: dict[str, list[str]] = {}
+    for name, pack_id in pack_by_name.items():
+        names.setdefault(pack_id, []).append(name)
+    counts: Counter[str] = Counter()
+    for pack_id, of_pack in names.items():
+        try:
+            outcomes = count_outcomes(pack_path(folder, pack_id))
+        except Unreadable:
+            continue
+        for name in of_pack:
+            counts += outcomes.get(name, Counter())
+    return dict(sorted(counts.items(), key=lambda each: (-each[1], each[0])))
 
 
 def _against_baseline(row: dict[str, Any], baseline: dict[str, Any] | None) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""Reading and adding many trials at once, in Optuna's own tables.
+"""Read and add many trials at once, in Optuna's own tables.
 
 Optuna's own way takes a millisecond and a half to read a trial, and some thirty statements and a transaction to add
-one. What is read and written here is the same: the tables are those of the Optuna that is installed, which refuses a
-storage whose tables are of another version when it opens it.
+one. The same is read and written here: the tables are those of the installed Optuna, which refuses to open a storage
+whose tables are of another version.
 """
 
 import functools
@@ -26,48 +26,58 @@ _value = functools.lru_cache(maxsize=10_000)(json.loads)
 
 @dataclass(frozen=True)
 class Ended:
-    """A trial that has ended: its parameters, and those of its attributes that were asked for."""
+    """A trial that has ended."""
 
     parameters: dict[str, Any]
     attributes: dict[str, Any]
+    """The attributes that `read_ended` was asked for."""
 
 
 def read_ended(storage: RDBStorage, study: str, attributes: Sequence[str]) -> list[Ended]:
-    """The trials of a study that have ended, as they were added.
+    """Return the trials of a study that have ended, in the order in which they were added.
+
+    Args:
+        storage: Optuna's storage.
+        study: name of the study.
+        attributes: names of the attributes to read.
 
     Raises:
         SQLAlchemyError: the storage cannot be read.
     """
     of_study = _TRIAL.study_id == sql.select(_STUDY.study_id).where(_STUDY.study_name == study).scalar_subquery()
     with storage.engine.connect() as connection:
-        # the trials first: whole when they are seen, so that what is read of them afterwards is whole too
+        # the trials first: they are complete when they can be seen, so what is read of them afterwards is complete too
         trials = connection.execute(
             sql.select(_TRIAL.trial_id)
             .where(of_study, _TRIAL.state.in_((TrialState.COMPLETE, TrialState.FAIL)))
             .order_by(_TRIAL.trial_id)
         ).scalars()
-        found = {trial: Ended({}, {}) for trial in trials.all()}
+        ended = {trial: Ended({}, {}) for trial in trials.all()}
         parameters = connection.execute(
             sql.select(_PARAMETER.trial_id, _PARAMETER.param_name, _PARAMETER.param_value, _PARAMETER.distribution_json)
             .join(_TRIAL, _TRIAL.trial_id == _PARAMETER.trial_id)
             .where(of_study)
         )
         for trial, name, value, distribution in parameters.all():
-            if trial in found:
-                found[trial].parameters[name] = _distribution(distribution).to_external_repr(value)
-        said = connection.execute(
+            if trial in ended:
+                ended[trial].parameters[name] = _distribution(distribution).to_external_repr(value)
+        values = connection.execute(
             sql.select(_ATTRIBUTE.trial_id, _ATTRIBUTE.key, _ATTRIBUTE.value_json)
             .join(_TRIAL, _TRIAL.trial_id == _ATTRIBUTE.trial_id)
             .where(of_study, _ATTRIBUTE.key.in_(attributes))
         )
-        for trial, key, value in said.all():
-            if trial in found:
-                found[trial].attributes[key] = _value(value)
-    return list(found.values())
+        for trial, key, value in values.all():
+            if trial in ended:
+                ended[trial].attributes[key] = _value(value)
+    return list(ended.values())
 
 
 def first_distributions(storage: RDBStorage, study: str) -> dict[str, BaseDistribution]:
-    """How each parameter of a study was told Optuna first. Raises SQLAlchemyError: the storage cannot be read."""
+    """Return the distribution that each parameter of a study had in its first trial.
+
+    Raises:
+        SQLAlchemyError: the storage cannot be read.
+    """
     first = (
         sql.select(sql.func.min(_PARAMETER.param_id))
         .join(_TRIAL, _TRIAL.trial_id == _PARAMETER.trial_id)
@@ -86,8 +96,8 @@ def add_together(storage: RDBStorage, trials: Mapping[str, Sequence[FrozenTrial]
     """Add trials that have ended, all of them or none.
 
     Args:
-        storage: Optuna's.
-        trials: name of a study -> its new trials.
+        storage: Optuna's storage.
+        trials: new trials by the name of their study.
 
     Raises:
         SQLAlchemyError: the storage cannot be written to.
@@ -95,7 +105,7 @@ def add_together(storage: RDBStorage, trials: Mapping[str, Sequence[FrozenTrial]
     with Session(storage.engine) as session, session.begin():
         rows: dict[Any, list[dict[str, Any]]] = {_VALUE: [], _PARAMETER: [], _ATTRIBUTE: []}
         for study, new in trials.items():
-            # locked where a storage can, as Optuna does to number trials
+            # locked if the storage can lock rows, as Optuna does to number trials
             study_id: int = session.scalars(
                 sql.select(_STUDY.study_id).where(_STUDY.study_name == study).with_for_update()
             ).one()
@@ -113,17 +123,20 @@ def add_together(storage: RDBStorage, trials: Mapping[str, Sequence[FrozenTrial]
                 for place, trial in enumerate(new)
             ]
             session.add_all(added)
-            session.flush()  # which gives them their ids
+            session.flush()  # gives the rows their ids
             for trial, row in zip(new, added, strict=True):
-                for table, found in _rows_of(trial).items():
-                    rows[table] += [{"trial_id": row.trial_id, **values} for values in found]
-        for table, found in rows.items():
-            if found:
-                session.execute(sql.insert(table), found)
+                for table, new_rows in _rows_of(trial).items():
+                    rows[table] += [{"trial_id": row.trial_id, **values} for values in new_rows]
+        for table, new_rows in rows.items():
+            if new_rows:
+                session.execute(sql.insert(table), new_rows)
 
 
 def _rows_of(trial: FrozenTrial) -> dict[Any, list[dict[str, Any]]]:
-    """What a trial of one value at most, without system attributes and intermediate values, has in other tables."""
+    """Return a trial's rows in the other tables.
+
+    The trial has at most one value, and neither system attributes nor intermediate values.
+    """
     values = []
     if trial.value is not None:
         stored, kind = _VALUE.value_to_stored_repr(trial.value)

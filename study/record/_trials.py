@@ -1,4 +1,4 @@
-"""The trials of a record: one Optuna trial per replicate, with few attributes, since each costs a millisecond."""
+"""The trials of a record: one Optuna trial per replicate, with few attributes, since each takes a millisecond."""
 
 import json
 import math
@@ -24,32 +24,35 @@ from study.specification import Spec
 
 
 def ended(storage: RDBStorage, study: str) -> list[tuple[str, dict[str, Any]]]:
-    """The trials of a study that are replicates, as they were added: name (`study.replicates.keys.key`) and attributes.
+    """Return the name (`study.replicates.keys.key`) and the attributes of each replicate recorded in an Optuna study.
 
-    The attributes are status, pack, and why it failed (``reason``).
+    They are in the order in which they were added. The attributes are status, pack, and ``reason`` of a failure.
     """
-    found = read_ended(storage, study, ("status", "pack", "reason", "axes"))
-    named = ((_name_of(trial), trial.attributes) for trial in found)
+    trials = read_ended(storage, study, ("status", "pack", "reason", "axes"))
+    named = ((_name_of(trial), trial.attributes) for trial in trials)
     return [(name, attributes) for name, attributes in named if name is not None]
 
 
 def objective(spec: Spec, *, is_baseline: bool) -> str:
-    """Column whose value a trial has: the paper's metric, or the final loss where there are no jumps to have one."""
+    """Return the column whose value a trial has: the paper's metric, or the final loss if there are no jumps."""
     return "final_loss_train" if is_baseline or not spec.jumps else "mean_relative_error_train"
 
 
 def _name_of(trial: Ended) -> str | None:
-    """A replicate's name; None of a trial that is none of ours.
+    """Return a replicate's name; None for a trial that is not ours.
 
-    Others can get into a storage, by hand or through a dashboard; a pack's name must be no way to another file.
+    Other trials can get into a storage by hand or through a dashboard. The pack's name is checked, so that it cannot
+    lead to another file.
     """
-    parameters, said = dict(trial.parameters), trial.attributes
-    if "seed" not in parameters or not (isinstance(said.get("status"), str) and is_pack_id(said.get("pack"))):
+    parameters, attributes = dict(trial.parameters), trial.attributes
+    if "seed" not in parameters or not (
+        isinstance(attributes.get("status"), str) and is_pack_id(attributes.get("pack"))
+    ):
         return None
     seed = parameters.pop("seed")
-    if "axes" in said:
+    if "axes" in attributes:
         try:
-            others = json.loads(said["axes"])
+            others = json.loads(attributes["axes"])
         except (TypeError, ValueError):
             return None
         if not isinstance(others, dict):
@@ -59,16 +62,27 @@ def _name_of(trial: Ended) -> str | None:
 
 
 class Trials:
-    """Makes the trials of one of a record's two Optuna studies.
+    """Maker of the trials of one of a record's two Optuna studies.
 
-    Optuna wants a parameter to be of the same kind and scale for ever, so those of its first trial are kept to.
+    Optuna wants a parameter to keep its kind and scale, so those of its first trial are used for all.
+
+    Args:
+        spec: The spec of the study.
+        storage: Optuna's storage.
+        study: Name of the Optuna study.
     """
 
     def __init__(self, spec: Spec, storage: RDBStorage, study: str) -> None:
         self._spec, self._first = spec, first_distributions(storage, study)
 
     def make(self, row: Mapping[str, Any], cell: Mapping[str, Value], pack_id: str) -> FrozenTrial:
-        """The trial of a replicate, given its row and the pack that the row is in."""
+        """Make the trial of a replicate.
+
+        Args:
+            row: the replicate's row.
+            cell: values of the axes.
+            pack_id: pack that the row is in.
+        """
         params: dict[str, Any] = {"seed": row["seed"]}
         distributions: dict[str, BaseDistribution] = {"seed": IntDistribution(0, max(*self._spec.seeds, row["seed"]))}
         others = {}
@@ -95,16 +109,22 @@ class Trials:
             attributes["axes"] = json.dumps(others)
         elif row["reason"]:
             attributes["reason"] = row["reason"].strip().splitlines()[-1]
+        value = row[objective(self._spec, is_baseline=is_baseline)] if finished else None
+        if value is not None and math.isnan(value):  # no jump was evaluated; Optuna refuses NaN
+            value = math.inf
         return optuna.trial.create_trial(
             state=TrialState.COMPLETE if finished else TrialState.FAIL,
-            value=row[objective(self._spec, is_baseline=is_baseline)] if finished else None,
+            value=value,
             params=params,
             distributions=distributions,
             user_attrs={k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in attributes.items()},
         )
 
     def _distribution(self, axis: str, value: Value) -> BaseDistribution | None:
-        """How Optuna is told of an axis; None where it cannot be: a list of widths, or 0 on a logarithmic scale."""
+        """Return Optuna's distribution of an axis; None if it has none that fits.
+
+        That is so for a list of widths, and for 0 on a logarithmic scale.
+        """
         kind, values = self._spec.kind(axis), self._spec.axes[axis]
         if isinstance(kind, tuple):
             return CategoricalDistribution(kind)
@@ -113,7 +133,7 @@ class Trials:
         numbers = [v for v in (*values, value) if isinstance(v, int | float)]
         low, high = min(numbers), max(numbers)
         if kind == "int":
-            # a storage keeps numbers as floats
+            # a storage keeps numbers as floats, which hold whole numbers to 2**53
             return IntDistribution(int(low), int(high)) if max(abs(low), abs(high)) <= 2**53 else None
         drawn, first = self._spec.ranges.get(axis), self._first.get(axis)
         logarithmic = drawn.log if drawn else low > 0 and high / low >= 100

@@ -1,4 +1,4 @@
-"""What each metric means to a reader: its columns, which way is better, and the scale that shows it."""
+"""Catalogue of the metrics: their columns and meanings, which direction is better, and the scale to show them on."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,8 +13,16 @@ SPLITS = ("train", "test")
 class Metric:
     """One metric of the table of replicates.
 
-    ``scale``: ``ratio`` is compared with 1 on a log scale, ``signed`` with 0 on a linear one; ``log`` and ``linear``
-    have no such reference. ``per_jump``: a ratio per jump, comparable only between equal trainings of equal networks.
+    Attributes:
+        name: name of the metric in the table and on the command line.
+        title: heading in figures and reports.
+        meaning: definition in a few words.
+        scale: ``ratio`` is compared with 1 on a log scale, ``signed`` with 0 on a linear one; ``log`` and ``linear``
+            have no reference.
+        split: True if there is one value for training data and one for test data.
+        higher_is_better: True if a high value is good.
+        per_jump: True for a ratio per jump, which is comparable only between equal trainings of equal networks.
+        infinite: meaning of an infinite value of a finished replicate.
     """
 
     name: str
@@ -25,20 +33,19 @@ class Metric:
     higher_is_better: bool = False
     per_jump: bool = False
     infinite: str = "finished, value not finite"
-    """What an infinite value of a finished replicate says."""
 
     def column(self, split: str | None) -> str:
-        """Name of the table's column; ``split`` is None for a metric without a train / test pair."""
+        """Return the name of the table's column; ``split`` is None for a metric without a train / test pair."""
         return self.name if split is None else f"{self.name}_{split}"
 
     @property
     def splits(self) -> tuple[str | None, ...]:
-        """The splits this metric is given for: train and test, or (None,)."""
+        """Splits of this metric: train and test, or (None,)."""
         return SPLITS if self.split else (None,)
 
     @property
     def columns(self) -> list[str]:
-        """The columns of the table that hold this metric, training before test."""
+        """Columns of the table that hold this metric, training before test."""
         return [self.column(split) for split in self.splits]
 
 
@@ -138,10 +145,10 @@ HEADLINES = {
     "lookahead": "final_loss_ratio",
     "mgrit": "iterations",
 }
-"""Methods that are no jump rules -> the metric that their pictures show."""
+"""Method that is not a jump rule -> metric that its figures show."""
 
 TIMINGS = ("seconds", "seconds_training", "seconds_jumps", "seconds_judging", "measured_speedup")
-"""Columns of the table that differ from run to run; all others are reproduced bit for bit."""
+"""Columns of the table that differ from run to run; all others are reproduced bit by bit."""
 
 TABLE_METRICS = tuple(column for name, metric in METRICS.items() for column in metric.columns if name not in TIMINGS)
 
@@ -151,11 +158,20 @@ TABLE_COLUMNS = (
     *TIMINGS,
     *("flops_training", "flops_jumps", "flops_judging", "pack", "stacked"),
 )
-"""Columns of the table of replicates, behind one for each axis."""
+"""Columns of the table of replicates, after one column for each axis."""
 
 
 def known_metric(name: str, columns: Iterable[str], among: Iterable[str] = METRICS) -> Metric:
-    """The metric of this name, if it is one of ``among`` and the table has its columns; else ValueError."""
+    """Return the metric of this name.
+
+    Args:
+        name: name of the metric.
+        columns: columns of the table.
+        among: names that are allowed.
+
+    Raises:
+        ValueError: the name is not allowed, or the table lacks columns of the metric.
+    """
     present = set(columns)
     valid = [key for key in among if present.issuperset(METRICS[key].columns)]
     if name not in valid:

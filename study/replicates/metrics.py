@@ -1,4 +1,4 @@
-"""What a replicate is reported by.
+"""Metrics of a replicate.
 
 A jump's *proposed ratio* is loss(prediction) / loss(newest snapshot), the relative error of Tano, Portwood & Ragusa
 2020, section 4; +inf where it is not finite. Its *applied ratio* is the same for the weights that training goes on
@@ -12,13 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from study.replicates.metric_catalogue import METRICS
 from study.replicates.outcome import ReplicateOutcome
+from study.replicates.replicate import Alternative, Probes
 
 UNKNOWN_TO_PROBES = tuple(
     column
     for name in ("acceptance", "overhead", "log_gain_per_epoch", "final_loss")
     for column in METRICS[name].columns
 )
-
+"""Columns that a probe cannot fill, since it takes no jump."""
 
 OWN_METRICS = tuple(
     column
@@ -32,20 +33,25 @@ OWN_METRICS = tuple(
     )
     for column in METRICS[name].columns
 )
-"""Columns of what only some methods or problems fill; NaN elsewhere."""
+"""Columns that only some methods or problems fill; NaN elsewhere."""
 
 
 def proposed_ratios(before: NDArray[np.float64], after: NDArray[np.float64]) -> NDArray[np.float64]:
-    """After / before per jump; +inf where either or their ratio is not finite, 1 where both are zero."""
+    """Return after / before per jump; +inf where either or their ratio is not finite, 1 where both are zero."""
     with np.errstate(all="ignore"):
         ratio = np.where((before == 0) & (after == 0), 1.0, after / before)
     return np.where(np.isfinite(ratio) & np.isfinite(before), ratio, np.inf)
 
 
 def ratio_metrics(ratio: NDArray[np.float64], accepted: NDArray[np.bool_], epochs: int) -> dict[str, float]:
-    """Metrics of one split from its proposed ratios (jumps,); NaN where there was no jump.
+    """Return the metrics of one split from its proposed ratios; NaN if there was no jump.
 
-    One infinite ratio makes every mean infinite, also beside a ratio of zero.
+    One infinite ratio makes every mean infinite, even if another ratio is zero.
+
+    Args:
+        ratio: (jumps,) proposed ratios.
+        accepted: (jumps,) True for jumps that were taken.
+        epochs: number of epochs that were trained.
     """
     if not len(ratio):
         names = ("mean", "geometric_mean", "median", "worst")
@@ -69,10 +75,10 @@ def ratio_metrics(ratio: NDArray[np.float64], accepted: NDArray[np.bool_], epoch
 
 
 def outcome_metrics(outcome: ReplicateOutcome) -> dict[str, float]:
-    """The metrics that a replicate fills by itself, by column name; those against a baseline come with the table.
+    """Return the metrics that need no baseline, by column name; the table adds those that do.
 
-    Of a diverged replicate, all that should be low is +inf and the log gain -inf: it is never mistaken for a good one.
-    One that failed, or was pruned on its way, has no numbers: NaN.
+    For a diverged replicate, metrics that should be low are +inf and the log gain is -inf, so that it never looks good.
+    For a replicate that failed or was pruned, all metrics are NaN.
     """
     jumps = outcome.jumps
     row: dict[str, float] = {}
@@ -80,31 +86,33 @@ def outcome_metrics(outcome: ReplicateOutcome) -> dict[str, float]:
         ("train", jumps.train_before, jumps.train_after),
         ("test", jumps.test_before, jumps.test_after),
     ):
-        known = jumps.evaluated  # a jump that was rejected unseen has no ratio; it counts in the acceptance alone
+        known = jumps.evaluated  # a jump rejected without evaluation has no ratio; it counts only in the acceptance
         ratio = proposed_ratios(before[known], after[known])
         for name, value in ratio_metrics(ratio, jumps.accepted[known], max(outcome.epoch, 1)).items():
             row[f"{name}_{split}"] = value
-    row["final_loss_train"] = outcome.final_loss_train
-    row["final_loss_test"] = outcome.final_loss_test
+    row["final_loss_train"] = outcome.losses.final_train
+    row["final_loss_test"] = outcome.losses.final_test
     row["acceptance"] = float(np.mean(jumps.accepted)) if len(jumps.accepted) else math.nan
-    cost = outcome.flops_training
-    row["overhead"] = (cost + outcome.flops_jumps) / cost if cost else math.nan
-    own = {column: outcome.own_metrics.get(column, math.nan) for column in OWN_METRICS}
+    cost = outcome.flops.training
+    row["overhead"] = (cost + outcome.flops.jumps) / cost if cost else math.nan
+    special = {column: outcome.own_metrics.get(column, math.nan) for column in OWN_METRICS}
     if outcome.status in ("failed", "pruned"):
-        return dict.fromkeys(row, math.nan) | own
-    if outcome.replicate.alternative is not None:  # what jumps would fill
+        return dict.fromkeys(row, math.nan) | special
+    if isinstance(outcome.replicate.method, Alternative):  # columns that jumps would fill
         row |= {column: math.nan for column in row if not column.startswith(("final_loss", "overhead"))}
-    if outcome.replicate.probed_with is not None:  # no jump was taken: what training with jumps gives is not known
+    if isinstance(
+        outcome.replicate.method, Probes
+    ):  # no jump was taken, so results of training with jumps are not known
         row |= dict.fromkeys(UNKNOWN_TO_PROBES, math.nan)
     if outcome.status == "diverged":
-        filled = row if outcome.replicate.alternative is None else ("final_loss_train", "final_loss_test")
+        filled = ("final_loss_train", "final_loss_test") if isinstance(outcome.replicate.method, Alternative) else row
         for column in filled:
             name = column.removesuffix("_train").removesuffix("_test")
             if name == "log_gain_per_epoch":
                 row[column] = -math.inf
             elif not METRICS[name].higher_is_better and name != "overhead":
                 row[column] = math.inf
-    return row | own
+    return row | special
 
 
 def value_so_far(
@@ -116,15 +124,25 @@ def value_so_far(
     before: ArrayLike,
     after: ArrayLike,
 ) -> float:
-    """What a training metric looks like after so many epochs of a training; NaN where nothing tells yet.
+    """Return the value of a training metric after some epochs of a training; NaN if it is not known yet.
 
-    Of a relative error, the same over the jumps so far. Of a final loss or its ratio, the latest known training loss.
+    For a relative error, this is its value over the jumps so far. For a final loss or its ratio, this is the latest
+    known training loss.
+
+    Args:
+        metric: name of the metric.
+        epoch: number of epochs trained.
+        curve_epoch: (points,) epochs of the loss curve.
+        curve: (points,) training losses.
+        jump_epoch: (jumps,) epochs of the jumps.
+        before: (jumps,) training losses before the jumps.
+        after: (jumps,) training losses after the jumps.
     """
     if metric in ("final_loss", "final_loss_ratio"):
         known = np.flatnonzero(np.asarray(curve_epoch, np.int64) <= epoch)
         return float(np.asarray(curve, np.float64)[known[-1]]) if len(known) else math.nan
-    seen = np.asarray(jump_epoch, np.int64) <= epoch
-    losses = np.asarray(before, np.float64)[seen], np.asarray(after, np.float64)[seen]
+    past = np.asarray(jump_epoch, np.int64) <= epoch
+    losses = np.asarray(before, np.float64)[past], np.asarray(after, np.float64)[past]
     evaluated = ~np.isnan(losses).all(axis=0)
     ratio = proposed_ratios(losses[0][evaluated], losses[1][evaluated])
     return ratio_metrics(ratio, np.ones(len(ratio), np.bool_), max(epoch, 1))[metric]
@@ -133,6 +151,13 @@ def value_so_far(
 def steps_to_loss(
     epochs: NDArray[np.int64], losses: NDArray[np.float64], target: float, steps_per_epoch: float
 ) -> float:
-    """First step at which a loss curve is at or below the target; +inf if it never is."""
+    """Return the first step at which a loss curve is at or below a target; +inf if it never is.
+
+    Args:
+        epochs: (points,) epochs of the curve.
+        losses: (points,) losses.
+        target: loss to reach.
+        steps_per_epoch: steps per epoch.
+    """
     reached = np.flatnonzero(losses <= target)
     return float(epochs[reached[0]] * steps_per_epoch) if len(reached) else math.inf

@@ -1,5 +1,6 @@
-"""What training a replicate gives back: plain data, as its `Replicate` is."""
+"""The outcome of training a replicate: plain data, as its `Replicate` is."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -8,92 +9,112 @@ from numpy.typing import NDArray
 
 from study.replicates.replicate import Replicate
 
+ACCEPTED = "accepted"
+"""Outcome of a jump that was taken."""
+PROBED = "probed"
+"""Outcome of a finite prediction that was evaluated along a training that takes no jumps."""
+NOT_RECORDED = "not recorded"
+"""Stands for the outcome of a jump that was not accepted, in a record whose format holds no reasons."""
+
 
 @dataclass(frozen=True)
 class JumpHistory:
-    """One entry per jump; groups of a jump are the second axis (nodes or weights of a layer as one: the largest).
+    """The jumps of a replicate, one entry each.
 
-    Losses are those of the newest snapshot and of the prediction, on the training and on the test split; NaN for a jump
-    that was rejected before it was evaluated. s: the steps that were proposed, of several candidates the best.
+    Losses are NaN for a jump that was rejected before it was evaluated. The loss of a prediction that is not finite is
+    +inf, or as it was evaluated.
     """
 
     epoch: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    """Epoch after which it was made."""
     train_before: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    """Training loss at the newest snapshot."""
     train_after: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    """Training loss at the prediction."""
     test_before: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    """Test loss at the newest snapshot."""
     test_after: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    accepted: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
+    """Test loss at the prediction."""
+    outcome: NDArray[np.str_] = field(default_factory=lambda: np.zeros(0, np.str_))
+    """Value of its `accel.JumpOutcome`; ``probed`` if it was evaluated along a training that takes no jumps; empty if
+    it was not accepted for a reason that was not recorded."""
     s: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    """Steps that the prediction leaps; of several candidates, the steps of the best."""
     rank: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+    """Modes kept, (jumps, groups); nodes or weights of a layer count as one group, with their largest number."""
     spectral_radius: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
+    """Largest |eigenvalue| kept, (jumps, groups)."""
+
+    @property
+    def accepted(self) -> NDArray[np.bool_]:
+        """True for jumps that were taken."""
+        return np.asarray(self.outcome == ACCEPTED, np.bool_)
 
     @property
     def evaluated(self) -> NDArray[np.bool_]:
-        """Which jumps were not rejected unseen."""
+        """True for jumps that were not rejected before they were evaluated."""
         losses = [self.train_before, self.train_after, self.test_before, self.test_after]
         return np.asarray(~np.isnan(losses).all(axis=0))
 
 
 @dataclass(frozen=True)
-class ReplicateOutcome:
-    """What training one replicate gave.
+class Losses:
+    """Losses along a training: the last ones, and the curves after so many epochs."""
 
-    status: ``finished``, ``diverged`` (a loss or weight stopped being finite, at ``epoch``), ``pruned`` (by one of its
-    stops, after ``epoch``) or ``failed`` (``reason``).
-    curve_*: training loss (``curve_train``) and test loss (``curve_test``) after so many epochs.
-    stacked: replicates that were trained side by side with it, itself included, sharing every product.
-    seconds_*: wall time of training steps, of jumps (snapshots included) and of judging (evaluations); of replicates
-    side by side, an equal share.
-    flops_*: the same split in floating point operations; ``jumps``: of an alternative, all that plain training does not
-    cost.
-    own_metrics: what only some methods or problems fill, by column of the table.
-    """
+    final_train: float = math.nan
+    final_test: float = math.nan
+    train_epoch: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    train: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    test_epoch: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    test: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """An amount (seconds or floating point operations) by what it was spent on."""
+
+    training: float = 0.0
+    """Steps of plain training."""
+    jumps: float = 0.0
+    """Snapshots and jumps; for an alternative, all that plain training does not cost."""
+    judging: float = 0.0
+    """Evaluations of losses."""
+
+    def __add__(self, other: "Breakdown") -> "Breakdown":
+        """Add amounts part by part."""
+        return Breakdown(self.training + other.training, self.jumps + other.jumps, self.judging + other.judging)
+
+    @property
+    def total(self) -> float:
+        """Sum of all parts."""
+        return self.training + self.jumps + self.judging
+
+
+@dataclass(frozen=True)
+class ReplicateOutcome:
+    """What training one replicate gave."""
 
     replicate: Replicate
     status: str
-    epoch: int
-    reason: str
-    final_loss_train: float
-    final_loss_test: float
-    jumps: JumpHistory
-    curve_train_epoch: NDArray[np.int64]
-    curve_train: NDArray[np.float64]
-    curve_test_epoch: NDArray[np.int64]
-    curve_test: NDArray[np.float64]
-    groups: tuple[str, ...]
-    steps: int
-    stacked: int
-    seconds_training: float
-    seconds_jumps: float
-    seconds_judging: float
-    flops_training: float
-    flops_jumps: float
-    flops_judging: float
+    """``finished``, ``diverged`` (a loss or weight stopped being finite, at ``epoch``), ``pruned`` (by one of its
+    stops, after ``epoch``) or ``failed`` (``reason``)."""
+    epoch: int = 0
+    reason: str = ""
+    losses: Losses = field(default_factory=Losses)
+    jumps: JumpHistory = field(default_factory=JumpHistory)
+    groups: tuple[str, ...] = ()
+    """Names of the groups of a jump: layers or parameters."""
+    steps: int = 0
+    stacked: int = 0
+    """Replicates that were trained side by side with it, itself included, sharing every product."""
+    seconds: Breakdown = field(default_factory=Breakdown)
+    """Wall time; an equal share of it for replicates side by side."""
+    flops: Breakdown = field(default_factory=Breakdown)
+    """Floating point operations."""
     own_metrics: Mapping[str, float] = field(default_factory=dict)
+    """Metrics that only some methods or problems fill, by column of the table."""
 
 
 def failed(replicate: Replicate, reason: str) -> ReplicateOutcome:
-    """The outcome of a replicate that raised, or whose worker was lost."""
-    nothing = np.zeros(0)
-    return ReplicateOutcome(
-        replicate=replicate,
-        status="failed",
-        epoch=0,
-        reason=reason,
-        final_loss_train=float("nan"),
-        final_loss_test=float("nan"),
-        jumps=JumpHistory(),
-        curve_train_epoch=np.zeros(0, np.int64),
-        curve_train=nothing,
-        curve_test_epoch=np.zeros(0, np.int64),
-        curve_test=nothing,
-        groups=(),
-        steps=0,
-        stacked=0,
-        seconds_training=0.0,
-        seconds_jumps=0.0,
-        seconds_judging=0.0,
-        flops_training=0.0,
-        flops_jumps=0.0,
-        flops_judging=0.0,
-    )
+    """Return the outcome of a replicate that raised, or whose worker was lost."""
+    return ReplicateOutcome(replicate, "failed", reason=reason)

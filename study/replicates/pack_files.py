@@ -1,58 +1,58 @@
-"""Packs and what they gave as single files, for a machine that has torch and numpy only.
+"""Packs and their outcomes as single files, for a machine that has only torch and numpy.
 
-Both are numpy archives without pickled objects: arrays, and one JSON text under ``about``. Reading one runs no code.
+Both are numpy archives without pickled objects: arrays, and a JSON text under ``about``. Reading one runs no code.
 """
 
 import dataclasses
 import json
 import os
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from study.replicates.outcome import JumpHistory, ReplicateOutcome
-from study.replicates.replicate import Acceleration, Alternative, Pack, Recipe, Replicate, Task
+from study.replicates.outcome import Breakdown, JumpHistory, Losses, ReplicateOutcome
+from study.replicates.replicate import Jumps, Method, Pack, Probes, Recipe, Replicate, Stop, Task
 
-FORMAT = 1
+FORMAT = 2
+"""Format of the files: 2 holds the method of a replicate as one of a kind, and the outcome of every jump."""
 _SPLITS = ("train_inputs", "train_targets", "test_inputs", "test_targets")
-_CURVES = ("curve_train_epoch", "curve_train", "curve_test_epoch", "curve_test")
 
 
 class BadFile(ValueError):
-    """A file that is not what it should be; the message says which and why."""
+    """Raised for a file that is not valid; the message names the file and the reason."""
 
 
 @dataclass(frozen=True)
 class PacksFile:
-    """What is to be trained: packs, their data, and the study they belong to."""
+    """Packs to train, with their data and the study that they belong to."""
 
     study: Mapping[str, Any]
-    """The spec as plain data, and ``hash`` and ``code_hash`` that tell its results from another study's."""
+    """``spec`` as plain data, and ``hash``, by which results of another study are recognised."""
     packs: tuple[Pack, ...]
     tasks: Mapping[str, Task]
 
     def write(self, path: Path) -> None:
-        """Write it, whole or not at all. A task with a network or a loss of its own cannot be written: ValueError."""
+        """Write the whole file or nothing. Raise ValueError for a task with a network or a loss of its own."""
         arrays: dict[str, NDArray[Any]] = {}
         for number, (key, task) in enumerate(self.tasks.items()):
             if task.network is not None or task.loss is not None:
-                raise ValueError(f"the data of task {key} come with code of their own, which a file cannot carry")
+                raise ValueError(f"task {key} has a network or a loss of its own, whose code a file cannot carry")
             arrays |= {f"task{number}/{split}": getattr(task, split) for split in _SPLITS}
         about = {
             "study": dict(self.study),
             "tasks": list(self.tasks),
-            "packs": [dataclasses.asdict(pack) for pack in self.packs],
+            "packs": [_pack_values(pack) for pack in self.packs],
         }
         _write(path, "packs", about, arrays)
 
     @classmethod
     def read(cls, path: Path) -> "PacksFile":
-        """Read what `write` wrote. Raises `BadFile` where it is something else."""
+        """Read a file that `write` wrote. Raise `BadFile` for any other."""
         about, arrays = _read(path, "packs")
         tasks = {}
         for number, key in enumerate(about["tasks"]):
@@ -63,70 +63,84 @@ class PacksFile:
 
 @dataclass(frozen=True)
 class OutcomesFile:
-    """What packs gave, by the pack's id, with where it was trained."""
+    """Outcomes of packs, with the provenance of their training."""
 
     study: Mapping[str, Any]
     ended: Mapping[str, tuple[Pack, list[ReplicateOutcome], Mapping[str, Any]]]
+    """Id of a pack -> the pack, its outcomes and their provenance."""
 
     def write(self, path: Path) -> None:
-        """Write it, whole or not at all."""
+        """Write the file, whole or not at all."""
         arrays: dict[str, NDArray[Any]] = {}
         packs = []
         for number, (pack, outcomes, provenance) in enumerate(self.ended.values()):
             rows = []
             for place, outcome in enumerate(outcomes):
-                prefix = f"{number}/{place}"
-                arrays |= {f"{prefix}/{name}": getattr(outcome, name) for name in _CURVES}
-                arrays |= {f"{prefix}/jump_{f.name}": getattr(outcome.jumps, f.name) for f in _fields(JumpHistory)}
-                row = {f.name: getattr(outcome, f.name) for f in _fields(ReplicateOutcome, but=(*_CURVES, "jumps"))}
-                rows.append(row | {"replicate": dataclasses.asdict(outcome.replicate)})
-            packs.append({"pack": dataclasses.asdict(pack), "outcomes": rows, "provenance": dict(provenance)})
+                row = dataclasses.asdict(outcome) | {"replicate": _replicate_values(outcome.replicate)}
+                for part in ("jumps", "losses"):
+                    for name, value in list(row[part].items()):
+                        if isinstance(value, np.ndarray):
+                            arrays[f"{number}/{place}/{part}/{name}"] = row[part].pop(name)
+                rows.append(row)
+            packs.append({"pack": _pack_values(pack), "outcomes": rows, "provenance": dict(provenance)})
         _write(path, "outcomes", {"study": dict(self.study), "packs": packs}, arrays)
 
     @classmethod
     def read(cls, path: Path) -> "OutcomesFile":
-        """Read what `write` wrote. Raises `BadFile` where it is something else."""
+        """Read what `write` wrote. Raises `BadFile` if it is something else."""
         about, arrays = _read(path, "outcomes")
         ended = {}
         for number, entry in enumerate(about["packs"]):
             pack, outcomes = _pack(entry["pack"]), []
             for place, row in enumerate(entry["outcomes"]):
-                prefix = f"{number}/{place}"
-                read: dict[str, Any] = {f.name: arrays[f"{prefix}/jump_{f.name}"] for f in _fields(JumpHistory)}
-                curves: dict[str, Any] = {name: arrays[f"{prefix}/{name}"] for name in _CURVES}
-                own = row | {"replicate": _replicate(row["replicate"]), "groups": tuple(row["groups"])}
-                outcomes.append(ReplicateOutcome(**own, jumps=JumpHistory(**read), **curves))
+                for part in ("jumps", "losses"):
+                    prefix = f"{number}/{place}/{part}/"
+                    row[part] |= {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
+                row |= {"replicate": _replicate(row["replicate"]), "groups": tuple(row["groups"])}
+                row |= {"losses": Losses(**row["losses"]), "jumps": JumpHistory(**row["jumps"])}
+                row |= {name: Breakdown(**row[name]) for name in ("seconds", "flops")}
+                outcomes.append(ReplicateOutcome(**row))
             ended[pack.id] = (pack, outcomes, entry["provenance"])
         return cls(about["study"], ended)
 
 
-def _fields(owner: type, but: Sequence[str] = ()) -> Iterable[dataclasses.Field[Any]]:
-    return [field for field in dataclasses.fields(owner) if field.name not in but]
+def _pack_values(pack: Pack) -> dict[str, Any]:
+    return dataclasses.asdict(pack) | {"replicates": [_replicate_values(each) for each in pack.replicates]}
 
 
 def _pack(values: Mapping[str, Any]) -> Pack:
     return Pack(**{**values, "replicates": tuple(_replicate(each) for each in values["replicates"])})
 
 
+def _replicate_values(replicate: Replicate) -> dict[str, Any]:
+    method = {"kind": type(replicate.method).__name__, **dataclasses.asdict(replicate.method)}
+    return dataclasses.asdict(replicate) | {"method": method}
+
+
 def _replicate(values: Mapping[str, Any]) -> Replicate:
-    recipe, acceleration, alternative = values["recipe"], values["acceleration"], values["alternative"]
-    if acceleration is not None:
-        options = {key: _hashable(value) for key, value in acceleration["options"].items()}
-        acceleration = Acceleration(**{k: _hashable(v) for k, v in (acceleration | {"options": options}).items()})
-    if alternative is not None:
-        options = {key: _hashable(value) for key, value in alternative["options"].items()}
-        alternative = Alternative(alternative["name"], options)
     return Replicate(
-        parameters={key: _hashable(value) for key, value in values["parameters"].items()},
+        parameters=_hashable(values["parameters"]),
         seed=values["seed"],
         task=values["task"],
-        recipe=Recipe(**{key: _hashable(value) for key, value in recipe.items()}),
-        acceleration=acceleration,
-        alternative=alternative,
+        recipe=Recipe(**_hashable(values["recipe"])),
+        method=_method(_hashable(values["method"])),
+        stops=tuple(Stop(**stop) for stop in values["stops"]),
     )
 
 
+def _method(values: dict[str, Any]) -> Method:
+    kind = values.pop("kind")
+    if kind == Probes.__name__:
+        values["jumps"] = Jumps(**values["jumps"])
+    kinds = {each.__name__: each for each in get_args(Method)}
+    method: Method = kinds[kind](**values)
+    return method
+
+
 def _hashable(value: Any) -> Any:
+    """Return lists, as JSON gives them back, as the tuples that options hold."""
+    if isinstance(value, dict):
+        return {key: _hashable(inner) for key, inner in value.items()}
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -151,12 +165,12 @@ def _read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]
             if about["kind"] != kind:
                 raise BadFile(f"{path} must be a file of {kind}, but holds {about['kind']}")
             if about["format"] != FORMAT:
-                raise BadFile(f"{path} must have format {FORMAT}, got {about['format']}: of another version")
+                raise BadFile(f"{path} must have format {FORMAT}, got {about['format']}; use the version that wrote it")
             return about, {name: file[name] for name in file.files if name != "about"}
     except BadFile:
         raise
     except FileNotFoundError:
-        raise BadFile(f"{path} must be a file of {kind}: there is none") from None
+        raise BadFile(f"{path} must be a file of {kind}, but there is no such file") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise BadFile(
             f"{path} must be a file of {kind} as written by this package, but cannot be read: {error}"

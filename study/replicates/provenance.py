@@ -1,4 +1,4 @@
-"""Where a number came from: versions and machine of the process that trained it, and the user's own code."""
+"""Provenance of a result: versions and machine of the process that trained it, and a hash of the user's own code."""
 
 import functools
 import hashlib
@@ -15,7 +15,7 @@ import numpy as np
 
 
 def provenance() -> dict[str, Any]:
-    """Versions and machine of this process. Call it where training happens."""
+    """Return versions and machine of this process. Call it in the process that trains."""
     import torch
 
     return {
@@ -32,23 +32,23 @@ def provenance() -> dict[str, Any]:
 
 
 def code_hash(*owners: type | None) -> str | None:
-    """Hash of the source files of a user's own problem and rule; None where both are the package's."""
-    own = [owner for owner in owners if owner is not None and is_own(owner)]
-    if not own:
+    """Return a hash of the source files of a user's own problem and rule; None if both come with the package."""
+    user_classes = [owner for owner in owners if owner is not None and is_user_code(owner)]
+    if not user_classes:
         return None
     digest = hashlib.sha256()
-    for owner in own:
+    for owner in user_classes:
         digest.update(inspect.getsource(sys.modules[owner.__module__]).encode())
     return digest.hexdigest()[:16]
 
 
-def is_own(owner: type) -> bool:
-    """Whether a class is the user's own rather than the package's."""
+def is_user_code(owner: type) -> bool:
+    """Return True if a class is the user's own, not one of the package."""
     return owner.__module__.partition(".")[0] not in ("accel", "problems", "study", "dashboards")
 
 
 def _version() -> str | None:
-    """Of the package; None where its files were copied rather than installed."""
+    """Return the version of the package; None if its files were copied, not installed."""
     try:
         return version("dmd-study")
     except PackageNotFoundError:
@@ -57,11 +57,11 @@ def _version() -> str | None:
 
 @functools.cache
 def _commit() -> str | None:
-    """Commit of the checkout that the package is run from, with a + where it was changed since; None elsewhere."""
+    """Return the commit of the checkout that the package runs from, with + if files have changed; None without git."""
     here = Path(__file__).parent
     try:
         git = functools.partial(subprocess.run, cwd=here, capture_output=True, text=True, check=True, timeout=10)
-        git(["git", "ls-files", "--error-unmatch", Path(__file__).name])  # some other repository may lie around us
+        git(["git", "ls-files", "--error-unmatch", Path(__file__).name])  # the folder may lie in some other repository
         return str(git(["git", "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"]).stdout).strip()
     except (OSError, subprocess.SubprocessError):
         return None

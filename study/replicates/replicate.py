@@ -1,18 +1,17 @@
 """What a trainer is handed: plain data, so that it can run in any process on any machine."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Value = int | float | str | bool | tuple[int | float, ...] | None
-"""What an axis can hold."""
-
+"""A value of an axis or of an option."""
 
 WITH_MOMENTUM = ("sgd", "rmsprop")
-"""The optimisers that `Recipe.momentum` is of; others have moments of their own, or none."""
+"""Optimisers that `Recipe.momentum` applies to; others have moments of their own, or none."""
 
 
 @dataclass(frozen=True)
@@ -30,37 +29,59 @@ class Recipe:
     """Samples per mini-batch; None: all of them, one step an epoch."""
     dtype: str
     precision: str = "full"
-    """Of matrix products: ``full`` that of dtype, ``tf32`` or ``bf16`` (autocast) where the device has them."""
+    """Precision of matrix products: ``full`` that of dtype, ``tf32`` or ``bf16`` (autocast) if the device has them."""
     order: str = "shuffled"
-    """Of the samples in the batches of an epoch: ``shuffled`` anew in each, or ``fixed`` as the data have them."""
+    """Order of the samples in an epoch's batches: ``shuffled`` anew in each, or ``fixed`` as the data have them."""
 
 
 @dataclass(frozen=True)
-class Acceleration:
-    """How weights are extrapolated: the rule by name with its options, and when it is applied."""
+class Plain:
+    """The accelerator off: plain training, which others are compared with."""
+
+
+@dataclass(frozen=True)
+class Jumps:
+    """An extrapolating rule, and how its jumps are taken."""
 
     rule: str
-    options: Mapping[str, Value]
+    """Name of the rule."""
+    rule_options: Mapping[str, Value]
+    """Fields of the rule by name."""
     m: int
     s: int
-    group: str | int
-    snapshots: str
-    accept: str
-    moments: str
+    """Horizon of the first jump; the schedule may lower it."""
+    options: Mapping[str, Value] = field(default_factory=dict)
+    """Other fields of `accel.JumpOptions` by name; defaults for those left out."""
+    snapshots: str = "step"
+    """``step``: take a snapshot after every optimiser step; ``epoch``: after every epoch."""
     horizon: str = "constant"
+    """Schedule of s: ``constant``, ``linear``, ``decay`` or ``loss``."""
     horizon_jumps: int | None = None
-    candidates: tuple[float, ...] = (1.0,)
-    relaxation: float = 1.0
-    shape: str = "none"
-    noise: float = 0.0
-    margin: float = 0.0
-    start: int = 0
-    stop: int | None = None
-    max_residual: float | None = None
-    max_inconsistency: float | None = None
-    mode: str = "train"
-    """``train``: jumps are taken; ``probe``: they are proposed and judged along a training that takes none."""
-    probes: int = 30
+    """Jumps until s is 1 (linear, decay); None: all jumps of the training."""
+
+    @property
+    def candidates(self) -> int:
+        """Number of horizons that each jump tries."""
+        return len(self.options.get("candidates", (1.0,)))  # type: ignore[arg-type]
+
+    @property
+    def start(self) -> int:
+        """Calls to let pass before snapshots begin."""
+        return int(self.options.get("start", 0))  # type: ignore[arg-type]
+
+    @property
+    def stop(self) -> int | None:
+        """Last call that may record or jump; None for no end."""
+        return self.options.get("stop")  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Jumps that are proposed and judged along plain training, and never taken."""
+
+    jumps: Jumps
+    count: int = 30
+    """Number of probes, evenly spread in the logarithm of the snapshots."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +92,12 @@ class Alternative:
     options: Mapping[str, Value]
 
 
+Method = Plain | Jumps | Probes | Alternative
+
+
 @dataclass(frozen=True)
 class Stop:
-    """Beyond which value of a metric a replicate is hopeless, and ends after this epoch as ``pruned``."""
+    """Bound that ends a replicate as ``pruned`` if its metric is beyond it after this epoch."""
 
     epoch: int
     metric: str
@@ -82,73 +106,77 @@ class Stop:
 
 @dataclass(frozen=True)
 class Replicate:
-    """One cell with one seed: the unit that is trained, recorded and resumed.
-
-    A baseline has neither acceleration nor alternative; others have one of them.
-    """
+    """One cell with one seed: the unit that is trained, recorded and resumed."""
 
     parameters: Mapping[str, Value]
-    """The cell: axis key -> value (of a baseline: the axes that are not the method's)."""
+    """The cell: axis key -> value. For a baseline only the axes that are not the method's."""
     seed: int
     task: str
     """Key of the `Task` it trains on."""
     recipe: Recipe
-    acceleration: Acceleration | None
-    alternative: Alternative | None = None
-
-    @property
-    def is_baseline(self) -> bool:
-        """Whether it is trained plainly, for others to be compared with."""
-        return self.acceleration is None and self.alternative is None
-
+    method: Method
     stops: tuple[Stop, ...] = ()
 
     @property
+    def is_baseline(self) -> bool:
+        """True if it is trained plainly, for others to be compared with."""
+        return isinstance(self.method, Plain)
+
+    @property
+    def extrapolation(self) -> Jumps | None:
+        """Rule and options of its jumps, taken or probed; None for other methods."""
+        match self.method:
+            case Jumps():
+                return self.method
+            case Probes(jumps=jumps):
+                return jumps
+            case _:
+                return None
+
+    @property
     def architecture(self) -> tuple[object, ...]:
-        """What replicates must share to be trained side by side, in one stack."""
+        """Key that replicates must share to be trained side by side, in one stack."""
         recipe = self.recipe
-        own = (recipe.hidden, recipe.activation, recipe.optimizer, recipe.epochs, recipe.batch)
-        return self.task, *own, recipe.dtype, recipe.precision, recipe.order
+        shared = (recipe.hidden, recipe.activation, recipe.optimizer, recipe.epochs, recipe.batch)
+        return self.task, *shared, recipe.dtype, recipe.precision, recipe.order
 
     @property
     def probed_with(self) -> tuple[object, ...] | None:
-        """What cells must share to be probed for along one training; None for one that is trained itself."""
-        acceleration = self.acceleration
-        if acceleration is None or acceleration.mode == "train":
+        """Key that cells must share to be probed for along one training; None for a cell that is trained itself."""
+        if not isinstance(self.method, Probes):
             return None
-        return self.task, self.recipe, self.seed, acceleration.snapshots, acceleration.probes
+        return self.task, self.recipe, self.seed, self.method.jumps.snapshots, self.method.count
 
-    def snapshots(self, train_samples: int) -> int:
-        """Snapshots that can be taken in its training."""
-        recipe = self.recipe
-        if self.acceleration is None or self.acceleration.snapshots == "epoch" or recipe.batch is None:
+    def snapshot_count(self, train_samples: int) -> int:
+        """Count the snapshots that can be taken in its training."""
+        recipe, jumps = self.recipe, self.extrapolation
+        if jumps is None or jumps.snapshots == "epoch" or recipe.batch is None:
             return recipe.epochs
         return recipe.epochs * -(-train_samples // recipe.batch)
 
-    def jumps(self, train_samples: int) -> int:
-        """Jumps of its training, if it does not diverge; those of a probe are not taken."""
-        acceleration = self.acceleration
-        if acceleration is None or acceleration.mode == "probe":
+    def jump_count(self, train_samples: int) -> int:
+        """Count the jumps of its training, if it does not diverge; the jumps of a probe are not taken."""
+        if not isinstance(self.method, Jumps):
             return 0
-        calls = self.snapshots(train_samples)
-        last = calls if acceleration.stop is None else min(calls, acceleration.stop)
-        return max(last - acceleration.start, 0) // acceleration.m
+        calls = self.snapshot_count(train_samples)
+        last = calls if self.method.stop is None else min(calls, self.method.stop)
+        return max(last - self.method.start, 0) // self.method.m
 
 
 @dataclass(frozen=True)
 class Task:
-    """The data of a problem, and where it brings them its own network (factory) and loss (network, inputs, targets).
-
-    accuracy: of a classification, as the loss.
-    """
+    """Data of a problem, and the network, loss and accuracy that a problem brings itself."""
 
     train_inputs: NDArray[np.float64]
     train_targets: NDArray[np.float64]
     test_inputs: NDArray[np.float64]
     test_targets: NDArray[np.float64]
     network: Callable[[], Any] | None = None
+    """Makes the network; None for the recipe's dense one."""
     loss: Callable[[Any, Any, Any], Any] | None = None
+    """(network, inputs, targets) -> loss; None for the mean squared error."""
     accuracy: Callable[[Any, Any, Any], Any] | None = None
+    """(network, inputs, targets) -> accuracy of a classification."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A study's spec: read from YAML with a safe loader, validated whole, every mistake reported at once with its path."""
+"""Spec of a study: read from YAML with a safe loader, and validated. All mistakes are reported at once, by path."""
 
 from study.specification._load import (
     importable_here,
@@ -10,10 +10,9 @@ from study.specification._load import (
     read_raw,
     read_text,
 )
-from study.specification._methods import ALTERNATIVES, METHODS, POLICY_KEYS
+from study.specification._methods import method_names, method_section, option_keys
 from study.specification._sections import Real, Section, Whole
 from study.specification._spec import (
-    FORMAT_VERSION,
     MAX_CACHED_SECTIONS,
     NAME,
     SECTIONS,
@@ -22,16 +21,12 @@ from study.specification._spec import (
     content_hash,
     split_axis,
 )
-from study.specification._user_code import method_section, problem_section
+from study.specification._user_code import problem_section
 from study.specification._validate import messages
 
 __all__ = [
-    "ALTERNATIVES",
-    "FORMAT_VERSION",
     "MAX_CACHED_SECTIONS",
-    "METHODS",
     "NAME",
-    "POLICY_KEYS",
     "SECTIONS",
     "TOP_LEVEL",
     "Real",
@@ -42,7 +37,9 @@ __all__ = [
     "importable_here",
     "load_spec",
     "messages",
+    "method_names",
     "method_section",
+    "option_keys",
     "override",
     "parse_assignments",
     "parse_yaml",

@@ -1,4 +1,4 @@
-"""What no section of a spec can check alone: the problem's own rules, and that a jump can happen at all."""
+"""Checks across the sections of a spec: the problem's own rules, and that a jump can happen at all."""
 
 import itertools
 import math
@@ -13,7 +13,7 @@ from study.specification._spec import Spec, split_axis
 
 
 def mistakes_together(spec: Spec, given: dict[str, dict[str, Any]]) -> list[str]:
-    """Mistakes of a spec whose sections are each right; given: the sections as they are written."""
+    """Return the mistakes of a spec whose single sections are valid; ``given`` holds the sections as written."""
     mistakes: list[str] = []
     problem_axes = {a: v for a, v in spec.axes.items() if split_axis(a)[0] == "problem"}
     problems: list[Problem] = []
@@ -25,13 +25,13 @@ def mistakes_together(spec: Spec, given: dict[str, dict[str, Any]]) -> list[str]
                 raise ValueError(f"{spec.problem_class.__name__} must have the methods sizes() and data()")
             problem.sizes()
         except (ValueError, TypeError, ArithmeticError) as error:
-            at = f" at {cell}" if cell else ""
-            mistakes.append(f"problem: {error}{at}")
+            where = f" at {cell}" if cell else ""
+            mistakes.append(f"problem: {error}{where}")
             continue
         problems.append(problem)
         network_axes = [axis for axis in spec.axes if split_axis(axis)[0] == "network"]
         if isinstance(problem, OwnNetwork) and (given["network"] or network_axes):
-            mistakes.append(f"network: must be left out, since {spec.problem_class.__name__} brings its own network")
+            mistakes.append(f"network: must be left out, because {spec.problem_class.__name__} brings its own network")
 
     samples = [problem.sizes().train_samples for problem in problems]
 
@@ -45,12 +45,12 @@ def mistakes_together(spec: Spec, given: dict[str, dict[str, Any]]) -> list[str]
     optimizers, momenta = values_of("training", "optimizer"), values_of("training", "momentum")
     if any(momenta) and not set(optimizers) & set(WITH_MOMENTUM):
         mistakes.append(
-            f"training.momentum: must be 0.0 with the optimizer {' or '.join(optimizers)}, which takes none (as "
-            f"{' and '.join(WITH_MOMENTUM)} do), got {max(momenta)}"
+            f"training.momentum: must be 0.0 with the optimizer {' or '.join(optimizers)}, which has none (only "
+            f"{' and '.join(WITH_MOMENTUM)} have), got {max(momenta)}"
         )
-    mistakes += [f"axes.{a}: must be a list, since {a} is no number" for a in spec.ranges if not spec.is_number(a)]
+    mistakes += [f"axes.{a}: must be a list, because {a} is not a number" for a in spec.ranges if not spec.is_number(a)]
     if spec.design == "saltelli" and spec.sections["method"].get("mode") == "probe":
-        mistakes.append("method.mode: must be train with design: saltelli; probes answer for a whole grid")
+        mistakes.append("method.mode: must be train with design: saltelli; probes need a grid")
     if spec.jumps:
         mistakes += _jump_mistakes(spec, values_of, samples)
     else:
@@ -59,10 +59,10 @@ def mistakes_together(spec: Spec, given: dict[str, dict[str, Any]]) -> list[str]
 
 
 def _jump_mistakes(spec: Spec, values_of: Callable[[str, str], tuple[Any, ...]], samples: list[int]) -> list[str]:
-    """That jumps go with the training around them, and that one can happen at all."""
+    """Return mistakes if jumps do not go with the training around them, or if no jump can happen."""
     mistakes = []
     if "adagrad" in values_of("training", "optimizer") and "reset" in values_of("method", "moments"):
-        mistakes.append("method.moments: must be keep with the optimizer adagrad, whose state cannot be made anew")
+        mistakes.append("method.moments: must be keep with the optimizer adagrad, whose state cannot be reset")
     longest_m, fewest_epochs = max(values_of("method", "m")), min(values_of("training", "epochs"))
     snapshots = fewest_epochs
     if samples and "step" in values_of("method", "snapshots"):
@@ -70,22 +70,22 @@ def _jump_mistakes(spec: Spec, values_of: Callable[[str, str], tuple[Any, ...]],
         snapshots = fewest_epochs * (steps if values_of("method", "snapshots") == ("step",) else 1)
     start = max(values_of("method", "start"))
     snapshots -= start
-    passed = f", of which method.start passes {start}," if start else ""
+    skipped = f", of which method.start skips {start}," if start else ""
     mistakes += _method_mistakes(spec, values_of) + _probe_mistakes(spec, values_of)
     if snapshots < longest_m:
         mistakes.append(
-            f"training.epochs: {fewest_epochs} epochs{passed} give {max(snapshots, 0)} snapshots, fewer than the "
-            f"window m = {longest_m}, so that no jump would happen; give more epochs or a smaller m"
+            f"training.epochs: {fewest_epochs} epochs{skipped} give {max(snapshots, 0)} snapshots, fewer than the "
+            f"window m = {longest_m}, so no jump would happen; give more epochs or a smaller m"
         )
     return mistakes
 
 
 def _method_mistakes(spec: Spec, values_of: Callable[[str, str], tuple[Any, ...]]) -> list[str]:
-    """Keys of the method that do not go with each other in some cell."""
+    """Return mistakes for keys of the method that do not go together in some cell."""
     mistakes = []
     m, start, margin = values_of("method", "m"), max(values_of("method", "start")), max(values_of("method", "margin"))
     if margin > 0 and "always" in values_of("method", "accept"):
-        mistakes.append(f"method.margin: must be 0 with accept always, which takes every jump, got {margin}")
+        mistakes.append(f"method.margin: must be 0 with accept always, which accepts every jump, got {margin}")
     truncated = spec.rule_class is None and "rank" in spec.models["method"].model_fields
     ranks = values_of("method", "rank") if truncated else ()
     if too_large := [rank for rank in ranks if rank is not None and rank >= min(m)]:
@@ -99,7 +99,7 @@ def _method_mistakes(spec: Spec, values_of: Callable[[str, str], tuple[Any, ...]
 
 
 def _probe_mistakes(spec: Spec, values_of: Callable[[str, str], tuple[Any, ...]]) -> list[str]:
-    """Policies that a probe cannot answer for, since it takes no jump."""
+    """Return mistakes for policies that a probe cannot test, because it takes no jump."""
     if spec.sections["method"]["mode"] != "probe":
         return []
     neutral = {
@@ -113,7 +113,7 @@ def _probe_mistakes(spec: Spec, values_of: Callable[[str, str], tuple[Any, ...]]
             shown = list(only) if isinstance(only, tuple) else only
             mistakes.append(
                 f"method.{key}: must be {shown} with mode probe, which takes no jump, got {shortened(others[0])}; "
-                f"mode train answers for it"
+                f"use mode train to test it"
             )
     if len(values_of("method", "snapshots")) > 1:
         mistakes.append("method.snapshots: must be one value with mode probe, got an axis")

@@ -1,4 +1,4 @@
-"""Reading a spec: YAML with a safe loader, presets, and what `--set` puts in their place."""
+"""Read a spec: from YAML with a safe loader, or from a preset, with keys replaced by `--set`."""
 
 import os
 import sys
@@ -19,10 +19,10 @@ def load_spec(source: str | Path | Mapping[str, Any], overrides: Iterable[str] |
 
     Args:
         source: a YAML file, the name of a preset, or the spec itself as a mapping.
-        overrides: ``key=value`` strings as of ``--set`` (values are YAML), or a mapping of dotted keys to values.
+        overrides: ``key=value`` strings as after ``--set`` (values are YAML), or a mapping of dotted keys to values.
 
     Raises:
-        SpecError: everything that is wrong with it, one line per mistake.
+        SpecError: the spec has mistakes; the message has one line for each.
     """
     raw, label = read_raw(source)
     override(raw, overrides, label)
@@ -30,7 +30,7 @@ def load_spec(source: str | Path | Mapping[str, Any], overrides: Iterable[str] |
 
 
 def presets() -> list[str]:
-    """Names of the specs that come with the package."""
+    """Return the names of the specs that come with the package."""
     return sorted(
         p.name.removesuffix(".yaml")
         for p in resources.files("study.specification").joinpath("presets").iterdir()
@@ -39,7 +39,7 @@ def presets() -> list[str]:
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, which also refuses a key that is given twice."""
+    """YAML's safe loader, which also refuses a key that is given twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(k, deep=True) for k, _ in node.value if k.tag != "tag:yaml.org,2002:merge"]
@@ -50,7 +50,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def read_raw(source: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """A spec as it is written, not validated, and what to call it in messages. Raises SpecError if it is no mapping."""
+    """Return a spec as written, not validated, and its name in messages. Raise SpecError if it is not a mapping."""
     if isinstance(source, Mapping):
         importable_here()
         label = shortened(source.get("name", "spec")).strip("'")
@@ -62,7 +62,7 @@ def read_raw(source: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], st
         text = read_text(path)
     else:
         raise SpecError(
-            label, [f"there is no such file, nor a preset of that name; presets are {', '.join(presets())}"]
+            label, [f"there is no such file, and no preset of this name; presets are {', '.join(presets())}"]
         )
     try:
         raw = parse_yaml(text)
@@ -74,7 +74,7 @@ def read_raw(source: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], st
 
 
 def read_text(path: Path) -> str:
-    """A file that a user wrote, beside which code of their own is found. Raises SpecError if it cannot be read."""
+    """Read a file that a user wrote, and let code beside it be imported. Raise SpecError if it cannot be read."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -87,27 +87,27 @@ def parse_yaml(text: str) -> Any:
     """Read YAML with the safe loader.
 
     Raises:
-        ValueError: it is not valid, says why in one line.
+        ValueError: the text is not valid; the message gives the reason in one line.
     """
     try:
         return yaml.load(text, Loader=_Loader)
-    # PyYAML's own constructors raise anything for a value that does not fit its tag, such as !!int x
+    # PyYAML's constructors raise errors of many kinds for a value that does not fit its tag, such as !!int x
     except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise ValueError(f"not valid YAML: {' '.join(str(error).split())}") from error
 
 
 def importable_here(*folders: Path) -> None:
-    """Let problems and rules of the user's own be found in the working directory and in these folders."""
-    for place in (Path.cwd(), *folders):
-        if str(place) not in sys.path:
-            sys.path.append(str(place))
+    """Let problems and rules of the user's own be imported from the working directory and from these folders."""
+    for folder in (Path.cwd(), *folders):
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
 
 
 def parse_assignments(texts: Iterable[str]) -> dict[str, Any]:
-    """``KEY=VALUE`` strings as a mapping; the values are YAML.
+    """Return ``KEY=VALUE`` strings as a mapping; the values are YAML.
 
     Raises:
-        SpecError: every string that is not of that form.
+        SpecError: some strings do not have this form; the message has one line for each.
     """
     pairs, mistakes = {}, []
     for text in texts:
@@ -124,7 +124,16 @@ def parse_assignments(texts: Iterable[str]) -> dict[str, Any]:
 
 
 def override(raw: dict[str, Any], overrides: Iterable[str] | Mapping[str, Any], label: str) -> None:
-    """Replace keys of a spec as it is written; ``overrides`` as of `load_spec`. Raises SpecError for what is no key."""
+    """Replace keys of a spec that is not validated yet, in place.
+
+    Args:
+        raw: the spec as written.
+        overrides: as in `load_spec`.
+        label: name of the spec in messages.
+
+    Raises:
+        SpecError: an override is not a key with a value.
+    """
     mistakes = []
     given = _plain_or_refuse(overrides, "overrides") if isinstance(overrides, Mapping) else parse_assignments(overrides)
     for path, value in given.items():
@@ -138,25 +147,25 @@ def override(raw: dict[str, Any], overrides: Iterable[str] | Mapping[str, Any], 
     if mistakes:
         raise SpecError(label, mistakes)
     for path in given:
-        _make_room(raw, path, given)
+        _remove_conflicts(raw, path, given)
 
 
-def _make_room(raw: dict[str, Any], path: str, given: Mapping[str, Any]) -> None:
-    """A key is fixed or an axis: what is overridden to be the one is no longer the other, unless both are asked for."""
+def _remove_conflicts(raw: dict[str, Any], path: str, given: Mapping[str, Any]) -> None:
+    """Remove the fixed key where an override makes it an axis, and the reverse, unless overrides give both."""
     top, dot, key = path.partition(".")
     if top == "axes" and dot:
         section, key = split_axis(key)
-        others = [(section, key)]
+        rivals = [(section, key)]
     else:
-        others = [("axes", path), ("axes", key)] if top == "method" else [("axes", path)]
-    for where, other in others:
-        if f"{where}.{other}" not in given and isinstance(raw.get(where), dict):
-            raw[where].pop(other, None)
+        rivals = [("axes", path), ("axes", key)] if top == "method" else [("axes", path)]
+    for section, rival in rivals:
+        if f"{section}.{rival}" not in given and isinstance(raw.get(section), dict):
+            raw[section].pop(rival, None)
 
 
 def _plain_or_refuse(value: Mapping[str, Any], label: str) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = plain(value)
+        data: dict[str, Any] = plain(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise SpecError(label, [f"must be plain data, as YAML can hold it: {error}"]) from error
-    return found
+    return data

@@ -1,68 +1,48 @@
-"""The ``method`` section of a spec, one pydantic model per method: its keys, the kind of each, and its bounds."""
+"""The ``method`` section of a spec: keys of every jump rule, keys of the rule itself, and methods that are no rule.
 
+The options of a jump and of a rule are reflected from `accel`, which is imported only when a method is first named: it
+brings torch.
+"""
+
+import dataclasses
+import functools
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    Field,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import ConfigDict, Field, ValidationInfo, create_model, field_validator
 from pydantic_core import PydanticCustomError
 
+from study.replicates.metric_catalogue import TABLE_COLUMNS
+from study.specification._reflection import section_of
 from study.specification._sections import Real, Section, Whole
+from study.specification._user_code import load_class
 
 
 class Method(Section):
-    """What every rule needs: window, horizon, and how jumps are taken."""
+    """Keys of every jump rule that say how a study runs it. The options of a jump (`accel.JumpOptions`) join them."""
 
     name: str = "dmd"
     mode: Literal["train", "probe"] = "train"
-    """probe: propose and judge jumps along one training that takes none, for all cells at once."""
+    """``probe``: propose and judge jumps along one training that takes none, for all cells at once."""
     probes: Annotated[Whole, Field(ge=1)] = 30
-    """With mode probe: how often, evenly spread in the logarithm of the epochs."""
-    m: Annotated[Whole, Field(ge=2)]
-    s: Annotated[Whole, Field(ge=1)]
-    group: Literal["model", "layer", "node", "weight"] | Annotated[Whole, Field(ge=1)] = "layer"
-    """Weights that share one operator; a number: nodes split into parts of at most so many."""
+    """With ``mode: probe``: number of probes, evenly spread in the logarithm of the epochs."""
     snapshots: Literal["step", "epoch"] = "step"
-    accept: Literal["always", "improve"] = "always"
-    moments: Literal["keep", "reset"] = "keep"
+    """Take a snapshot after every optimiser step, or after every epoch."""
     horizon: Literal["constant", "linear", "decay", "loss"] = "constant"
-    """How s falls from jump to jump: not, to 1 in equal parts, to 1 as NiNo's, or with the training loss."""
+    """Schedule of s over the jumps: keep it, lower it to 1 in equal parts, as NiNo does, or with the training loss."""
     horizon_jumps: Annotated[Whole, Field(ge=1)] | None = None
     """Jumps until s is 1 (linear, decay); None: all jumps of the training."""
-    candidates: Annotated[tuple[Annotated[Real, Field(gt=0)], ...], Field(min_length=1)] = (1.0,)
-    """Multiples of s that each jump tries, to keep the one of lowest training loss."""
-    relaxation: Annotated[Real, Field(gt=0, le=2)] = 1.0
-    shape: Literal["none", "masked", "random", "last_step"] = "none"
-    """masked: only weights whose move agrees with the last step. Controls of equal size: random, last_step."""
-    noise: Annotated[Real, Field(ge=0)] = 0.0
-    margin: Annotated[Real, Field(ge=0, lt=1)] = 0.0
-    """With ``accept: improve``: the part of itself by which the training loss must fall."""
-    start: Annotated[Whole, Field(ge=0)] = 0
-    """Steps (or epochs, whichever snapshots are taken at) before the first snapshot."""
-    stop: Annotated[Whole, Field(ge=1)] | None = None
-    """Last step (or epoch) with a snapshot; None: the last of the training."""
-    max_residual: Annotated[Real, Field(ge=0)] | None = None
-    max_inconsistency: Annotated[Real, Field(ge=0)] | None = None
 
 
-class DMDMethod(Method):
-    """Dynamic mode decomposition; the options of `accel.DMD`. Modes are kept by a tolerance or by a fixed rank."""
+class _Truncated(Section):
+    """What holds of a rule whose modes are kept by a tolerance or by a fixed rank: a study names one of them."""
 
-    name: Literal["dmd"] = "dmd"
-    rank: Annotated[Whole, Field(ge=1)] | None = None
-    tolerance: Annotated[Real, Field(ge=0, lt=1)] | None = Field(default=None, validate_default=True)
-    form: Literal["state", "displacement"] = "state"
-    amplitudes: Literal["least_squares", "literal"] = "least_squares"
-    modes: Literal["projected", "exact"] = "projected"
-    growth: Literal["keep", "clip", "drop"] = "keep"
+    model_config = ConfigDict(validate_default=True)
 
-    @field_validator("tolerance")
+    @field_validator("tolerance", check_fields=False)
     @classmethod
     def _one_truncation(cls, tolerance: float | None, info: ValidationInfo) -> float | None:
-        rank = info.data.get("rank", 1)  # one that was refused has been given
+        rank = info.data.get("rank", 1)  # a rank that was refused counts as given
         if tolerance is None and rank is None:
             raise PydanticCustomError("missing", "a tolerance or a rank must be given")
         if tolerance is not None and rank is not None:
@@ -70,50 +50,67 @@ class DMDMethod(Method):
         return tolerance
 
 
-class KoopmanMethod(Method):
-    """Koopman operators as of Dogra & Redman; the options of `accel.Koopman`."""
+class _WithoutHorizon(Section):
+    """Keys of a rule that leaps as far as it leaps, whatever s."""
 
-    name: Literal["koopman"] = "koopman"
-    tolerance: Annotated[Real, Field(ge=0, lt=1)] = 0.0
-
-
-class LineMethod(Method):
-    """A straight line through every weight's history; the options of `accel.Line`."""
-
-    name: Literal["line"] = "line"
-    anchor: Literal["line", "newest"] = "line"
-
-
-class AndersonMethod(Method):
-    """Reduced-rank extrapolation and Anderson acceleration; the options of `accel.Anderson`."""
-
-    name: Literal["anderson"] = "anderson"
     s: Literal[1] = 1
-    """It leaps to the limit of the steps, however far."""
-    tolerance: Annotated[Real, Field(ge=0, lt=1)] = 1e-10
-    mixing: Annotated[Real, Field(ge=0, le=1)] = 1.0
 
 
-class AverageMethod(Method):
-    """Average of the window; the options of `accel.Average`."""
+@functools.cache
+def jump_method() -> type[Method]:
+    """Make the keys of every jump rule: those of `Method`, and the options of a jump."""
+    from accel import JumpOptions
+    from accel._fields import NotInSpec, hints, marks
 
-    name: Literal["average"] = "average"
-    s: Literal[1] = 1
-    """An average leaps nowhere."""
-    decay: Annotated[Real, Field(gt=0, le=1)] = 1.0
-
-
-METHODS: Mapping[str, type[Method]] = {
-    "dmd": DMDMethod,
-    "koopman": KoopmanMethod,
-    "line": LineMethod,
-    "anderson": AndersonMethod,
-    "average": AverageMethod,
-}
-"""Name in a spec -> its keys; the rule is the one that `accel.RULES` has under that name."""
+    hidden = [key for key, hint in hints(JumpOptions).items() if any(isinstance(m, NotInSpec) for m in marks(hint))]
+    return section_of("JumpMethod", JumpOptions, Method, "a jump", leave_out=hidden)
 
 
-POLICY_KEYS = tuple(key for key in Method.model_fields if key != "name")
+def option_keys() -> frozenset[str]:
+    """Return the keys of a jump rule that are options of a jump."""
+    return frozenset(jump_method().model_fields) - frozenset(Method.model_fields)
+
+
+@functools.cache
+def rule_method(name: str) -> type[Method]:
+    """Make the section of one of the package's rules."""
+    from accel import RULES
+
+    rule = RULES[name]
+    bases: list[type[Section]] = [jump_method()]
+    if {"rank", "tolerance"} <= {field.name for field in dataclasses.fields(rule)}:
+        bases.insert(0, _Truncated)
+    if not getattr(rule, "uses_horizon", True):
+        bases.insert(0, _WithoutHorizon)
+    named: Any = (Literal[name], name)
+    base: type[Method] = create_model(f"{rule.__name__}Base", __base__=tuple(bases), name=named)  # type: ignore[arg-type]
+    return section_of(f"{rule.__name__}Method", rule, base, name)
+
+
+def method_names() -> tuple[str, ...]:
+    """Return the names of all methods that come with the package."""
+    from accel import RULES
+
+    return (*RULES, *ALTERNATIVES)
+
+
+def method_section(name: Any) -> tuple[type[Section], type | None]:
+    """Return the model of the ``method`` section for a named method, and the rule's class where it is the user's own.
+
+    Raises:
+        ValueError: The name is unknown, or the class named by import path does not do as a rule.
+    """
+    if isinstance(name, str) and name in ALTERNATIVES:
+        return ALTERNATIVES[name], None
+    if isinstance(name, str) and name in method_names():
+        return rule_method(name), None
+    owner = load_class("method", name, dict.fromkeys(method_names(), ""))
+    fields = {field.name for field in dataclasses.fields(owner)}
+    if clash := fields & set(jump_method().model_fields):
+        raise ValueError(f"{name} must not have fields called {', '.join(sorted(clash))}: every method has those keys")
+    if clash := fields & set(TABLE_COLUMNS):
+        raise ValueError(f"{name} must not have fields called {', '.join(sorted(clash))}: the table has such columns")
+    return section_of("MethodSection", owner, jump_method(), name), owner
 
 
 class MGRITSection(Section):

@@ -11,11 +11,13 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from problems import OwnNetwork, Problem
 from study.replicates.replicate import Recipe, Value
 from study.specification._methods import Method
+from study.specification._reflection import later_keys
 from study.specification._sections import Resources, Section
 from study.specification.axes import Range
 
 T = TypeVar("T")
-FORMAT_VERSION = 1
+IDENTITY_VERSION = 1
+"""Version of what `Spec.identity` holds. Another version makes another hash, and so another study, of every spec."""
 SECTIONS = ("problem", "network", "training", "method")
 TOP_LEVEL = ("name", *SECTIONS, "axes", "seeds", "design", "samples", "resources")
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
@@ -161,10 +163,15 @@ class Spec:
     def identity(self) -> dict[str, Any]:
         """What makes two specs the same study: everything but what chooses cells, seeds, name and resources."""
         return {
-            "format_version": FORMAT_VERSION,
-            **{name: plain(self.sections[name]) for name in SECTIONS},
+            "format_version": IDENTITY_VERSION,  # named as before records had a version of their own
+            **{name: plain(self._lasting(name)) for name in SECTIONS},
             "axes": sorted(self.axes),
         }
+
+    def _lasting(self, name: str) -> dict[str, Any]:
+        """Return a section without later keys at their default: with them off, the study is what it was before."""
+        later = later_keys(self.models[name])
+        return {key: v for key, v in self.sections[name].items() if key not in later or v != later[key]}
 
     def hash(self) -> str:
         """Hash of the identity."""

@@ -1,4 +1,4 @@
-"""Validation of a spec as it is written: every mistake at once, each with its path."""
+"""Validate a spec as it is written; report all mistakes at once, each with its path."""
 
 import difflib
 import json
@@ -10,15 +10,16 @@ from pydantic import ValidationError
 
 from study.errors import SpecError, shortened
 from study.specification._cross_checks import mistakes_together
+from study.specification._methods import method_section
 from study.specification._sections import Network, Resources, Section, Training
 from study.specification._spec import DESIGNS, NAME, SECTIONS, TOP_LEVEL, Spec, split_axis
-from study.specification._user_code import method_section, problem_section
+from study.specification._user_code import problem_section
 from study.specification.axes import MAX_AXIS_VALUES, Range, parse_axis
-from study.specification.saltelli import MOST_SAMPLES, is_sample_count
+from study.specification.saltelli import MAX_SAMPLES, is_sample_count
 
 
 def validate(raw: dict[str, Any], label: str) -> Spec:
-    """A spec of what is written; label: what to call it in messages. Raises SpecError with all that is wrong."""
+    """Return the spec for what is written; ``label`` names it in messages. Raise SpecError with all mistakes."""
     mistakes = [_unknown("", key, TOP_LEVEL) for key in raw if key not in TOP_LEVEL]
     name = raw.get("name")
     if not (isinstance(name, str) and re.fullmatch(NAME, name)):
@@ -38,11 +39,13 @@ def validate(raw: dict[str, Any], label: str) -> Spec:
     for axis in ranges:
         if design == "grid":
             mistakes.append(
-                f"axes.{axis}: a range has no values to run through; give a list or a step, sample it "
+                f"axes.{axis}: a range has no values to run through; give a list or a step, sample the range "
                 f"with design: saltelli, or let `dmd-study search` draw from it"
             )
         if split_axis(axis)[0] == "problem":
-            mistakes.append(f"axes.{axis}: must be a list, since the data of every value are made before any training")
+            mistakes.append(
+                f"axes.{axis}: must be a list, because the data of every value are made before any training"
+            )
     allotted = _resources(given["resources"], mistakes)
 
     models: dict[str, type[Section]] = {"network": Network, "training": Training}
@@ -67,13 +70,13 @@ def validate(raw: dict[str, Any], label: str) -> Spec:
     for axis in axes:
         if axis not in keys and (split_axis(axis)[0] in sections or split_axis(axis)[0] not in SECTIONS):
             mistakes.append(_unknown("axes.", axis, keys))
-    for place, found in sections.items():
-        for key, value in (found or {}).items():
+    for section_name, section_values in sections.items():
+        for key, value in (section_values or {}).items():
             try:
                 json.dumps(value)
             except TypeError:
                 kind = type(value).__name__
-                mistakes.append(f"{place}.{key}: must be plain data (numbers, text, lists), got {kind}")
+                mistakes.append(f"{section_name}.{key}: must be plain data (numbers, text, lists), got {kind}")
     if mistakes:
         raise SpecError(label, mistakes)
 
@@ -99,18 +102,18 @@ def validate(raw: dict[str, Any], label: str) -> Spec:
 
 
 def _axes(given: dict[str, dict[str, Any]], mistakes: list[str]) -> tuple[dict[str, list[Any]], dict[str, Range]]:
-    """The values of every axis, of a range its two ends; and the ranges."""
+    """Return the values of every axis, for a range its two ends; and the ranges."""
     axes: dict[str, list[Any]] = {}
     ranges: dict[str, Range] = {}
     for written, value in given["axes"].items():
         axis = written.removeprefix("method.")
         if axis in axes:
-            mistakes.append(f"axes.{written}: the same axis as axes.{axis}")
+            mistakes.append(f"axes.{written}: is the same axis as axes.{axis}; give one of them")
             continue
         try:
-            found = parse_axis(value, shortened)
-            axes[axis] = found if isinstance(found, list) else [found.low, found.high]
-            ranges |= {axis: found} if isinstance(found, Range) else {}
+            parsed = parse_axis(value, shortened)
+            axes[axis] = parsed if isinstance(parsed, list) else [parsed.low, parsed.high]
+            ranges |= {axis: parsed} if isinstance(parsed, Range) else {}
         except ValueError as error:
             mistakes.append(f"axes.{written}: {error}")
             axes[axis] = []
@@ -123,8 +126,8 @@ def _axes(given: dict[str, dict[str, Any]], mistakes: list[str]) -> tuple[dict[s
 
 
 def _seeds(value: Any, mistakes: list[str]) -> tuple[int, ...]:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if whole and 1 <= value <= MAX_AXIS_VALUES:
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    if is_integer and 1 <= value <= MAX_AXIS_VALUES:
         return tuple(range(value))
     if (
         isinstance(value, list)
@@ -151,8 +154,8 @@ def _samples(value: Any, design: Any, axes: Mapping[str, list[Any]], mistakes: l
     if is_sample_count(value):
         return int(value)
     mistakes.append(
-        f"samples: must be a power of two from 2 to {MOST_SAMPLES} with design: saltelli, since a Sobol' sequence is "
-        f"even only then, got {shortened(value)}"
+        f"samples: must be a power of two from 2 to {MAX_SAMPLES} with design: saltelli, because only then a Sobol' "
+        f"sequence is even, got {shortened(value)}"
     )
     return None
 
@@ -168,28 +171,28 @@ def _resources(given: dict[str, Any], mistakes: list[str]) -> Resources:
 def _section(
     name: str, model: type[Section], given: dict[str, Any], axes: dict[str, list[Any]], mistakes: list[str]
 ) -> dict[str, Any] | None:
-    """Validate a section, and in it every value of its axes (which are replaced by what the model made of them)."""
-    own = {split_axis(axis)[1]: axis for axis in axes if split_axis(axis)[0] == name}
-    own = {key: axis for key, axis in own.items() if key in model.model_fields and axes[axis]}
-    first = {key: axes[axis][0] for key, axis in own.items()}
+    """Validate a section and every value of its axes; replace these values by those of the validated model."""
+    varied = {split_axis(axis)[1]: axis for axis in axes if split_axis(axis)[0] == name}
+    varied = {key: axis for key, axis in varied.items() if key in model.model_fields and axes[axis]}
+    first = {key: axes[axis][0] for key, axis in varied.items()}
     empty = {split_axis(axis)[1] for axis, values in axes.items() if split_axis(axis)[0] == name and not values}
     section = None
     try:
         section = model(**{**given, **first})
     except ValidationError as error:
-        where = {key: f"axes.{axis}[0]" for key, axis in own.items()}
+        where = {key: f"axes.{axis}[0]" for key, axis in varied.items()}
         mistakes += [
             m for m in messages(name, model, error, where) if m.partition(":")[0] not in {f"{name}.{k}" for k in empty}
         ]
-    for key, axis in own.items():
+    for key, axis in varied.items():
         values = []
         for index, value in enumerate(axes[axis]):
             try:
                 values.append(getattr(model(**{**given, **first, key: value}), key))
             except ValidationError as error:
                 path = f"axes.{axis}[{index}]"
-                found = messages(name, model, error, {key: path})
-                mistakes += [m for m in found if m.startswith(path) and m not in mistakes]
+                lines = messages(name, model, error, {key: path})
+                mistakes += [m for m in lines if m.startswith(path) and m not in mistakes]
         for index, value in enumerate(values):
             if value in values[:index]:
                 mistakes.append(f"axes.{axis}: must not repeat a value, got {shortened(value)} twice")
@@ -197,32 +200,39 @@ def _section(
             axes[axis] = values
     if section is None:
         return None
-    return {key: value for key, value in section.model_dump().items() if key not in own}
+    return {key: value for key, value in section.model_dump().items() if key not in varied}
 
 
 def messages(section: str, model: type[Section], error: ValidationError, where: Mapping[str, str]) -> list[str]:
-    """Pydantic's errors in our words, one per place."""
-    by_place: dict[str, list[str]] = {}
+    """Return Pydantic's errors as messages of a spec, one per path.
+
+    Args:
+        section: name of the section.
+        model: model of the section.
+        error: error of Pydantic.
+        where: key -> its path in the spec, if that is not ``section.key``.
+    """
+    by_path: dict[str, list[str]] = {}
     for item in error.errors(include_url=False):
         key = str(item["loc"][0]) if item["loc"] else ""
         if item["type"] == "extra_forbidden":
-            by_place[f"{section}.{key}".strip(".")] = [
+            by_path[f"{section}.{key}".strip(".")] = [
                 _unknown(f"{section}.", key, list(model.model_fields)).partition(": ")[2]
             ]
             continue
-        place = where.get(key, f"{section}.{key}".strip("."))
-        place += "".join(f"[{part}]" for part in item["loc"][1:] if isinstance(part, int))
+        path = where.get(key, f"{section}.{key}".strip("."))
+        path += "".join(f"[{part}]" for part in item["loc"][1:] if isinstance(part, int))
         if item["type"] == "missing":
             text = "must be given, here or as an axis"
         else:
             text = item["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
             text = text[0].lower() + text[1:] + f", got {shortened(item['input'])}"
-        by_place.setdefault(place, []).append(text)
-    return [f"{place}: {'; or '.join(dict.fromkeys(texts))}" for place, texts in by_place.items()]
+        by_path.setdefault(path, []).append(text)
+    return [f"{path}: {'; or '.join(dict.fromkeys(texts))}" for path, texts in by_path.items()]
 
 
 def _unknown(prefix: str, key: str, valid: Iterable[str]) -> str:
     names = list(valid)
-    close = difflib.get_close_matches(str(key), names, n=1)  # YAML's keys may be of any kind
+    close = difflib.get_close_matches(str(key), names, n=1)  # a key in YAML may have any type
     hint = f"did you mean {close[0]}? " if close else ""
     return f"{prefix}{key}: unknown key; {hint}valid keys are {', '.join(names)}"

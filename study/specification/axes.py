@@ -1,12 +1,13 @@
-"""How the values of an axis are written: a list, steps from A to B, or everything between A and B."""
+"""Values of an axis as a spec has them: a list, steps from A to B, or all numbers between A and B."""
 
 import math
 from dataclasses import dataclass
 from typing import Any
 
 MAX_AXIS_VALUES = 10_000
+"""Largest number of values of an axis."""
 DIGITS = 6
-"""Of a real number that is drawn from a range: enough to tell any two that differ in what they do."""
+"""Significant digits of a real number drawn from a range: enough to separate numbers with different effects."""
 FORMS = "must be a list of values, {from: A, to: B, step: C}, or a range {from: A, to: B, log: true or false}"
 
 
@@ -14,7 +15,7 @@ FORMS = "must be a list of values, {from: A, to: B, step: C}, or a range {from: 
 class Range:
     """All numbers from ``low`` to ``high``, both included; with ``log`` spread evenly in their logarithm.
 
-    Of a key of whole numbers it holds the whole numbers alone.
+    For a key of whole numbers, the range holds only whole numbers.
     """
 
     low: float
@@ -22,31 +23,33 @@ class Range:
     log: bool = False
 
     def written(self) -> dict[str, Any]:
-        """As a spec has it."""
+        """Return the range as a spec has it."""
         return {"from": self.low, "to": self.high, "log": self.log}
 
     def at(self, place: float) -> float:
-        """The number at a place between 0 and 1; of a range between whole numbers each of them has an equal part.
+        """Return the number at a place between 0 and 1.
 
-        Equal on the range's scale: with ``log`` a whole number has the part from half below it to half above.
+        In a range between whole numbers, each number n gets the part from n - 1/2 to n + 1/2 on the range's scale:
+        without ``log`` these parts are equal.
         """
-        whole = isinstance(self.low, int) and isinstance(self.high, int)
-        half = 0.5 if whole else 0.0
+        is_integer = isinstance(self.low, int) and isinstance(self.high, int)
+        half = 0.5 if is_integer else 0.0
         scale, back = (math.log, math.exp) if self.log else (float, float)
         first, last = scale(self.low - half), scale(self.high + half)
         value = back(first + place * (last - first))
-        return min(max(round(value) if whole else float(f"{value:.{DIGITS}g}"), self.low), self.high)
+        return min(max(round(value) if is_integer else float(f"{value:.{DIGITS}g}"), self.low), self.high)
 
 
 def parse_axis(value: Any, short: Any = repr) -> list[Any] | Range:
-    """The values of an axis as a spec has them, or its range.
+    """Return the values of an axis, or its range.
 
     Args:
-        value: ``[...]``; ``{from, to, step}``, step 1 if left out; or ``{from, to, log}``, a range.
-        short: writes a value in messages.
+        value: the axis as a spec has it: ``[...]``; ``{from, to, step}``, step 1 if left out; or ``{from, to, log}``,
+            a range.
+        short: function that writes a value in messages.
 
     Raises:
-        ValueError: it is neither; says what it must be.
+        ValueError: the value is none of these; the message says what it must be.
     """
     if isinstance(value, list):
         if not value:
@@ -65,16 +68,16 @@ def parse_axis(value: Any, short: Any = repr) -> list[Any] | Range:
         start, end, step = 0, -1, 0
     if step <= 0 or end < start:
         raise ValueError(f"{{from: A, to: B, step: C}} must have A <= B and C > 0; got {short(value)}")
-    steps = (end - start) / step + 1e-9  # so that 0.1, 0.2, 0.3 is not one short
+    steps = (end - start) / step + 1e-9  # tolerates rounding, so that 0.1 to 0.3 by 0.1 has three values
     if steps >= MAX_AXIS_VALUES:
         raise ValueError(f"must hold at most {MAX_AXIS_VALUES} values, got {short(value)}")
     count = math.floor(steps) + 1
-    whole = all(isinstance(v, int) for v in (start, step))
-    return [start + i * step if whole else float(f"{start + i * step:.12g}") for i in range(count)]
+    is_integer = all(isinstance(v, int) for v in (start, step))
+    return [start + i * step if is_integer else float(f"{start + i * step:.12g}") for i in range(count)]
 
 
 def within(written: Any, value: Any) -> bool:
-    """Whether a value lies in an axis as `Spec.to_dict` writes it: between its ends where both are numbers."""
+    """Return True if a value lies in an axis as `Spec.to_dict` writes it; numbers lie between its ends."""
     if isinstance(written, dict):
         return isinstance(value, int | float) and bool(written["from"] <= value <= written["to"])
     if all(map(_is_number, [*written, value])):

@@ -1,4 +1,4 @@
-"""The cells that Sobol' indices are computed from: SALib's points of the unit cube, taken to the values of the axes."""
+"""Cells for Sobol' indices: SALib's points of the unit cube, mapped to the values of the axes."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -9,23 +9,26 @@ from numpy.typing import NDArray
 
 from study.specification.axes import Range
 
-MOST_SAMPLES = 2**14
+MAX_SAMPLES = 2**14
+"""Largest number of samples."""
 _SEED = 1
-"""Of the scrambling, fixed: every reader of a record finds the same cells, and more samples keep those there are."""
+"""Seed of the scrambling. Fixed, so that all readers of a record get the same cells, and more samples only add some."""
 
 
 def is_sample_count(value: object) -> bool:
-    """Whether it is a power of two, as a Sobol' sequence is even over the cube with no other number of points."""
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return whole and 2 <= value <= MOST_SAMPLES and value & (value - 1) == 0  # type: ignore[operator]
+    """Return True for a power of two: a Sobol' sequence covers the cube evenly with no other number of points."""
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    return is_integer and 2 <= value <= MAX_SAMPLES and value & (value - 1) == 0  # type: ignore[operator]
 
 
 def saltelli(axes: Mapping[str, Sequence[Any] | Range], samples: int) -> list[dict[str, Any]]:
-    """Saltelli's design for first-order, total and second-order indices, in the order that SALib analyses.
+    """Return the cells of Saltelli's design for first-order, total and second-order indices, in SALib's order.
+
+    For K axes that vary these are samples (2 K + 2) cells, with repetitions where axes have few values.
 
     Args:
-        axes: axis key -> its range or its values, of which a list is sampled by index; with K of them varying,
-        samples: a power of two, there are samples (2 K + 2) cells, with repetitions where axes have few values.
+        axes: axis key -> its range or its list of values, which is sampled by index.
+        samples: a power of two.
 
     Source: Saltelli 2002, Computer Physics Communications 145, 280-297.
     """
@@ -49,5 +52,5 @@ def _points(dimensions: int, samples: int) -> NDArray[np.float64]:
 
 
 def _value(options: Sequence[Any] | Range, place: float) -> Any:
-    """The value at a place between 0 and 1."""
+    """Return the value at a place between 0 and 1."""
     return options.at(place) if isinstance(options, Range) else options[int(place * len(options))]

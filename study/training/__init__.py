@@ -1,1 +1,1 @@
-"""Trains packs of replicates. Needs torch, numpy and `accel` only."""
+"""Train packs of replicates. Needs only torch, numpy and `accel`."""

@@ -1,4 +1,4 @@
-"""Networks and losses of replicates: one at a time, or stacked along a leading axis and evaluated together."""
+"""Networks and losses of replicates: a single one, or several stacked along a leading axis and evaluated together."""
 
 import functools
 import itertools
@@ -25,7 +25,13 @@ Loss = Callable[[Any, Tensor, Tensor], Tensor]
 
 
 def build_network(task: Task, recipe: Recipe, seed: int) -> nn.Module:
-    """The dense network of the recipe (Xavier-uniform weights, zero biases), or the problem's own."""
+    """Return the dense network of the recipe (Xavier-uniform weights, zero biases), or the problem's own.
+
+    Args:
+        task: data, and the problem's own network if it has one.
+        recipe: layers and activation of the dense network.
+        seed: seed of the replicate.
+    """
     if task.network is not None:
         with global_generator(seed, "weights"):
             network: nn.Module = task.network()
@@ -36,7 +42,7 @@ def build_network(task: Task, recipe: Recipe, seed: int) -> nn.Module:
     for index, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
         if index:
             layers.append(ACTIVATIONS[recipe.activation]())
-        # torch's own initialisation would draw from the global generator
+        # without torch's own initialisation, which would draw from the global generator
         linear = nn.utils.skip_init(nn.Linear, inputs, outputs, dtype=torch.float64)  # type: ignore[no-untyped-call]
         nn.init.xavier_uniform_(linear.weight, generator=generator)
         nn.init.zeros_(linear.bias)
@@ -45,7 +51,7 @@ def build_network(task: Task, recipe: Recipe, seed: int) -> nn.Module:
 
 
 def build_loss(task: Task) -> Loss:
-    """Mean squared error over samples and outputs, or the problem's own loss."""
+    """Return the mean squared error over samples and outputs, or the problem's own loss."""
     if task.loss is not None:
         return task.loss
     return lambda model, x, y: nn.functional.mse_loss(model(x), y)
@@ -54,20 +60,21 @@ def build_loss(task: Task) -> Loss:
 class Networks:
     """K networks of one architecture.
 
-    Of one, this is the network itself. Several have their parameters stacked, and are evaluated in one call that
-    `torch.func.vmap` turns into batched products.
+    A single network is used as it is. Several networks have their parameters stacked, and `torch.func.vmap` evaluates
+    them in one call with batched products.
 
     Args:
-        modules: the networks, on their device; given up to this object.
-        loss: what is minimised.
-        own: whether the network is the problem's own, which may keep statistics or draw noise.
+        modules: the networks, on their device; this object may change them.
+        loss: loss to minimise.
+        own: True if the network is the problem's own, which may keep statistics or draw noise.
+        batchable: True if several sets of weights can be evaluated in one call; None: unless the network is the
+            problem's own.
     """
 
-    def __init__(self, modules: Sequence[nn.Module], loss: Loss, *, own: bool) -> None:
+    def __init__(self, modules: Sequence[nn.Module], loss: Loss, *, own: bool, batchable: bool | None = None) -> None:
         self.module = modules[0]
         self.stacked = len(modules) > 1
-        self.batchable = not own
-        """Whether several weights can be evaluated in one call."""
+        self.batchable = not own if batchable is None else batchable
         self._loss, self._own = loss, own
         self.parameters: dict[str, Tensor] = dict(self.module.named_parameters())
         if self.stacked:
@@ -80,64 +87,87 @@ class Networks:
 
     @property
     def trainable(self) -> list[Tensor]:
-        """The parameters that are trained, (K, *shape) each if stacked."""
+        """Parameters that are trained, (K, *shape) each if stacked."""
         return [parameter for parameter in self.parameters.values() if parameter.requires_grad]
 
     @property
     def weights(self) -> int:
-        """Parameters of one network."""
+        """Number of parameters of one network."""
         return sum(parameter.numel() for parameter in self.module.parameters())
 
     def losses(self, x: Tensor, y: Tensor, part: slice = slice(None), *, shared: bool = True) -> Tensor:
-        """The loss of each network of a part, (k,); inputs and targets are shared, or (k, …), one for each."""
+        """Return the loss of each network of a part, (k,).
+
+        Args:
+            x: inputs; (k, …) if not shared.
+            y: targets; (k, …) if not shared.
+            part: networks to evaluate.
+            shared: True if all networks get the same inputs and targets.
+        """
         if not self.stacked:
             return self._loss(self.module, x, y)[None]
         return self._batched({name: values[part] for name, values in self.parameters.items()}, x, y, shared=shared)
 
     def judge_at(self, weights: Mapping[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-        """The losses of networks with these weights, (k, *shape) each, in place of their trained parameters."""
+        """Return the losses of networks that have other weights than the trained ones.
+
+        Args:
+            weights: name of a parameter -> its values, (k, *shape).
+            x: inputs.
+            y: targets.
+        """
         fixed = {name: values for name, values in self.parameters.items() if name not in weights}
         count = len(next(iter(weights.values())))
         with torch.no_grad(), self._undisturbed(x.device):
             if self.batchable:
-                whole = {name: values.expand(count, *values.shape) for name, values in fixed.items()}
-                return self._batched({**weights, **whole}, x, y, shared=True)
-            rows = [
-                {name: values[k] for name, values in weights.items()} for k in range(len(next(iter(weights.values()))))
-            ]
-            return torch.stack([self._one({**row, **fixed}, x, y) for row in rows])
+                expanded = {name: values.expand(count, *values.shape) for name, values in fixed.items()}
+                return self._batched({**weights, **expanded}, x, y, shared=True)
+            rows = [{name: values[k] for name, values in weights.items()} for k in range(count)]
+            return torch.stack([self._single_loss({**row, **fixed}, x, y) for row in rows])
 
     def judge(self, x: Tensor, y: Tensor, part: slice = slice(None)) -> Tensor:
-        """As `losses`, without gradients and without a trace."""
+        """Return `losses` without gradients and without side effects on the training.
+
+        Args:
+            x: inputs.
+            y: targets.
+            part: networks to evaluate.
+        """
         with torch.no_grad(), self._undisturbed(x.device):
             return self.losses(x, y, part)
 
     def accuracies(self, accuracy: Loss, x: Tensor, y: Tensor) -> list[float]:
-        """What ``accuracy(network, inputs, targets)`` says of each network, one at a time, without a trace."""
+        """Return the accuracy of each network, one at a time, without side effects on the training.
+
+        Args:
+            accuracy: function (network, inputs, targets) -> accuracy.
+            x: inputs.
+            y: targets.
+        """
         with torch.no_grad(), self._undisturbed(x.device):
             if not self.stacked:
                 return [accuracy(self.module, x, y).item()]
             rows = [{name: values[place] for name, values in self.parameters.items()} for place in range(len(self))]
             return [accuracy(functools.partial(functional_call, self.module, row), x, y).item() for row in rows]
 
-    def _one(self, parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+    def _single_loss(self, parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
         return self._loss(lambda *given: functional_call(self.module, parameters, given), x, y)
 
     def _batched(self, parameters: dict[str, Tensor], x: Tensor, y: Tensor, *, shared: bool) -> Tensor:
-        each = None if shared else 0
-        found: Tensor = vmap(self._one, in_dims=(0, each, each))(parameters, x, y)
-        return found
+        data_axis = None if shared else 0
+        losses: Tensor = vmap(self._single_loss, in_dims=(0, data_axis, data_axis))(parameters, x, y)
+        return losses
 
     def keep(self, places: Sequence[int]) -> None:
-        """Go on with the networks at these places only; those of a stack move to new memory."""
+        """Keep only the networks at these places; those of a stack move to new memory."""
         for name, values in self.parameters.items():
             self.parameters[name] = values.detach()[list(places)].requires_grad_(values.requires_grad)
 
     @contextmanager
     def _undisturbed(self, device: torch.device) -> Iterator[None]:
-        """Keep no statistics of batches, draw no noise that training would have drawn.
+        """Keep no statistics of batches, and leave the random numbers of the training as they are.
 
-        A dense network of the recipe keeps none and draws none, and is spared the cost.
+        Does nothing for the dense network of a recipe, which has no statistics and no noise.
         """
         if not self._own:
             yield
@@ -152,7 +182,13 @@ class Networks:
 
 
 def why_not_stacked(task: Task, recipe: Recipe, device: torch.device) -> str | None:
-    """Why replicates of a problem's own network or loss cannot be trained side by side; None if they can be."""
+    """Return the reason why replicates of a problem's own network or loss cannot be stacked; None if they can.
+
+    Args:
+        task: data, and the problem's own network and loss.
+        recipe: recipe of the replicates.
+        device: device to train on.
+    """
     if task.network is None and task.loss is None:
         return None
     loss, dtype = build_loss(task), getattr(torch, recipe.dtype)
@@ -166,9 +202,9 @@ def why_not_stacked(task: Task, recipe: Recipe, device: torch.device) -> str | N
     alone = torch.stack([loss(module, x, y).detach() for module in modules])
     try:
         together = Networks(modules, loss, own=True).losses(x, y).detach()
-    except Exception as error:  # whatever a function of the user's own may raise where it is not transformable
+    except Exception as error:  # code of the user may raise anything if vmap cannot transform it
         return f"{name} cannot be batched by torch.func.vmap: {str(error).strip().splitlines()[0]}"
-    # other products of the same numbers: a few roundings apart
+    # batched products of the same numbers may differ by a few roundings
     if not torch.allclose(alone, together, rtol=1e3 * torch.finfo(dtype).eps, equal_nan=True):
         return f"{name} gives other losses when batched by torch.func.vmap"
     return None

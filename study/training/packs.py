@@ -9,11 +9,11 @@ import torch
 
 from accel import Rule
 from study.replicates.outcome import ReplicateOutcome, failed
-from study.replicates.replicate import Pack, Replicate, Task
+from study.replicates.replicate import Alternative, Pack, Replicate, Task
 from study.training.alternatives import TRAINERS
-from study.training.loop import train_probed, train_stack
 from study.training.memory import TooLarge, fitting
 from study.training.networks import why_not_stacked
+from study.training.stack import train_probed, train_stack
 
 
 def train_pack(
@@ -43,7 +43,7 @@ def train_pack(
             torch.cuda.set_per_process_memory_fraction(pack.gpu)
         for probed, places in _stacks(pack.replicates):
             replicates = [pack.replicates[place] for place in places]
-            if replicates[0].alternative is not None:
+            if isinstance(replicates[0].method, Alternative):
                 trained = [_train_alternative(replicate, tasks, device) for replicate in replicates]
             elif probed:
                 trained = _probe(replicates, tasks, rules, device, warn)
@@ -64,15 +64,16 @@ def _stacks(replicates: Sequence[Replicate]) -> list[tuple[bool, list[int]]]:
     """Places of the replicates that are trained together; and whether they are probes of one training."""
     stacks: dict[tuple[object, ...], list[int]] = {}
     for place, replicate in enumerate(replicates):
-        key = replicate.probed_with or (replicate.alternative is not None, *replicate.architecture)
+        key = replicate.probed_with or (isinstance(replicate.method, Alternative), *replicate.architecture)
         stacks.setdefault(key, []).append(place)
     return [(replicates[places[0]].probed_with is not None, places) for places in stacks.values()]
 
 
 def _train_alternative(replicate: Replicate, tasks: Mapping[str, Task], device: torch.device) -> ReplicateOutcome:
-    assert replicate.alternative is not None
+    method = replicate.method
+    assert isinstance(method, Alternative)
     try:
-        return TRAINERS[replicate.alternative.name](replicate, tasks[replicate.task], device)
+        return TRAINERS[method.name](replicate, method, tasks[replicate.task], device)
     except Exception:
         return failed(replicate, traceback.format_exc(limit=-8))
 

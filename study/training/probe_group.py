@@ -1,45 +1,52 @@
-"""Probes: what one jump from here would do, asked of every cell along one training that takes none of them.
+"""Probes: jumps of every cell that are proposed and evaluated along one training, and not taken.
 
-One plain training answers for a whole grid, for probes x cells x one evaluation. It is a neighbouring question to the
-study's own, in which each replicate goes on from its jumps.
+One plain training answers for a whole grid; it costs probes x cells evaluations. This is another question than that of
+jumps that are taken, where each replicate goes on from its own.
 
-Since the training goes on without the jump, it also tells how true a prediction was: ``prediction_error`` compares it
-with the weights that training itself has s steps later, in parts of how far they have moved by then (the median over
-weights of either, as Dogra & Redman 2020 do): below 1, predicting was better than staying.
+Since the training goes on without the jump, it also tells how true a prediction was: ``prediction_error`` is the
+distance between the predicted weights and those that training has s steps later, divided by how far the weights have
+moved by then (medians over the weights, as in Dogra & Redman 2020). Below 1, predicting was better than staying.
 """
 
 import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from accel import Proposal, Rule, StackedAccelerator
-from study.training.jump_group import LIMITS, build_options
+from accel import JumpOutcome, Rule, StackedAccelerator
+from study.replicates.replicate import Probes
+from study.training.evaluator import Evaluator
+from study.training.jump_group import UNSEEN, note_jump
+from study.training.jump_options import build_options
 from study.training.networks import Networks
 from study.training.replicate_state import ReplicateState
-from study.training.stopwatch import Clock
+from study.training.stopwatch import Stopwatch
 
 PROBED_BYTES = 1 << 29
-"""Of windows that are filled at a time."""
+"""Bytes of windows that are filled at a time."""
 MAX_COMPARED_WEIGHTS = 10_000
-"""Weights, evenly spread over the network, whose predictions are kept to be compared."""
-
-JudgeAt = Callable[[str, Mapping[str, Tensor]], Tensor]
-"""(split, stacked weights) -> losses of the networks with these weights."""
+"""Number of weights, evenly spread over the network, whose predictions are compared."""
 
 
 def probed_snapshots(probes: int, first: int, last: int) -> list[int]:
-    """So many snapshots from ``first`` to ``last``, evenly spread in the logarithm; fewer where some coincide."""
+    """Return the snapshots to probe at, evenly spread in the logarithm.
+
+    Args:
+        probes: Number of probes; there are fewer where some coincide.
+        first: The first snapshot that may be probed.
+        last: The last one.
+    """
     return sorted(set(np.geomspace(first, last, probes).round().astype(int).tolist()))
 
 
 @dataclass(frozen=True)
 class _Prediction:
-    """What is to be compared with the training's own weights, of at most `MAX_COMPARED_WEIGHTS` weights."""
+    """A prediction of at most `MAX_COMPARED_WEIGHTS` weights, to be compared with the training's own."""
 
     cell: ReplicateState
     predicted: Tensor
@@ -49,14 +56,15 @@ class _Prediction:
 class ProbeGroup:
     """All cells that one training is probed for.
 
-    Stands in the place of a `JumpGroup`: it takes snapshots, and at a probe proposes and judges, but applies nothing.
+    It stands in the place of a `JumpGroup`: it takes snapshots, and at a probe proposes and evaluates, but the training
+    goes on from its own weights.
 
     Args:
-        networks: the one network that is trained.
-        runner: the replicate that stands for its training.
-        cells: the replicates to answer for; they share a `Replicate.probed_with`.
-        rules: the user's own rules by name.
-        samples: of the training split.
+        networks: The one network that is trained.
+        runner: The replicate that stands for its training.
+        cells: The probed replicates, which share a `Replicate.probed_with`.
+        rules: The user's own rules by name.
+        samples: Number of training samples.
     """
 
     def __init__(
@@ -68,35 +76,36 @@ class ProbeGroup:
         samples: int,
     ) -> None:
         self.members, self.cells = [runner], list(cells)
-        first = cells[0].acceleration
-        self.snapshots = first.snapshots
+        method = cells[0].replicate.method
+        assert isinstance(method, Probes)
+        self.snapshots = method.jumps.snapshots
         self._networks = networks
         self._options = [build_options(member.replicate, rules, samples) for member in cells]
-        whole = cells[0].replicate.snapshots(samples)
+        snapshots = cells[0].replicate.snapshot_count(samples)
         self._due: dict[int, set[int]] = {}
-        """Per start of windows: at which snapshots those cells are asked."""
+        """Start of windows -> the snapshots at which cells with that start are probed."""
         for start in {options.start for options in self._options}:
             longest = max(options.m for options in self._options if options.start == start)
-            self._due[start] = set(probed_snapshots(first.probes, start + longest, whole))
+            self._due[start] = set(probed_snapshots(method.count, start + longest, snapshots))
         self._longest = max(options.m for options in self._options)
         self._all_due = set().union(*self._due.values())
         self._awaited: dict[int, list[_Prediction]] = {}
-        """Predictions by the snapshot that they are of."""
+        """Snapshot -> predictions of it."""
         self._taken = 0
         self._weights: deque[dict[str, Tensor]] = deque(maxlen=self._longest)
-        """Of the latest snapshots; kept only where a probe will look at them."""
+        """The latest snapshots; only those that a probe needs are kept."""
 
     @property
     def part(self) -> slice:
-        """Its place in the stack: the only one."""
+        """Place in the stack: the only one."""
         return slice(0, 1)
 
     def keep(self, alive: Sequence[ReplicateState], start: int) -> None:
-        """A training that has diverged is probed no more."""
+        """Keep the training, or stop probing one that has diverged."""
         self.members = list(alive)
 
-    def record(self, clock: Clock) -> bool:
-        """Take a snapshot; True when a probe is due."""
+    def record(self, clock: Stopwatch) -> bool:
+        """Take a snapshot; return True if a probe is due."""
         self._taken += 1
         if self._taken in self._awaited:
             with clock("judging"):
@@ -112,12 +121,19 @@ class ProbeGroup:
                 )
         return self._taken in self._all_due
 
-    def jump(
-        self, epoch: int, judge: Callable[[str, slice], Tensor], judge_at: JudgeAt, clock: Clock
-    ) -> list[ReplicateState]:
-        """Ask every cell what its jump would do; none is taken."""
+    def jump(self, epoch: int, evaluator: Evaluator, clock: Stopwatch) -> list[ReplicateState]:
+        """Propose and evaluate the jump of every cell that is due; none is taken.
+
+        Args:
+            epoch: The epoch that training has reached.
+            evaluator: Judges the networks of the stack, and networks with other weights.
+            clock: Counts seconds of jumps and of judging.
+
+        Returns:
+            The members whose weights are now predicted ones: none.
+        """
         with clock("judging"):
-            before = {split: float(judge(split, self.part)) for split in ("train", "test")}
+            before = {split: float(evaluator.losses(split, self.part)) for split in ("train", "test")}
         by_window: dict[tuple[object, ...], list[int]] = {}
         for place, options in enumerate(self._options):
             if self._taken in self._due[options.start]:
@@ -126,11 +142,11 @@ class ProbeGroup:
             size = sum(values.nbytes for values in self._weights[-1].values()) * (self._options[places[0]].m + 1)
             width = max(1, min(len(places), PROBED_BYTES // size)) if self._networks.batchable else 1
             for start in range(0, len(places), width):
-                self._probe(epoch, places[start : start + width], before, judge_at, clock)
+                self._probe(epoch, places[start : start + width], before, evaluator, clock)
         return []
 
     def _probe(
-        self, epoch: int, places: Sequence[int], before: Mapping[str, float], judge_at: JudgeAt, clock: Clock
+        self, epoch: int, places: Sequence[int], before: Mapping[str, float], evaluator: Evaluator, clock: Stopwatch
     ) -> None:
         options = [self._options[place] for place in places]
         with clock("jumps"):
@@ -140,19 +156,30 @@ class ProbeGroup:
             window = list(self._weights)[-options[0].m :]
             accelerator.fill([{n: v.expand(len(places), *v.shape) for n, v in each.items()} for each in window])
             proposals = accelerator.propose([accelerator.horizons(k)[0] for k in range(len(places))])
-            fit = [accelerator.refuses(k, proposal) not in LIMITS for k, proposal in enumerate(proposals)]
-            accelerator.apply(proposals)
+            refusals = [accelerator.refuses(k, proposal) for k, proposal in enumerate(proposals)]
+            finite = accelerator.apply(proposals).tolist()
         with clock("judging"):
-            after = {split: judge_at(split, target).tolist() for split in ("train", "test")}
-        newest, predicted = self._some(latest), self._some(target)
-        for k, place in enumerate(places):
-            if fit[k]:
-                due = self._awaited.setdefault(self._taken + proposals[k].s, [])
-                due.append(_Prediction(self.cells[place], predicted[k], newest[0]))
-            self._note(self.cells[place], epoch, proposals[k], before, {s: v[k] for s, v in after.items()}, fit[k])
+            after = {split: evaluator.losses_at(split, target).tolist() for split in ("train", "test")}
+        newest, predicted = self._select_weights(latest), self._select_weights(target)
+        for k, (place, refusal, proposal) in enumerate(zip(places, refusals, proposals, strict=True)):
+            cell, evaluated = self.cells[place], refusal is None and finite[k]
+            losses: dict[str, float | None] = {
+                split: values[k] if evaluated else None for split, values in after.items()
+            }
+            for split in losses:
+                cell.evaluations[split] += evaluated
+            outcome = refusal or _outcome(before["train"], losses["train"])
+            note_jump(cell, epoch, proposal, outcome, before, losses)
+            if outcome not in UNSEEN:
+                due = self._awaited.setdefault(self._taken + proposal.s, [])
+                due.append(_Prediction(cell, predicted[k], newest[0]))
 
-    def _some(self, weights: Mapping[str, Tensor]) -> Tensor:
-        """(replicates, at most COMPARED) float64 weights of these, (*shape) or (replicates, *shape) each."""
+    def _select_weights(self, weights: Mapping[str, Tensor]) -> Tensor:
+        """Return the weights to compare, (replicates, at most `MAX_COMPARED_WEIGHTS`) float64.
+
+        Args:
+            weights: Parameters by name, (*shape) or (replicates, *shape) each.
+        """
         shapes = self._networks.parameters
         rows = torch.cat([v.detach().reshape(-1, shapes[name].numel()) for name, v in weights.items()], dim=1)
         count = rows.shape[1]
@@ -162,39 +189,26 @@ class ProbeGroup:
 
     def _compare(self, predictions: Sequence[_Prediction]) -> None:
         latest = {name: values for name, values in self._networks.parameters.items() if values.requires_grad}
-        now = self._some(latest)[0]
+        now = self._select_weights(latest)[0]
         for each in predictions:
             error, growth = (now - each.predicted).abs().median(), (now - each.newest).abs().median()
             ratio = float(error / growth)
             each.cell.prediction_errors.append(ratio if math.isfinite(ratio) else math.inf)
 
-    def _note(
-        self,
-        member: ReplicateState,
-        epoch: int,
-        proposal: Proposal,
-        before: Mapping[str, float],
-        after: Mapping[str, float],
-        fit: bool,
-    ) -> None:
-        member.groups = proposal.groups.family_names
-        for split in ("train", "test"):
-            member.evaluations[split] += fit
-        member.jumps.append(
-            {
-                "epoch": epoch,
-                **{f"{split}_before": before[split] if fit else np.nan for split in before},
-                **{f"{split}_after": after[split] if fit else np.nan for split in after},
-                "accepted": False,
-                "s": proposal.s,
-                "rank": [int(rank) for rank in proposal.groups.largest("rank")],
-                "spectral_radius": proposal.groups.largest("spectral_radius"),
-            }
-        )
+
+def _outcome(before: float, after: float | None) -> JumpOutcome | Literal["probed"]:
+    """Return the outcome of a probe that was not refused; there is no training that its jump could be taken in."""
+    finite = after is not None and math.isfinite(after) and not math.isnan(before)
+    return "probed" if finite else JumpOutcome.NOT_FINITE
 
 
 def share_training(runner: ReplicateState, cells: Sequence[ReplicateState]) -> None:
-    """Give every cell its share of the training that was probed for it, and how that ended."""
+    """Give every cell the status, curves and metrics of the training that was probed for it, and a share of its cost.
+
+    Args:
+        runner: The replicate that stands for the training.
+        cells: The probed replicates.
+    """
     for member in cells:
         member.status, member.epoch, member.steps = runner.status, runner.epoch, runner.steps
         member.train_curve, member.test_curve = runner.train_curve, runner.test_curve

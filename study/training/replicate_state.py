@@ -1,16 +1,17 @@
 """What is known of each replicate of a stack while it is trained, and the outcome it ends as."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from study.replicates.flops import combination_flops, evaluation_flops, jump_flops, step_flops
 from study.replicates.metrics import value_so_far
-from study.replicates.outcome import JumpHistory, ReplicateOutcome
-from study.replicates.replicate import Acceleration, Replicate
+from study.replicates.outcome import Breakdown, JumpHistory, Losses, ReplicateOutcome
+from study.replicates.replicate import Jumps, Replicate
 
 
 @dataclass(eq=False)
@@ -28,7 +29,7 @@ class ReplicateState:
     groups: tuple[str, ...] = ()
     evaluations: dict[str, int] = field(default_factory=lambda: {"train": 0, "test": 0})
     combinations: int = 0
-    """Of snapshots, beside the first of every jump."""
+    """Extra combinations of snapshots, beyond the one per jump that `jump_flops` counts."""
     own_metrics: dict[str, float] = field(default_factory=dict)
     prediction_errors: list[float] = field(default_factory=list)
     """Of each probe whose s steps were trained."""
@@ -36,10 +37,11 @@ class ReplicateState:
     """Its share of the stack's."""
 
     @property
-    def acceleration(self) -> Acceleration:
-        """How it is accelerated; a baseline is not asked."""
-        assert self.replicate.acceleration is not None
-        return self.replicate.acceleration
+    def extrapolation(self) -> Jumps:
+        """Rule and options of its jumps; only for a replicate that has some."""
+        jumps = self.replicate.extrapolation
+        assert jumps is not None
+        return jumps
 
     def charge(self, seconds: Mapping[str, float], among: int) -> None:
         """Count an equal share of what so many replicates have cost."""
@@ -60,32 +62,39 @@ class ReplicateState:
         self, weights: int, samples: int, test_samples: int, *, stacked: int, shared_by: int = 1
     ) -> ReplicateOutcome:
         """What it has become, of a network of so many weights; the training may be shared by several probed cells."""
-        m = 0 if self.replicate.acceleration is None else self.replicate.acceleration.m
-        final_train, final_test = (curve[-1][1] if curve else math.nan for curve in (self.train_curve, self.test_curve))
+        jumping = self.replicate.extrapolation
+        m = 0 if jumping is None else jumping.m
+        (train_epoch, train), (test_epoch, test) = map(_curve, (self.train_curve, self.test_curve))
         return ReplicateOutcome(
             replicate=self.replicate,
             status=self.status,
             epoch=self.epoch,
-            reason="",
-            final_loss_train=final_train,
-            final_loss_test=final_test,
+            losses=Losses(
+                final_train=float(train[-1]) if len(train) else math.nan,
+                final_test=float(test[-1]) if len(test) else math.nan,
+                train_epoch=train_epoch,
+                train=train,
+                test_epoch=test_epoch,
+                test=test,
+            ),
             jumps=_stack_jumps(self.jumps),
-            curve_train_epoch=np.array([e for e, _ in self.train_curve], np.int64),
-            curve_train=np.array([v for _, v in self.train_curve]),
-            curve_test_epoch=np.array([e for e, _ in self.test_curve], np.int64),
-            curve_test=np.array([v for _, v in self.test_curve]),
             groups=self.groups,
             steps=self.steps,
             stacked=stacked,
-            seconds_training=self.seconds.get("training", 0.0),
-            seconds_jumps=self.seconds.get("jumps", 0.0),
-            seconds_judging=self.seconds.get("judging", 0.0),
-            flops_training=self.epoch * step_flops(weights, samples) / shared_by,
-            flops_jumps=len(self.jumps) * jump_flops(weights, m) + self.combinations * combination_flops(weights, m),
-            flops_judging=self.evaluations["train"] * evaluation_flops(weights, samples)
-            + self.evaluations["test"] * evaluation_flops(weights, test_samples),
+            seconds=Breakdown(**self.seconds),
+            flops=Breakdown(
+                training=self.epoch * step_flops(weights, samples) / shared_by,
+                jumps=len(self.jumps) * jump_flops(weights, m) + self.combinations * combination_flops(weights, m),
+                judging=self.evaluations["train"] * evaluation_flops(weights, samples)
+                + self.evaluations["test"] * evaluation_flops(weights, test_samples),
+            ),
             own_metrics=self.own_metrics,
         )
+
+
+def _curve(points: Sequence[tuple[int, float]]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    epochs, losses = zip(*points, strict=True) if points else ((), ())
+    return np.array(epochs, np.int64), np.array(losses, np.float64)
 
 
 def _stack_jumps(jumps: list[dict[str, Any]]) -> JumpHistory:

@@ -1,43 +1,58 @@
-"""Seconds by what they were spent on, without waiting for a device after every step."""
+"""A stopwatch of training, jumps and judging that does not wait for a device after every step."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
 PARTS = ("training", "jumps", "judging")
+"""Parts that are measured."""
 
 
-class Clock:
-    """Stopwatch of a device's work. On CUDA it marks the queue with events, and reads them when asked."""
+class Stopwatch:
+    """Stopwatch of a device's work. On CUDA it marks the queue with events, and reads them when asked.
+
+    A part that begins within another one interrupts it: no second counts twice.
+
+    Args:
+        device: Where the work is done.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._seconds = dict.fromkeys(PARTS, 0.0)
         self._events: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
+        self._running: str | None = None
+        self._since: Any = None
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:
-        """Count what is done within towards a part."""
-        if self._device.type == "cuda":
-            start = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-            end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-            start.record()
-            try:
-                yield
-            finally:
-                end.record()
-                self._events.append((part, start, end))
-            return
-        start_s = time.perf_counter()
+        """Count the time spent within towards a part."""
+        interrupted = self._running
+        self._switch(part)
         try:
             yield
         finally:
-            self._seconds[part] += time.perf_counter() - start_s
+            self._switch(interrupted)
+
+    def _switch(self, part: str | None) -> None:
+        """End the part that runs, and begin another."""
+        now: Any
+        if self._device.type == "cuda":
+            now = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+            now.record()
+            if self._running is not None:
+                self._events.append((self._running, self._since, now))
+        else:
+            now = time.perf_counter()
+            if self._running is not None:
+                self._seconds[self._running] += now - self._since
+        self._running, self._since = part, now
 
     def take(self) -> dict[str, float]:
-        """Seconds of each part since the last call; on CUDA this waits for the device."""
+        """Return the seconds of each part since the last call; on CUDA this waits for the device."""
         if self._events:
             torch.cuda.synchronize(self._device)
             for part, start, end in self._events:

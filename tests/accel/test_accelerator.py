@@ -489,8 +489,8 @@ class TestBadInput:
     def test_lists_all_bad_options(self):
         with pytest.raises(
             ValueError,
-            match=r"m must be an integer of at least 2, got 1; s must be .* at least 1, got 0; accept must be one of "
-            r'always, improve, got .never.; moments="reset" needs optimizer=',
+            match=r"m must be an integer of at least 2, got 1; s must be .* at least 1 or a Horizon, got 0; accept "
+            r'must be one of always, improve, got .never.; moments="reset" needs optimizer=',
         ):
             Accelerator(mlp(), DMD(), m=1, s=0, accept="never", moments="reset")
         for bad in ({"m": 2.0, "s": 1}, {"m": True, "s": 1}, {"m": 2, "s": 1.5}):

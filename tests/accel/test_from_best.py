@@ -125,7 +125,10 @@ def test_overrides_win(model, write):
         ([(["method", "momentum"], 0.5)], "must be among accept, .* got momentum"),
         ([(["method"], [1])], "must have a section 'method'; the sections there are choices"),
         ([(["choices", "mean_relative_error", "minimum", "parameters"], {"m": 3})], "s must be given"),
-        ([(["choices", "mean_relative_error", "minimum", "parameters", "tolerance"], 2.0)], r"in \[0, 1\), got 2.0"),
+        (
+            [(["choices", "mean_relative_error", "minimum", "parameters", "tolerance"], 2.0)],
+            r"in \[0, 1\) or None, got 2.0",
+        ),
         ([(["choices"], {})], "section 'mean_relative_error'; the sections there are none"),
     ],
 )

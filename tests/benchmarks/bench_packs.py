@@ -23,10 +23,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from study.replicates.replicate import Acceleration, Recipe, Replicate, Task
+from study.replicates.replicate import Jumps, Recipe, Replicate, Task
 from study.training.cuda_graphs import GRAPHS
-from study.training.loop import train_stack
 from study.training.memory import predict_memory
+from study.training.stack import train_stack
 from tests.benchmarks._setting import describe_machine, timed
 
 NETWORKS = {"quick": ((20, 40), 300, 160, 40, 400), "figure3": ((40, 200, 1000), 2670, 800, 200, 3000)}
@@ -79,7 +79,7 @@ def _measure(device: str, name: str, count: int, epochs: int, repeats: int, peak
         if device in GRAPHS:
             launched_s.append(timed(lambda: train_stack(replicates, task, {}, where, replays=False), device) / count)
     outcomes = train_stack(replicates, task, {}, where)
-    flops = sum(o.flops_training + o.flops_jumps + o.flops_judging for o in outcomes) / count
+    flops = sum(o.flops.training + o.flops.jumps + o.flops.judging for o in outcomes) / count
     each_s, times = statistics.median(together_s), statistics.median(alone_s) / statistics.median(together_s)
     whole_s = each_s * NETWORKS[name][-1] / epochs
     found = {f"{device} {name} K={count}": times}
@@ -187,7 +187,7 @@ def _replicates(name: str, count: int, epochs: int) -> list[Replicate]:
             seed,
             "random",
             recipe,
-            Acceleration("dmd", {"tolerance": tolerance}, m, s, "layer", "step", "always", "keep"),
+            Jumps("dmd", {"tolerance": tolerance}, m, s),
         )
         for m, s, tolerance, seed in itertools.islice(cells, count)
     ]

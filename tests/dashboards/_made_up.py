@@ -93,6 +93,7 @@ class MadeUp:
         self.details.append(
             row
             | {"kind": kind, "cell": cell, "jump_epoch": jump.tolist(), "jump_accepted": [True] * len(jump)}
+            | {"jump_outcome": ["accepted"] * len(jump), "jump_s": [cell.get("s", 10)] * len(jump)}
             | {f"jump_{split}_before": [1.0] * len(jump) for split in ("train", "test")}
             | {f"jump_{split}_after": after.tolist() for split in ("train", "test")}
             | {f"curve_{split}_epoch": epochs.tolist() for split in ("train", "test")}

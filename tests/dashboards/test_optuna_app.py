@@ -21,7 +21,7 @@ import pytest
 from dashboards import Heatmap, Shown
 from dashboards._shown_storage import ShownStorage
 from study import run
-from study.analysis.pages.optuna_dashboard import MOST_HEATMAPS, note_of, shown_of
+from study.analysis.pages.optuna_dashboard import MAX_HEATMAPS, note_of, shown_of
 from tests.dashboards._made_up import MadeUp
 
 SPEC = {
@@ -207,9 +207,9 @@ def test_a_study_with_too_many_cells_or_none_has_a_note_alone() -> None:
     assert not shown_of("made-up", record.spec, "mean_relative_error_train", record.table, many).heatmaps
     assert not shown_of("made-up", record.spec, "x", record.table.iloc[:0], record.spec["axes"]).heatmaps
     assert len(shown_of("made-up", record.spec, "x", record.table, {"m": [2, 8]}).heatmaps) == 2
-    values = [1e-3 * k for k in range(MOST_HEATMAPS + 3)]
+    values = [1e-3 * k for k in range(MAX_HEATMAPS + 3)]
     wide = MadeUp({"m": [2, 8], "s": [5, 10], "tolerance": values}, seeds=[0])
-    assert len(shown_of("made-up", wide.spec, "x", wide.table, wide.spec["axes"]).heatmaps) == 2 * MOST_HEATMAPS
+    assert len(shown_of("made-up", wide.spec, "x", wide.table, wide.spec["axes"]).heatmaps) == 2 * MAX_HEATMAPS
 
 
 def test_the_note_takes_text_literally() -> None:

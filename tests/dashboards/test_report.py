@@ -54,7 +54,7 @@ def report(made_up):
 def test_it_holds_every_part(report):
     page = Page(render_report(report))
     sections = [attributes["id"] for attributes in page.attributes("section")]
-    assert sections == ["answer", "explore", "sensitivity", "best", "cost", "provenance", "failures"]
+    assert sections == ["answer", "explore", "sensitivity", "best", "cost", "jumps", "provenance", "failures"]
     text = " ".join(page.texts["body"])
     for part in (*report.answer, report.question, report.cost_note, report.failures_note, report.sensitivity_note):
         assert " ".join(part.split()) in " ".join(text.split())

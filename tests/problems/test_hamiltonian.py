@@ -10,8 +10,8 @@ from problems.hamiltonian import Hamiltonian
 from study import load_spec
 from study.planning.cells import replicates
 from study.planning.tasks import make_tasks
-from study.training.loop import train_stack
 from study.training.networks import why_not_stacked
+from study.training.stack import train_stack
 
 
 class Exact(nn.Module):
@@ -95,7 +95,7 @@ def test_networks_are_trained_side_by_side_as_each_alone():
         (alone,) = train_stack([replicate], task, {}, cpu)
         assert outcome.stacked == 3
         # up to the first jump: products of other shapes sum in another order
-        np.testing.assert_allclose(outcome.curve_train[:3], alone.curve_train[:3], rtol=1e-10)
+        np.testing.assert_allclose(outcome.losses.train[:3], alone.losses.train[:3], rtol=1e-10)
 
 
 def test_training_finds_the_solution():

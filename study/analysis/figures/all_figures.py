@@ -1,4 +1,4 @@
-"""All figures of a study by name. Each is drawn from the data alone; what they do not allow is left out, with why."""
+"""All figures of a study by name. A figure that the data do not allow is left out, and the reason given."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -36,13 +36,13 @@ def _heatmap_data(data: StudyData, options: FigureOptions) -> HeatmapData:
 
 
 def _heatmap(data: StudyData, options: FigureOptions) -> Picture:
-    drawn = _heatmap_data(data, options)
-    return Picture(options.stem("heatmap"), draw_heatmaps(drawn, title=data.title), drawn.frame())
+    heatmaps = _heatmap_data(data, options)
+    return Picture(options.stem("heatmap"), draw_heatmaps(heatmaps, title=data.title), heatmaps.frame())
 
 
 def _spread(data: StudyData, options: FigureOptions) -> Picture:
-    drawn = spread_data(_heatmap_data(data, options))
-    return Picture(options.stem("spread"), draw_heatmaps(drawn, title=data.title), drawn.frame())
+    heatmaps = spread_data(_heatmap_data(data, options))
+    return Picture(options.stem("spread"), draw_heatmaps(heatmaps, title=data.title), heatmaps.frame())
 
 
 def _slices(data: StudyData, options: FigureOptions) -> Picture:
@@ -50,9 +50,9 @@ def _slices(data: StudyData, options: FigureOptions) -> Picture:
     return draw_slices(data, options)
 
 
-def _check_grid(data: StudyData, what: str) -> None:
+def _check_grid(data: StudyData, figure: str) -> None:
     if data.sampled is not None:
-        raise ValueError(f"{what} must have neighbouring cells, as of a grid, and the cells of {data.name} are samples")
+        raise ValueError(f"{figure} must have neighbouring cells, but the cells of {data.name} are samples, not a grid")
 
 
 def draw_drivers(
@@ -75,7 +75,7 @@ def draw_drivers(
             raise NoIndices(f"no sensitivities of {metric}: {shares.unavailable}")
         return shares, Picture(stem, draw_sensitivity(shares, title=data.title), shares.frame())
     if options.at:
-        raise ValueError("at must be left out for Sobol' indices, which are of all samples together")
+        raise ValueError("at must be left out for Sobol' indices, which need all samples")
     try:
         indices = sobol_indices(data.table, data.sampled, data.axes, data.seeds, metric=metric, split=split)
     except NoIndices as reason:
@@ -97,13 +97,19 @@ FIGURES: dict[str, Callable[[StudyData, FigureOptions], Picture]] = {
     "plane": draw_plane,
     "eigenvalues": draw_eigenvalues,
 }
-"""Every figure of a study. All raise ValueError where the data do not allow it, and say why."""
+"""Name of a figure -> function that draws it, or raises ValueError with the reason why the data do not allow it."""
 
 
 def draw_all(
     data: StudyData, options: FigureOptions, names: Iterable[str] = FIGURES
 ) -> Iterator[tuple[str, Picture | ValueError]]:
-    """Each of these figures in turn, or why it cannot be drawn."""
+    """Draw figures in turn, and yield each name with its picture or with the reason why it cannot be drawn.
+
+    Args:
+        data: Data of the study.
+        options: Options of all figures.
+        names: Names of the figures, from `FIGURES`; all by default.
+    """
     for name in names:
         try:
             yield name, FIGURES[name](data, options)

@@ -1,4 +1,4 @@
-"""What jumps cost and what they give: final loss ratio against overhead of every cell, and the Pareto front."""
+"""Cost and benefit of jumps: final loss ratio against overhead of every cell, and the Pareto front."""
 
 import math
 from typing import Any
@@ -22,6 +22,7 @@ from study.analysis.figures.style import (
     house_style,
     label_plainly,
     legend_below,
+    setting_label,
     value_label,
 )
 from study.analysis.statistics.cells import Replicates, restrict, rising, value_key
@@ -33,11 +34,11 @@ _CAP = 10.0
 
 
 def draw_plane(data: StudyData, options: FigureOptions) -> Picture:
-    """Cells by cost and benefit, medians over seeds, with the Pareto front that begins at plain training (1, 1).
+    """Draw cells by cost and benefit, medians over seeds, with the Pareto front that begins at plain training (1, 1).
 
-    Colour is the first axis that varies, the marker the last one with six values or fewer. Only cells where every seed
-    finished can be on the front; others are hollow. Ratios above 10 are drawn on the upper edge. Raises ValueError
-    where no cell has both numbers.
+    The colour shows the first axis that varies, the marker the last one with six values or fewer. Only cells where
+    every seed finished can be on the front; other cells are hollow. Ratios above 10 are drawn on the upper edge. Raises
+    ValueError if no cell has both numbers.
     """
     if data.table.empty:
         raise ValueError("the table has no replicates yet: there is nothing to draw")
@@ -72,7 +73,7 @@ def draw_plane(data: StudyData, options: FigureOptions) -> Picture:
         _draw_points(figure, axes, frame, grid, colour, marker)
         _draw_front(axes, frame)
         axes.axhline(1.0, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
-        axes.set_xlabel("overhead: cost of training with jumps / cost of training")
+        axes.set_xlabel("overhead: cost with jumps / cost without jumps")
         axes.set_ylabel("final loss / final loss of the baseline")
         axes.set_yscale("log")
         label_plainly(axes.yaxis)
@@ -84,8 +85,8 @@ def draw_plane(data: StudyData, options: FigureOptions) -> Picture:
 
 
 def _front(frame: pd.DataFrame) -> list[bool]:
-    """Which complete cells neither plain training nor another one beats in both numbers (costs differ by rounding)."""
-    costs = frame["overhead"].map(lambda cost: float(f"{cost:.9g}"))
+    """Mark the complete cells that neither plain training nor another cell beats in both numbers."""
+    costs = frame["overhead"].map(lambda cost: float(f"{cost:.9g}"))  # equal costs may differ by rounding
     front, lowest = [False] * len(frame), 1.0
     for k in sorted(range(len(frame)), key=lambda k: (costs.iloc[k], frame["final_loss_ratio"].iloc[k])):
         if frame["complete"].iloc[k] and frame["final_loss_ratio"].iloc[k] < lowest:
@@ -96,18 +97,18 @@ def _front(frame: pd.DataFrame) -> list[bool]:
 def _draw_points(
     figure: Figure, axes: Axes, frame: pd.DataFrame, grid: dict[str, list[Any]], colour: str, marker: str | None
 ) -> None:
-    places = {value_key(value): k for k, value in enumerate(grid[colour])}
-    n = len(places)
+    indices = {value_key(value): k for k, value in enumerate(grid[colour])}
+    n = len(indices)
     colours = matplotlib.colormaps["cividis"].resampled(n)
     norm = BoundaryNorm(np.arange(n + 1) - 0.5, n)
     for k, value in enumerate(grid[marker] if marker else [None]):
-        own = frame if marker is None else frame[[value_key(v) == value_key(value) for v in frame[marker]]]
-        at = own["final_loss_ratio"].clip(upper=_CAP)
-        face = colours(norm([places[value_key(v)] for v in own[colour]])) if len(own) else np.empty((0, 4))
-        hollow = ~own["complete"].to_numpy(dtype=bool)
+        cells = frame if marker is None else frame[[value_key(v) == value_key(value) for v in frame[marker]]]
+        y = cells["final_loss_ratio"].clip(upper=_CAP)
+        face = colours(norm([indices[value_key(v)] for v in cells[colour]])) if len(cells) else np.empty((0, 4))
+        hollow = ~cells["complete"].to_numpy(dtype=bool)
         axes.scatter(
-            own["overhead"],
-            at,
+            cells["overhead"],
+            y,
             s=30,
             marker=_MARKERS[k],
             facecolors=np.where(hollow[:, None], 1.0, face),
@@ -121,7 +122,7 @@ def _draw_points(
 
 
 def _numbered(frame: pd.DataFrame) -> pd.DataFrame:
-    """The front in order of cost, not more than six cells of it."""
+    """Return the cells of the front in order of cost; of a longer front, six cells spread evenly over it."""
     front = frame[frame["pareto"]].sort_values("overhead")
     return front.iloc[np.unique(np.linspace(0, len(front) - 1, 6).round().astype(int))] if len(front) else front
 
@@ -130,38 +131,35 @@ def _draw_front(axes: Axes, frame: pd.DataFrame) -> None:
     front = frame[frame["pareto"]].sort_values("overhead")
     x, y = [1.0, *front["overhead"]], [1.0, *front["final_loss_ratio"]]
     axes.step(x, y, where="post", color=INK, linewidth=1.2, zorder=2)
-    axes.plot(1.0, 1.0, **_PLAIN, zorder=4)
+    axes.plot(1.0, 1.0, **_PLAIN_MARKER, zorder=4)
     for k, row in enumerate(_numbered(frame).itertuples(), 1):
-        place = (float(row.overhead), float(row.final_loss_ratio))  # type: ignore[arg-type]
-        axes.annotate(str(k), place, xytext=(-5, -10), textcoords="offset points", fontweight="bold", zorder=4)
+        point = (float(row.overhead), float(row.final_loss_ratio))  # type: ignore[arg-type]
+        axes.annotate(str(k), point, xytext=(-5, -10), textcoords="offset points", fontweight="bold", zorder=4)
 
 
-_PLAIN: dict[str, Any] = {"marker": "X", "linestyle": "none", "color": INK, "markersize": 7}
+_PLAIN_MARKER: dict[str, Any] = {"marker": "X", "linestyle": "none", "color": INK, "markersize": 7}
 
 
 def _draw_legend(
     figure: Figure, data: StudyData, frame: pd.DataFrame, grid: dict[str, list[Any]], marker: str | None
 ) -> None:
-    handles = [Line2D([], [], **_PLAIN), Line2D([], [], color=INK, linewidth=1.2)]
+    handles = [Line2D([], [], **_PLAIN_MARKER), Line2D([], [], color=INK, linewidth=1.2)]
     labels = ["plain training", "Pareto front"]
     for k, value in enumerate(grid[marker] if marker else []):
         handles.append(Line2D([], [], marker=_MARKERS[k], linestyle="none", color="#7f7f7f", markersize=5.5))
-        labels.append(f"{axis_label(str(marker))} {value_label(value)}")
+        labels.append(setting_label(str(marker), value))
     if not frame["complete"].all():
         handles.append(Line2D([], [], marker="o", linestyle="none", markerfacecolor="white", color=INK, markersize=5.5))
         labels.append("some seeds without a finite value")
     seeds = len(data.seeds)
-    said = "1 seed" if seeds == 1 else f"Medians over {seeds} seeds"
+    text = "1 seed" if seeds == 1 else f"Medians over {seeds} seeds"
     if above := int((frame["final_loss_ratio"] > _CAP).sum()):
-        said += f"; {above} of {len(frame)} cells are above {_CAP:g}, on the upper edge"
-    named = [
+        text += f"; {above} of {len(frame)} cells lie above {_CAP:g} and are drawn on the upper edge"
+    text += ". Below the dotted line: better than plain training."
+    numbered = [
         f"{k}: {cell_label({key: row[key] for key in grid})}"
         for k, (_, row) in enumerate(_numbered(frame).iterrows(), 1)
     ]
-    legend_below(
-        figure,
-        handles,
-        labels,
-        "\n".join([caption(figure, f"{said}. Below the dotted line: better than plain training."), *named]),
-        ncols=3,
-    )
+    if numbered:
+        text += " Numbered cells are on the Pareto front:"
+    legend_below(figure, handles, labels, "\n".join([caption(figure, text), *numbered]), ncols=3)

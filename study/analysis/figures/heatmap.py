@@ -1,4 +1,4 @@
-"""Draws the heatmaps of a study and writes them beside the numbers they show."""
+"""Drawing of a study's heatmaps, and writing of figures beside the numbers they show."""
 
 import os
 import textwrap
@@ -39,35 +39,37 @@ from study.analysis.figures.style import (
 )
 from study.analysis.statistics.heatmap_data import HeatmapData, Panel
 
-_MOST_ANNOTATED = (12, 15)  # columns, rows: beyond, numbers would not be readable
-_LARGEST = 10.0  # inches of a panel without numbers
-_MOST_OUTLINED = 2500  # cells: beyond, a panel is a picture within the vector files, not a path per cell
-_MOST_LABELLED = 20  # lines of one level: beyond, as through noise, their labels would only hide the cells
+_MAX_ANNOTATED = (12, 15)
+"""Columns and rows of the largest panel that has a number in each cell; in a larger one they would not be readable."""
+_MAX_PANEL_IN = 10.0
+"""Largest width and height of a panel without numbers, in inches."""
+_MAX_OUTLINED = 2500
+"""Largest number of cells drawn one by one in vector files; a larger panel is embedded as a picture."""
+_MAX_LABELLED = 20
+"""Largest number of lines of one level that get labels. Noise gives more, and their labels would hide the cells."""
 
 
 def draw_heatmaps(data: HeatmapData, *, title: str | None = None) -> Figure:
-    """Heatmaps as in Figure 3 of Tano et al. 2020: training and test set side by side, y up, x to the right.
+    """Draw heatmaps as in Figure 3 of Tano et al. 2020: training and test set side by side, y upwards, x to the right.
 
-    One colour scale for all panels; the best cell by the training set is outlined and starred; cells without a number
-    are hatched by what happened to them; cells where some seeds have no finite value carry a corner mark. A line
-    separates ratios below 1 from those above.
+    All panels share one colour scale. The best cell by the training set has a box and a star. Cells without a number
+    are hatched by their state. Cells where some seeds have no finite value have a mark in a corner. A line separates
+    ratios below 1 from those above.
 
-    Parameters
-    ----------
-    data
-        What `heatmap_data` returns.
-    title
-        What stands before the metric's name, such as the study's; default: nothing.
+    Args:
+        data: Result of `heatmap_data`.
+        title: Text before the metric's name, such as the study's name; none by default.
 
-    Returns
-    -------
-    A figure that belongs to no window; `save_figure` writes it.
+    Returns:
+        A figure that belongs to no window; write it with `save_figure`.
     """
     columns = len(data.metric.splits)
     rows = len(data.panels) // columns
     nx, ny = len(data.x_values), len(data.y_values)
-    annotate = nx <= _MOST_ANNOTATED[0] and ny <= _MOST_ANNOTATED[1]
-    cell_width, cell_height = (0.47, 0.34) if annotate else (min(0.2, _LARGEST / nx), min(0.175, _LARGEST / ny))
+    annotate = nx <= _MAX_ANNOTATED[0] and ny <= _MAX_ANNOTATED[1]
+    cell_width, cell_height = 0.47, 0.34
+    if not annotate:
+        cell_width, cell_height = min(0.2, _MAX_PANEL_IN / nx), min(0.175, _MAX_PANEL_IN / ny)
     width = columns * max(3.0, cell_width * nx) + 1.9
     height = rows * (max(1.8, cell_height * ny) + 0.65) + 1.5
     with house_style():
@@ -84,14 +86,21 @@ def draw_heatmaps(data: HeatmapData, *, title: str | None = None) -> Figure:
         _draw_colour_bar(figure, grid, data)
         _draw_legend(figure, data, annotate)
         heading = data.metric.title if title is None else f"{title}: {data.metric.title.lower()}"
-        figure.suptitle(textwrap.fill(heading, int(9 * width)), fontweight="bold")  # some 9 bold letters an inch
+        figure.suptitle(textwrap.fill(heading, int(9 * width)), fontweight="bold")  # an inch holds about 9 bold letters
     return figure
 
 
 def save_figure(figure: Figure, folder: Path | str, stem: str, *, frame: pd.DataFrame | None = None) -> list[Path]:
-    """Write ``stem``.png (200 dpi), .svg, .pdf and, given the frame behind the picture, .csv; return their paths.
+    """Write a figure as PNG (200 dpi), SVG and PDF, and its numbers as CSV; return the paths.
 
-    The same figure gives the same bytes. Each file appears whole: it is written under a temporary name, then renamed.
+    The same figure gives the same bytes. Each file is written under a temporary name and then renamed, so that it is
+    never seen half written.
+
+    Args:
+        figure: Figure to write.
+        folder: Folder of the files; it is created if it does not exist.
+        stem: Name of the files, without an ending.
+        frame: Numbers behind the figure; without them no CSV is written.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -104,16 +113,16 @@ def save_figure(figure: Figure, folder: Path | str, stem: str, *, frame: pd.Data
     paths, layout = [], figure.get_layout_engine()
     try:
         for kind in undated:
-            paths.append(_write_whole(folder / f"{stem}.{kind}", lambda path, kind=kind: save_as(kind, path)))  # type: ignore[misc]
-            figure.set_layout_engine(None)  # all is in its place now: no need to draw it twice for every other file
+            paths.append(_write_then_rename(folder / f"{stem}.{kind}", lambda path, kind=kind: save_as(kind, path)))  # type: ignore[misc]
+            figure.set_layout_engine(None)  # the layout is done: the other files need no second drawing for it
     finally:
         figure.set_layout_engine(layout)
     if frame is not None:
-        paths.append(_write_whole(folder / f"{stem}.csv", lambda path: frame.to_csv(path, index=False)))
+        paths.append(_write_then_rename(folder / f"{stem}.csv", lambda path: frame.to_csv(path, index=False)))
     return paths
 
 
-def _write_whole(path: Path, write: Callable[[Path], Any]) -> Path:
+def _write_then_rename(path: Path, write: Callable[[Path], Any]) -> Path:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write(temporary)
@@ -125,7 +134,7 @@ def _write_whole(path: Path, write: Callable[[Path], Any]) -> Path:
 
 def _draw_panel(axes: Axes, panel: Panel, data: HeatmapData, annotate: bool) -> None:
     values = panel.values
-    large = values.size > _MOST_OUTLINED
+    large = values.size > _MAX_OUTLINED
     seaborn.heatmap(
         values,
         ax=axes,
@@ -163,22 +172,22 @@ def _draw_panel(axes: Axes, panel: Panel, data: HeatmapData, annotate: bool) -> 
                 axes.add_patch(Polygon([(j + 1, i), (j + 1, i + 0.4), (j + 0.6, i)], facecolor=INK, linewidth=0))
     if data.metric.scale == "ratio":
         border = _border(values < 1, np.isfinite(values))
-        # right above the cells, so that in vector files both are one picture
+        # the zorder is right above the cells, so that both are one embedded picture in vector files
         axes.add_collection(LineCollection(border, colors=INK, linewidths=1.1, zorder=1.4, rasterized=large))
     if not annotate and min(values.shape) >= 3:
         _draw_levels(axes, values, data)
     for i, j in panel.near:
         if (i, j) != panel.best:
-            axes.plot(*((j + 0.14, i + 0.82) if annotate else (j + 0.5, i + 0.5)), **_NEAR)
+            axes.plot(*((j + 0.14, i + 0.82) if annotate else (j + 0.5, i + 0.5)), **_NEAR_MARKER)
     if panel.best is not None:
         i, j = panel.best
         axes.add_patch(Rectangle((j, i), 1, 1, fill=False, edgecolor="white", linewidth=3.6, clip_on=False, zorder=4))
         axes.add_patch(Rectangle((j, i), 1, 1, fill=False, edgecolor="black", linewidth=1.8, clip_on=False, zorder=5))
-        at = (j + 0.16, i + 0.8) if annotate else (j + 0.5, i + 0.5)
-        axes.plot(*at, **STAR, markersize=7.5, clip_on=False, zorder=6)
+        position = (j + 0.16, i + 0.8) if annotate else (j + 0.5, i + 0.5)
+        axes.plot(*position, **STAR, markersize=7.5, clip_on=False, zorder=6)
 
 
-_NEAR: dict[str, Any] = {
+_NEAR_MARKER: dict[str, Any] = {
     "marker": "o",
     "linestyle": "none",
     "markersize": 3.6,
@@ -189,23 +198,26 @@ _NEAR: dict[str, Any] = {
 
 
 def _draw_levels(axes: Axes, values: NDArray[np.float64], data: HeatmapData) -> None:
-    """Level lines at the colour bar's ticks, through the cells' middles; cells without a number interrupt them."""
+    """Draw level lines at the colour bar's ticks, between the cells' centres; cells without a number interrupt them."""
     low, high = data.limits
     ratio = data.metric.scale == "ratio"
     levels = [t for t in round_ticks(low, high, data.metric.scale in ("ratio", "log")) if not (ratio and t == 1)]
-    held = np.clip(np.where(np.isfinite(values), values, np.nan), low, high)
-    known = held[np.isfinite(held)]
+    clipped = np.clip(np.where(np.isfinite(values), values, np.nan), low, high)
+    known = clipped[np.isfinite(clipped)]
     levels = [level for level in levels if known.size and known.min() < level < known.max()]
     if levels:
         x, y = np.arange(values.shape[1]) + 0.5, np.arange(values.shape[0]) + 0.5
-        lines = axes.contour(x, y, np.ma.masked_invalid(held), levels, colors="#4d4d4d", linewidths=0.6)
-        found = zip(levels, lines.get_paths(), strict=True)
-        few = [level for level, path in found if np.count_nonzero(path.codes == Outline.MOVETO) <= _MOST_LABELLED]
-        axes.clabel(lines, few, fontsize=6, fmt=lambda level: f"{level:.4g}")
+        lines = axes.contour(x, y, np.ma.masked_invalid(clipped), levels, colors="#4d4d4d", linewidths=0.6)
+        labelled = [
+            level
+            for level, path in zip(levels, lines.get_paths(), strict=True)
+            if np.count_nonzero(path.codes == Outline.MOVETO) <= _MAX_LABELLED
+        ]
+        axes.clabel(lines, labelled, fontsize=6, fmt=lambda level: f"{level:.4g}")
 
 
 def _border(below: NDArray[np.bool_], known: NDArray[np.bool_]) -> list[list[tuple[int, int]]]:
-    """Cell edges between a known value below 1 and a known value not below 1."""
+    """Return the cell edges between a known value below 1 and a known value that is not below 1."""
     edges = []
     for i, j in np.argwhere((below[:, 1:] != below[:, :-1]) & known[:, 1:] & known[:, :-1]).tolist():
         edges.append([(j + 1, i), (j + 1, i + 1)])
@@ -217,7 +229,7 @@ def _border(below: NDArray[np.bool_], known: NDArray[np.bool_]) -> list[list[tup
 def _draw_colour_bar(figure: Figure, grid: NDArray[Any], data: HeatmapData) -> None:
     low, high = data.limits
     finite = np.concatenate([panel.values[np.isfinite(panel.values)] for panel in data.panels])
-    slack = 1e-9 * (high - low)  # exp(log(x)) may differ from x in the last digit, which is no reason for an arrow
+    slack = 1e-9 * (high - low)  # exp(log(x)) may differ from x in the last digit, which must not give an arrow
     beyond = (bool(finite.min() < low - slack), bool(finite.max() > high + slack))
     extend = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[beyond]
     bar = figure.colorbar(grid[0, 0].collections[0], ax=grid, extend=extend, aspect=28, pad=0.02, fraction=0.06)
@@ -227,16 +239,16 @@ def _draw_colour_bar(figure: Figure, grid: NDArray[Any], data: HeatmapData) -> N
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
     label = [data.metric.meaning]
     if data.metric.scale == "ratio":
-        label.append("below 1: better, above 1: worse")
+        better, worse = ("above", "below") if data.metric.higher_is_better else ("below", "above")
+        label.append(f"{better} 1: better, {worse} 1: worse")
         bar.ax.axhline(1.0, color=INK, linewidth=1.1)
-    letters = int(
-        0.75 * figure.get_figheight() / 0.08
-    )  # a letter is some 0.08 inches wide, the bar 3/4 of the page high
+    # the bar is 3/4 as high as the figure, and a letter is about 0.08 inches wide
+    letters = int(0.75 * figure.get_figheight() / 0.08)
     bar.set_label("\n".join(textwrap.fill(line, letters) for line in label))
 
 
 def _draw_legend(figure: Figure, data: HeatmapData, annotate: bool) -> None:
-    """What the marks mean that are in the picture, under a line that says what a cell is."""
+    """Draw a legend of the marks that are in the picture, under a line that says what a cell shows."""
     states = {state for panel in data.panels for row in panel.states for state in row}
     handles: list[Any] = []
     labels: list[str] = []
@@ -245,14 +257,14 @@ def _draw_legend(figure: Figure, data: HeatmapData, annotate: bool) -> None:
         handles.append((box, Line2D([], [], **STAR, markersize=7.5)))
         labels.append("best cell, by the training set" if data.metric.split else "best cell")
     if any(panel.near for panel in data.panels):
-        handles.append(Line2D([], [], **_NEAR))
-        labels.append("within one standard error of it")
+        handles.append(Line2D([], [], **_NEAR_MARKER))
+        labels.append("within one standard error of the best")
     if "partial" in states:
         n = data.n_expected
         mark: Any = f"${n - 1}/{n}$" if annotate else (3, 0, 45)  # a number as in the cells, or a triangle
         size = 13 if annotate else 6
         handles.append(Line2D([], [], marker=mark, linestyle="none", color=INK, markersize=size, markeredgewidth=0))
-        labels.append("seeds with a value, of all seeds" if annotate else "some seeds without a value")
+        labels.append("seeds with a value / all seeds" if annotate else "some seeds without a value")
     for state, (hatch, face, words) in STATE_LOOK.items():
         if state in states:
             words = data.metric.infinite if state == "infinite" else words

@@ -1,4 +1,4 @@
-"""What a figure can be asked to show, and what it becomes."""
+"""Options of a figure, the finished picture, and the choice of the cells that it shows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from study.replicates.metric_catalogue import Metric, known_metric
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure, the name of its files without an ending, and the numbers it shows."""
+    """A figure, the name of its files without an ending (``stem``), and the numbers it shows (``frame``)."""
 
     stem: str
     figure: Figure
@@ -23,7 +23,15 @@ class Picture:
 
 @dataclass(frozen=True)
 class FigureOptions:
-    """What a figure can be asked to show. ``x``, ``y``, ``facet`` are those of heatmaps."""
+    """Options of a figure.
+
+    Attributes:
+        metric: Name of the metric, without ``_train`` / ``_test``.
+        x: Axis of heatmaps drawn to the right.
+        y: Axis of heatmaps drawn upwards.
+        facet: Axis of heatmaps with one row of panels per value.
+        at: Axis values; only cells that have them are shown.
+    """
 
     metric: str = "mean_relative_error"
     x: str = "s"
@@ -32,7 +40,7 @@ class FigureOptions:
     at: Mapping[str, Any] = field(default_factory=dict)
 
     def stem(self, name: str) -> str:
-        """A figure's name, with that of any other metric than the paper's."""
+        """Return a figure's file name; it ends in the metric's name, unless that is the paper's metric."""
         return name if self.metric == "mean_relative_error" else f"{name}_{self.metric}"
 
 
@@ -80,9 +88,16 @@ def options_for(
 
 
 def best_cell(data: StudyData, metric: str, at: Mapping[str, Any]) -> tuple[Metric, CellSummary]:
-    """The cell with the best median of a metric on the training set, among those where every seed finished.
+    """Return the metric, and the complete cell with its best median over seeds on the training set.
 
-    Raises ValueError where there is none, and for a metric per jump over several trainings: it says what to choose.
+    Args:
+        data: Data of the study.
+        metric: Name of the metric.
+        at: Axis values; only cells that have them are considered.
+
+    Raises:
+        ValueError: No cell is complete, or a metric per jump would be compared over several trainings; the message
+            then says which values to choose with ``at``.
     """
     if data.table.empty:
         raise ValueError("the table has no replicates yet: there is nothing to draw")
@@ -113,14 +128,15 @@ def best_cell(data: StudyData, metric: str, at: Mapping[str, Any]) -> tuple[Metr
 
 
 def cells_to_show(data: StudyData, at: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The cells whose training is looked at, by why: the best by final loss and by the paper's metric, if they differ.
+    """Return the cells whose training is shown, by the reason: the best final loss, and the best by the paper's metric.
 
-    With every axis that varies in ``at`` the one cell chosen. Raises ValueError where no cell can be told.
+    If both are the same cell, it is returned once. If ``at`` fixes every axis that varies, only that cell is returned.
+    Raises ValueError if no cell can be chosen.
     """
     grid = restrict(data.axes, at)
     if all(len(values) == 1 for values in grid.values()):
         return {"chosen": {key: values[0] for key, values in grid.items()}}
-    found: dict[str, dict[str, Any]] = {}
+    chosen: dict[str, dict[str, Any]] = {}
     reasons = []
     for words, metric in (("best final loss", "final_loss_ratio"), ("best mean relative error", "mean_relative_error")):
         try:
@@ -128,8 +144,8 @@ def cells_to_show(data: StudyData, at: Mapping[str, Any]) -> dict[str, dict[str,
         except ValueError as reason:
             reasons.append(str(reason))
             continue
-        if cell not in found.values():
-            found[words] = cell
-    if not found:
+        if cell not in chosen.values():
+            chosen[words] = cell
+    if not chosen:
         raise ValueError("; ".join(dict.fromkeys(reasons)))
-    return found
+    return chosen

@@ -1,4 +1,4 @@
-"""Draws what drives a metric: shares as bars with their intervals, and the metric along each axis."""
+"""Figure of a metric's sensitivity: shares as bars with their intervals, and the metric along each axis."""
 
 from typing import Any
 
@@ -29,18 +29,18 @@ from study.analysis.statistics.sensitivity import Curve, Sensitivity
 _BAR, _NOISE = "#0072b2", "#d9d9d9"
 
 
-def draw_sensitivity(found: Sensitivity, *, title: str) -> Figure:
-    """Bars with the share of each term and of noise, beside them those of divergence if any; below, effect curves.
+def draw_sensitivity(result: Sensitivity, *, title: str) -> Figure:
+    """Draw the shares of the metric and, if replicates diverged, of divergence as bars; below them, effect curves.
 
-    Raises ValueError where there are no shares, with the reason.
+    Raises ValueError with the reason if there are no shares.
     """
-    if found.shares is None:
-        raise ValueError(found.unavailable)
-    both = [("Metric", found.shares)]
-    if found.diverged is not None:
-        both.append(("Divergence", found.diverged))
-    bars = 0.27 * len(found.shares.shares) + 0.7
-    width = max(3.1 * len(both) + 2.0, 2.3 * len(found.curves) + 0.6, 6.0)
+    if result.shares is None:
+        raise ValueError(result.unavailable)
+    both = [("Metric", result.shares)]
+    if result.diverged is not None:
+        both.append(("Divergence", result.diverged))
+    bars = 0.27 * len(result.shares.shares) + 0.7
+    width = max(3.1 * len(both) + 2.0, 2.3 * len(result.curves) + 0.6, 6.0)
     with house_style():
         figure = StudyFigure(figsize=(width, bars + 3.6), layout=ConstrainedLayoutEngine(wspace=0.05, hspace=0.1))
         upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=(bars, 2.4))[:, 0]
@@ -48,12 +48,12 @@ def draw_sensitivity(found: Sensitivity, *, title: str) -> Figure:
             _draw_bars(axes, shares)
             if len(both) > 1:
                 axes.set_title(words, loc="left")
-        curve_axes = lower.subplots(1, len(found.curves), squeeze=False, sharey=True)[0]
-        for axes, curve in zip(curve_axes, found.curves, strict=True):
-            _draw_curve(axes, curve, found)
-        curve_axes[0].set_ylabel(found.metric.meaning.replace(", ", ",\n"))
-        figure.suptitle(f"{title}: what drives the {found.metric.title.lower()}", fontweight="bold")
-        _draw_legend(figure, found)
+        curve_axes = lower.subplots(1, len(result.curves), squeeze=False, sharey=True)[0]
+        for axes, curve in zip(curve_axes, result.curves, strict=True):
+            _draw_curve(axes, curve, result)
+        curve_axes[0].set_ylabel(result.metric.meaning.replace(", ", ",\n"))
+        figure.suptitle(f"{title}: what drives the {result.metric.title.lower()}", fontweight="bold")
+        _draw_legend(figure, result)
     return figure
 
 
@@ -92,52 +92,52 @@ _POINTS: dict[str, Any] = {
 }
 
 
-def _draw_curve(axes: Axes, curve: Curve, found: Sensitivity) -> None:
-    at = np.arange(len(curve.values))
+def _draw_curve(axes: Axes, curve: Curve, result: Sensitivity) -> None:
+    x = np.arange(len(curve.values))
     if curve.low is not None and curve.high is not None:
-        axes.fill_between(at, curve.low, curve.high, color=LINES[1]["color"], alpha=0.25, linewidth=0)
-    axes.plot(at, curve.mean, **LINES[1], marker="o", markersize=3.5)
-    if found.metric.scale in ("ratio", "log"):
+        axes.fill_between(x, curve.low, curve.high, color=LINES[1]["color"], alpha=0.25, linewidth=0)
+    axes.plot(x, curve.mean, **LINES[1], marker="o", markersize=3.5)
+    if result.metric.scale in ("ratio", "log"):
         axes.set_yscale("log")
         label_plainly(axes.yaxis)
-    if found.metric.scale in ("ratio", "signed"):
-        axes.axhline(1.0 if found.metric.scale == "ratio" else 0.0, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
-    shown = shown_ticks(len(at), 8)
-    axes.set_xticks(at[shown], [value_label(curve.values[k]) for k in shown])
+    if result.metric.scale in ("ratio", "signed"):
+        axes.axhline(1.0 if result.metric.scale == "ratio" else 0.0, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
+    shown = shown_ticks(len(x), 8)
+    axes.set_xticks(x[shown], [value_label(curve.values[k]) for k in shown])
     axes.set_xlabel(axis_label(curve.axis))
     axes.grid(axis="y", color="#e5e5e5", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_legend(figure: Figure, found: Sensitivity) -> None:
-    assert found.shares is not None
+def _draw_legend(figure: Figure, result: Sensitivity) -> None:
+    assert result.shares is not None
     handles: list[Line2D | Patch] = []
     labels: list[str] = []
-    if found.shares.noise is not None:
+    if result.shares.noise is not None:
         handles.append(Patch(facecolor=_NOISE, edgecolor="#8c8c8c", hatch="////", linewidth=0.8))
-        labels.append(f"noise that {found.seeds} seeds leave (taken off the others)")
-    if any(share.low is not None for share in found.shares.shares):
+        labels.append(f"noise of {result.seeds} seeds (subtracted from the others)")
+    if any(share.low is not None for share in result.shares.shares):
         handles.append(Line2D([], [], color=INK, linewidth=1.2, marker="|", markersize=6))
         labels.append("95 % interval over seeds")
-    elif found.shares.terms[0].leave_one_out:
+    elif result.shares.terms[0].leave_one_out:
         handles.append(Line2D([], [], color=INK, **_POINTS))
-        labels.append("without one seed each")
-    if found.curves[0].low is not None:
+        labels.append("share without one of the seeds")
+    if result.curves[0].low is not None:
         handles.append(Patch(facecolor=LINES[1]["color"], alpha=0.25))
-        interval = found.shares.terms[0].low is not None
+        interval = result.shares.terms[0].low is not None
         labels.append("mean over the other axes, " + ("95 % interval" if interval else "lowest to highest seed"))
-    said = [f"{found.cells} cells, {'1 seed' if found.seeds == 1 else f'{found.seeds} seeds'}"]
-    if found.split:
-        said.append(SPLIT_LABEL[found.split].lower())
-    said += [setting_label(key, value) for key, value in found.at.items()]
-    if found.n_capped or found.n_diverged:
-        said.append(f"{found.n_cells_at_cap} cells with a replicate at the cap of {found.cap:.3g}")
-    if found.shares.noise is None:
-        said.append("one seed: noise is in the shares")
+    parts = [f"{result.cells} cells, {'1 seed' if result.seeds == 1 else f'{result.seeds} seeds'}"]
+    if result.split:
+        parts.append(SPLIT_LABEL[result.split].lower())
+    parts += [setting_label(key, value) for key, value in result.at.items()]
+    if result.n_capped or result.n_diverged:
+        parts.append(f"{result.n_cells_at_cap} cells have a replicate at the cap of {result.cap:.3g}")
+    if result.shares.noise is None:
+        parts.append("one seed: the shares contain noise")
     legend_below(
         figure,
         handles,
         labels,
-        caption(figure, "; ".join(said)),
+        caption(figure, f"{'; '.join(parts)}."),
         ncols=2 if figure.get_figwidth() > 7 else 1,
     )

@@ -1,4 +1,4 @@
-"""Draws Sobol' indices: first order and total of each axis beside each other, and those of pairs."""
+"""Figure of Sobol' indices: first order and total of each axis side by side, and those of pairs."""
 
 from typing import Any
 
@@ -16,25 +16,29 @@ _LOOK: dict[str, dict[str, Any]] = {
     "total": {"facecolor": "white", "edgecolor": "#0072b2", "hatch": "////"},
     "second": {"facecolor": "#e69f00", "edgecolor": "#e69f00"},
 }
-_LABEL = {"first": "first order: the axis alone", "total": "total: with all its interactions", "second": "second order"}
+_LABEL = {
+    "first": "first order: the axis alone",
+    "total": "total: with all its interactions",
+    "second": "second order: the interaction of the pair",
+}
 
 
-def draw_sobol(found: SobolIndices, *, title: str) -> Figure:
-    """Bars with 95 % intervals: of every axis to the left, of every pair (if there is one) to the right."""
-    pairs = found.of("second")
-    rows = max(len(found.axes), len(pairs))
+def draw_sobol(result: SobolIndices, *, title: str) -> Figure:
+    """Draw bars with 95 % intervals: every axis on the left, every pair (if there is one) on the right."""
+    pairs = result.of("second")
+    rows = max(len(result.axes), len(pairs))
     with house_style():
         figure = StudyFigure(
             figsize=(8.6 if pairs else 5.6, 0.42 * rows + 2.5), layout=ConstrainedLayoutEngine(wspace=0.05, hspace=0.1)
         )
         panels = figure.subplots(1, 2 if pairs else 1, squeeze=False, sharex=True)[0]
-        _draw_bars(panels[0], {order: found.of(order) for order in ("first", "total")})
+        _draw_bars(panels[0], {order: result.of(order) for order in ("first", "total")})
         panels[0].set_title("Axes", loc="left")
         if pairs:
             _draw_bars(panels[1], {"second": pairs})
-            panels[1].set_title("Pairs, beyond either alone", loc="left")
-        figure.suptitle(f"{title}: what drives the {found.metric.title.lower()}", fontweight="bold")
-        _draw_legend(figure, found)
+            panels[1].set_title("Pairs", loc="left")
+        figure.suptitle(f"{title}: what drives the {result.metric.title.lower()}", fontweight="bold")
+        _draw_legend(figure, result)
     return figure
 
 
@@ -56,21 +60,21 @@ def _draw_bars(axes: Axes, by_order: dict[str, list[Index]]) -> None:
     axes.tick_params(axis="y", length=0)
 
 
-def _draw_legend(figure: Figure, found: SobolIndices) -> None:
-    orders = [order for order in _LABEL if found.of(order)]
+def _draw_legend(figure: Figure, result: SobolIndices) -> None:
+    orders = [order for order in _LABEL if result.of(order)]
     handles: list[Patch | Line2D] = [Patch(linewidth=0.8, **_LOOK[order]) for order in orders]
     handles.append(Line2D([], [], color=INK, linewidth=1.2, marker="|", markersize=6))
-    said = [f"{found.samples} samples in {found.cells} cells, {found.seeds} seed{'s' * (found.seeds > 1)}"]
-    if found.split:
-        said.append(SPLIT_LABEL[found.split].lower())
-    if found.noise is not None:
-        said.append(f"noise is {found.noise:.2g} of the variance, not taken off")
-    if found.n_cells_at_cap:
-        said.append(f"{found.n_cells_at_cap} cells with a replicate at the cap of {found.cap:.3g}")
+    parts = [f"{result.samples} samples in {result.cells} cells, {result.seeds} seed{'s' * (result.seeds > 1)}"]
+    if result.split:
+        parts.append(SPLIT_LABEL[result.split].lower())
+    if result.noise is not None:
+        parts.append(f"noise is {result.noise:.2g} of the variance and is not subtracted")
+    if result.n_cells_at_cap:
+        parts.append(f"{result.n_cells_at_cap} cells have a replicate at the cap of {result.cap:.3g}")
     legend_below(
         figure,
         handles,
         [*(_LABEL[order] for order in orders), "95 % interval (bootstrap over samples)"],
-        caption(figure, "; ".join(said)),
-        ncols=2 if found.of("second") else 1,
+        caption(figure, f"{'; '.join(parts)}."),
+        ncols=2 if result.of("second") else 1,
     )

@@ -1,4 +1,4 @@
-"""How the study's pictures look: fonts, colours, and the words on their axes."""
+"""Style of the study's figures: fonts, colours, and the words on their axes."""
 
 import io
 import math
@@ -21,7 +21,7 @@ from study.analysis.statistics.cells import State
 from study.replicates.metric_catalogue import Metric
 
 RC: Any = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same picture on every machine
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so that figures are the same on every machine
     "font.size": 9,
     "axes.titlesize": 9.5,
     "axes.labelsize": 9.5,
@@ -31,14 +31,14 @@ RC: Any = {
     "figure.titlesize": 11.5,
     "hatch.linewidth": 0.7,
     "pdf.fonttype": 42,
-    "svg.hashsalt": "dmd-study",  # identifiers inside an SVG are random without it
+    "svg.hashsalt": "dmd-study",  # without it, identifiers inside an SVG are random
 }
+"""Settings of matplotlib."""
 
 _NOTEBOOK_DPI = 100
 
 INK = "#1a1a1a"
 
-# Lines are told apart by brightness and dashes as well as by colour (Okabe and Ito's, for every colour vision).
 LINES: tuple[dict[str, Any], ...] = (
     {"color": "#000000", "linestyle": "-"},
     {"color": "#0072b2", "linestyle": "-"},
@@ -49,6 +49,7 @@ LINES: tuple[dict[str, Any], ...] = (
     {"color": "#d55e00", "linestyle": (0, (3, 1, 1, 1, 1, 1))},
     {"color": "#7f7f7f", "linestyle": "-"},
 )
+"""Styles of lines. They differ in brightness and dashes too; the colours (Okabe and Ito) suit every colour vision."""
 
 STAR: dict[str, Any] = {
     "marker": "*",
@@ -59,14 +60,14 @@ STAR: dict[str, Any] = {
 }
 """Mark of the best cell."""
 
-# Hatch and face of a cell that has no number.
 STATE_LOOK: dict[State, tuple[str, str, str]] = {
     "diverged": ("xxxx", "#d9d9d9", "diverged (half of its seeds or more)"),
     "infinite": ("++++", "#f2f2f2", "finished, value not finite"),
     "failed": ("----", "#f0e6c8", "failed"),
-    "pruned": ("\\\\\\\\", "#ffffff", "stopped early"),
+    "pruned": ("\\\\\\\\", "#ffffff", "pruned (stopped early)"),
     "missing": ("....", "#ffffff", "not run yet"),
 }
+"""State of a cell without a number -> its hatch, the colour of its face, and its words in a legend."""
 
 _AXIS_LABEL = {
     "m": "snapshots per jump $m$",
@@ -97,47 +98,61 @@ class StudyFigure(Figure):
 
 
 def axis_label(key: str) -> str:
-    """Words for an axis; a key without words of its own stands for itself."""
+    """Return the words for an axis; a key without words is returned as it is."""
     return _AXIS_LABEL.get(key, key)
 
 
 def value_label(value: Any) -> str:
-    """A tick: floats short, everything else as it is; a dollar sign begins no formula."""
+    """Return the text of a tick: floats are shortened, and a dollar sign is escaped, so that it starts no formula."""
     return f"{value:g}" if isinstance(value, float) else str(value).replace("$", r"\$")
 
 
 def setting_label(key: str, value: Any) -> str:
-    """One axis at one value, as in a panel's title."""
+    """Return the text of one axis at one value, as in a panel's title."""
     sign = ">" if key == "tolerance" else "="
     return f"{axis_label(key)} {sign} {value_label(value)}"
 
 
 def cell_label(cell: Mapping[str, Any]) -> str:
-    """A cell in one line, the keys as in the spec."""
+    """Return a cell in one line, with the keys of the spec."""
     return ", ".join(f"{key} = {value_label(value)}" for key, value in cell.items())
 
 
 def caption(figure: Figure, text: str) -> str:
-    """Words under a figure, broken into lines that its width holds; a letter is some 0.075 inches wide."""
-    return textwrap.fill(text, int(figure.get_figwidth() / 0.075))
+    """Break a text into lines that fit under a figure."""
+    return textwrap.fill(text, int(figure.get_figwidth() / 0.075))  # a letter is about 0.075 inches wide
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist], labels: Sequence[str], title: str, **options: Any) -> None:
-    """The legend under a figure, headed by what is to be known of all of it; options as of `Figure.legend`."""
+    """Draw a legend under a figure.
+
+    Args:
+        figure: Figure to add the legend to.
+        handles: Marks of the legend.
+        labels: Text of each mark.
+        title: Caption of the figure, printed above the marks.
+        **options: Other options of `Figure.legend`.
+    """
     size = RC["legend.fontsize"]
     figure.legend(
         handles, labels, title=title, title_fontsize=size, loc="outside lower center", frameon=False, **options
     )
 
 
-def shown_ticks(n: int, most: int = 12) -> NDArray[np.intp]:
-    """Indices of the values that get a label: evenly spaced, the last among them."""
-    step = math.ceil(n / most)
+def shown_ticks(n: int, max_labels: int = 12) -> NDArray[np.intp]:
+    """Return the indices of at most ``max_labels`` values that get a label: evenly spaced, including the last."""
+    step = math.ceil(n / max_labels)
     return np.arange((n - 1) % step, n, step)
 
 
 def round_ticks(low: float, high: float, logarithmic: bool) -> list[float]:
-    """Round numbers inside the limits; on a wide log scale 1, 2, 5 of each decade."""
+    """Return round numbers inside the limits; on a wide log scale, 1, 2 and 5 of each decade.
+
+    Args:
+        low: Lower limit.
+        high: Upper limit.
+        logarithmic: True for a log scale.
+    """
     if logarithmic and low > 0 and high / low > 4:
         exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
         digits = (1, 2, 5) if high / low < 1e3 else (1,)
@@ -150,7 +165,7 @@ def round_ticks(low: float, high: float, logarithmic: bool) -> list[float]:
 
 
 def label_plainly(axis: Axis) -> None:
-    """Round numbers on a logarithmic axis whose data are all drawn, however few decades or parts of one they span."""
+    """Label a logarithmic axis with round numbers, even if it spans less than a decade. Draw all data first."""
     low, high = sorted(axis.get_view_interval())
     axis.set_major_locator(FixedLocator(round_ticks(low, high, logarithmic=True)))
     axis.set_minor_locator(NullLocator())
@@ -158,7 +173,7 @@ def label_plainly(axis: Axis) -> None:
 
 
 def number_label(value: float) -> str:
-    """A value inside a cell, in five characters or six."""
+    """Return a value as text of five or six characters, to print inside a cell."""
     size = abs(value)
     if not math.isfinite(size):
         return ""
@@ -171,10 +186,10 @@ def number_label(value: float) -> str:
 
 
 def colour_map(metric: Metric) -> Colormap:
-    """Blue is better and red is worse than the reference; without a reference, dark is better.
+    """Return the colours of a metric: blue is better and red is worse than the reference; without one, dark is better.
 
-    Blue against orange-red is told apart with every common colour vision; the blue end is much darker than the red one,
-    so that a grey print shows the best cells as the darkest.
+    Blue and orange-red can be told apart with every common colour vision. The blue end is much darker than the red one,
+    so that the best cells are the darkest in a grey print.
     """
     ramp = ["#08306b", "#2171b5", "#6baed6", "#c6dbef", "#f7f7f7", "#fddfd0", "#fbb497", "#f5855f", "#e8553a"]
     if metric.scale not in ("ratio", "signed"):
@@ -186,7 +201,7 @@ def colour_map(metric: Metric) -> Colormap:
 
 
 def colour_norm(metric: Metric, limits: tuple[float, float]) -> Normalize:
-    """One scale for all panels: logarithmic for ratios and losses, so that 0.5 and 2 are equally far from 1."""
+    """Return the scale of all panels: logarithmic for ratios and losses, so that 0.5 and 2 are equally far from 1."""
     if metric.scale in ("ratio", "log") and limits[0] > 0:
         return LogNorm(*limits)
     return Normalize(*limits)

@@ -1,4 +1,4 @@
-"""What drives the metrics of a report, as bars: shares of the variance on a grid, Sobol' indices of samples."""
+"""Bars of a report that show what drives its metrics: shares of the variance on a grid, Sobol' indices of samples."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,99 +12,127 @@ from study.analysis.statistics.sensitivity import NoIndices, Sensitivity, sensit
 from study.analysis.statistics.sobol import SobolIndices, sobol_indices
 
 T = TypeVar("T")
-_ORDERS = {"first": "each axis alone", "total": "each axis with all its interactions", "second": "pairs"}
+_ORDERS = {
+    "first": "each axis alone",
+    "total": "each axis with all its interactions",
+    "second": "interactions of pairs",
+}
 
 
 @dataclass(frozen=True)
 class Drivers:
-    """The bars and what must be known to read them; ``shares``: by metric, of a study whose cells are a grid."""
+    """Charts of what drives the metrics.
+
+    Attributes:
+        note: Text that a reader needs with the charts.
+        bars: Charts.
+        shares: Metric -> its sensitivity; empty for a study whose cells are samples.
+    """
 
     note: str
     bars: list[Bars] = field(default_factory=list)
     shares: Mapping[str, Sensitivity] = field(default_factory=dict)
 
 
-def on_a_grid(table: pd.DataFrame, axes: Axes, seeds: Sequence[int], metrics: Sequence[str]) -> Drivers:
-    """Shares of the variance of each metric, as long as they are to be had."""
+def drivers_of_grid(table: pd.DataFrame, axes: Axes, seeds: Sequence[int], metrics: Sequence[str]) -> Drivers:
+    """Chart the shares of the variance of each metric, up to the first metric that has none.
 
-    def shares(metric: str) -> Sensitivity:
-        found = sensitivity(table, axes, seeds, metric=metric)
-        if found.unavailable is not None:
-            raise NoIndices(found.unavailable)
-        return found
+    Args:
+        table: Table of replicates, as in `heatmap_data`.
+        axes: Axis key -> the study's values.
+        seeds: The study's seeds.
+        metrics: Names of the metrics.
+    """
 
-    found, why_not = _of_each(metrics, shares)
-    if not found:
+    def shares_of(metric: str) -> Sensitivity:
+        result = sensitivity(table, axes, seeds, metric=metric)
+        if result.unavailable is not None:
+            raise NoIndices(result.unavailable)
+        return result
+
+    by_metric, why_not = _until_unavailable(metrics, shares_of)
+    if not by_metric:
         return Drivers(f"No shares: {why_not}.")
-    said = (
-        "Share of the variance between cells that each axis explains alone, and each set of axes together beyond that "
-        "(functional ANOVA of the logarithm); the share of noise is taken off each, and is a bar of its own."
+    text = (
+        "Shares of the variance between cells: what each axis explains alone, and what each set of axes explains by "
+        "interaction (functional ANOVA of the logarithm). Noise is subtracted from every share and has its own bar."
     )
-    bars = [bars for one in found.values() for bars in _of_shares(one)]
-    return Drivers(_note(said, next(iter(found.values())), why_not), bars, found)
+    bars = [bars for result in by_metric.values() for bars in _share_bars(result)]
+    return Drivers(_note(text, next(iter(by_metric.values())), why_not), bars, by_metric)
 
 
-def of_samples(
+def drivers_of_samples(
     table: pd.DataFrame,
     sampled: Sequence[Mapping[str, Any]],
     axes: Axes,
     seeds: Sequence[int],
     metrics: Sequence[str],
 ) -> Drivers:
-    """Sobol' indices of each metric, as long as they are to be had; sampled: as of `sobol_indices`."""
-    found, why_not = _of_each(metrics, lambda metric: sobol_indices(table, sampled, axes, seeds, metric=metric))
-    if not found:
-        return Drivers(f"No Sobol' indices: {why_not}.")
-    said = (
-        "Sobol' indices: of the variance over the ranges of all axes, the part that each explains alone (first order), "
-        "with all its interactions (total), and that pairs explain beyond either alone; 95 % intervals by bootstrap "
-        "over samples."
+    """Chart the Sobol' indices of each metric, up to the first metric that has none.
+
+    Args:
+        table: Table of replicates, as in `heatmap_data`.
+        sampled: Cells of the design, as in `sobol_indices`.
+        axes: Axis key -> the study's values.
+        seeds: The study's seeds.
+        metrics: Names of the metrics.
+    """
+    by_metric, why_not = _until_unavailable(
+        metrics, lambda metric: sobol_indices(table, sampled, axes, seeds, metric=metric)
     )
-    bars = [bars for one in found.values() for bars in _of_indices(one)]
-    return Drivers(_note(said, next(iter(found.values())), why_not), bars)
+    if not by_metric:
+        return Drivers(f"No Sobol' indices: {why_not}.")
+    text = (
+        "Sobol' indices: parts of the variance over the ranges of all axes that are explained by each axis alone "
+        "(first order), by each axis with all its interactions (total), and by the interaction of each pair. The 95 % "
+        "intervals are by bootstrap over samples."
+    )
+    bars = [bars for result in by_metric.values() for bars in _index_bars(result)]
+    return Drivers(_note(text, next(iter(by_metric.values())), why_not), bars)
 
 
-def _of_each(metrics: Sequence[str], make: Callable[[str], T]) -> tuple[dict[str, T], str]:
-    """What there is of each metric up to the first that has none; and why that has none."""
-    found: dict[str, T] = {}
+def _until_unavailable(metrics: Sequence[str], make: Callable[[str], T]) -> tuple[dict[str, T], str]:
+    """Return the results of the metrics before the first that has none, and the reason why it has none."""
+    results: dict[str, T] = {}
     for metric in metrics:
         try:
-            found[metric] = make(metric)
+            results[metric] = make(metric)
         except ValueError as error:
-            return found, str(error)
-    return found, ""
+            return results, str(error)
+    return results, ""
 
 
-def _note(said: str, first: Sensitivity | SobolIndices, why_not: str) -> str:
-    parts = [said]
+def _note(text: str, first: Sensitivity | SobolIndices, why_not: str) -> str:
+    parts = [text]
     if first.cap is not None:
         parts.append(
             f"Ratios above {first.cap:g} and diverged replicates count as {first.cap:g} ({first.n_cells_at_cap} cells)."
         )
     parts += first.notes
     if why_not:
-        parts.append(f"The rest is left out: {why_not}.")
+        parts.append(f"Other metrics are left out: {why_not}.")
     return " ".join(parts)
 
 
-def _of_shares(found: Sensitivity) -> list[Bars]:
-    parts = ((found.metric.title, found.shares), ("Whether a replicate diverges", found.diverged))
+def _share_bars(result: Sensitivity) -> list[Bars]:
+    note = f"{result.cells} cells, {result.seeds} seeds"
+    parts = ((result.metric.title, result.shares), ("Divergence of replicates", result.diverged))
     return [
-        Bars(title, f"{own.cells} cells, {own.seeds} seeds", [_bar(s.name, s.share, s.low, s.high) for s in own.shares])
-        for title, own in parts
-        if own is not None
+        Bars(title, note, [_bar(s.name, s.share, s.low, s.high) for s in decomposition.shares])
+        for title, decomposition in parts
+        if decomposition is not None
     ]
 
 
-def _of_indices(found: SobolIndices) -> list[Bars]:
-    about = f"{found.samples} samples in {found.cells} cells, {found.seeds} seeds"
+def _index_bars(result: SobolIndices) -> list[Bars]:
+    note = f"{result.samples} samples in {result.cells} cells, {result.seeds} seeds"
     return [
-        Bars(f"{found.metric.title}: {called}", about, [_bar(i.name, i.value, i.low, i.high) for i in own])
-        for order, called in _ORDERS.items()
-        if (own := found.of(order))
+        Bars(f"{result.metric.title}: {words}", note, [_bar(i.name, i.value, i.low, i.high) for i in indices])
+        for order, words in _ORDERS.items()
+        if (indices := result.of(order))
     ]
 
 
 def _bar(name: str, share: float, low: float | None, high: float | None) -> Bar:
-    around = "" if low is None or high is None else f" ({100 * low:.0f} to {100 * high:.0f})"
-    return Bar(name, share, low, high, f"{100 * share:.1f} %{around}")
+    interval = "" if low is None or high is None else f" ({100 * low:.0f} to {100 * high:.0f})"
+    return Bar(name, share, low, high, f"{100 * share:.1f} %{interval}")

@@ -1,4 +1,4 @@
-"""What a page's heatmaps and curves are drawn from: plain data without nan, and no larger than a page can be."""
+"""Data that a page's heatmaps and curves are drawn from: plain data without nan, small enough for a page."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -10,14 +10,14 @@ import pandas as pd
 from matplotlib.colors import to_hex
 
 from study.analysis.figures.style import STATE_LOOK, axis_label, colour_map
-from study.analysis.pages.thinned_curves import name_of, points_per_curve, runs_by_name, shown
+from study.analysis.pages.thinned_curves import json_number, points_per_curve, replicate_name, runs_by_name
 from study.analysis.statistics.cells import Axes, Replicates, State, list_values
 from study.analysis.statistics.heatmap_data import colour_limits
 from study.replicates.metric_catalogue import METRICS, Metric
 
 _COLOURS = 65
 _LETTER_OF_STATUS = {"finished": "i", "diverged": "d", "failed": "f", "pruned": "s", "missing": "-"}
-"""A seed's status as a state, for one whose value is not finite."""
+"""Status of a seed without a finite value -> letter of the state that is shown for it."""
 
 _LETTERS: dict[State, str] = {
     "ok": "o",
@@ -53,27 +53,24 @@ def explorer(
     preferred: str | None = None,
     done: Callable[[int, int], object] = lambda done, total: None,
 ) -> dict[str, Any]:
-    """What `dashboards.Report` names ``explorer``.
+    """Build the ``explorer`` of a `dashboards.Report`.
 
-    Parameters
-    ----------
-    table, axes, seeds
-        As in `heatmap_data`.
-    details
-        A row per replicate, cells and baselines alike, with its jumps and curves, as of `study.record.Record.details`.
-    first
-        Index of the cell whose curves are shown at first; by default the first that has any.
-    preferred
-        Metric that is shown at first.
-    done
-        Called with the replicates whose curves are made, and of how many.
+    Args:
+        table: Table of replicates, as in `heatmap_data`.
+        axes: Axis key -> the study's values.
+        seeds: The study's seeds.
+        details: One row per replicate, baselines included, with its jumps and curves (see
+            `study.record.Record.details`).
+        first: Index of the cell whose curves are shown first; by default the first cell that has any.
+        preferred: Metric that is shown first.
+        done: Called after each replicate with the number of replicates done and the number of all.
     """
     cells = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
     replicates = Replicates(table, axes, seeds)
     metrics, ramps = [], {}
     for metric in METRICS.values():
         known = [column for column in metric.columns if column in table.columns]
-        # a method without jumps has no ratios of jumps
+        # a method without jumps has no value of a metric per jump
         if metric.name == preferred or (known and table[known].notna().any(axis=None)):
             ramps["down" if metric.higher_is_better else metric.scale] = [
                 to_hex(colour_map(metric)(level)) for level in np.linspace(0, 1, _COLOURS)
@@ -82,7 +79,7 @@ def explorer(
     metrics.sort(key=lambda metric: metric["name"] != preferred)
     points = points_per_curve(len(details))
     runs, baselines = runs_by_name(details, axes, points, done)
-    found = [[runs.get(name_of(cell, axes, seed)) for seed in seeds] for cell in cells]
+    runs_of_cells = [[runs.get(replicate_name(cell, axes, seed)) for seed in seeds] for cell in cells]
     x, y = axes_shown(axes)
     longest = max((len(row["curve_train"]) for row in details), default=0)
     return {
@@ -98,12 +95,12 @@ def explorer(
         ],
         "ramps": ramps,
         "metrics": metrics,
-        "cells": found,
+        "cells": runs_of_cells,
         "baselines": baselines,
-        "first": first if first is not None else next((k for k, run in enumerate(found) if any(run)), 0),
+        "first": first if first is not None else next((k for k, run in enumerate(runs_of_cells) if any(run)), 0),
         "note": (
-            f"Curves and jumps are thinned to {points} points at most, the lowest and the highest of every stretch; "
-            f"the longest curve has {longest}."
+            f"Curves and jumps are thinned to at most {points} points: the lowest and the highest of every stretch. "
+            f"The longest curve has {longest} points."
             if longest > points
             else ""
         ),
@@ -111,18 +108,18 @@ def explorer(
 
 
 def axes_shown(axes: Axes) -> tuple[str, str | None]:
-    """The axes to the right and upwards of a first look: s and m, or the longest; None where there is only one."""
+    """Return the axes shown first, to the right and upwards: s and m, or the longest two; None if there is only one."""
     longest = sorted(axes, key=lambda key: -len(axes[key]))
     return ("s", "m") if {"s", "m"} <= set(axes) else (longest[0], longest[1] if len(longest) > 1 else None)
 
 
 def written_values(written: Any) -> str:
-    """The values of an axis as the spec has them; a search may have a range."""
+    """Return the values of an axis as text, as the spec gives them: a list, or a range."""
     return f"{written['from']} to {written['to']}" if isinstance(written, Mapping) else list_values(written)
 
 
 def plain_label(key: str) -> str:
-    """A figure's label of an axis, without its mathematical setting."""
+    """Return a figure's label of an axis as plain text, without mathematical markup."""
     return axis_label(key).replace("$", "").replace(r"\sigma", "σ")
 
 
@@ -133,7 +130,7 @@ def _metric(metric: Metric, split: str | None, replicates: Replicates, axes: Axe
     several = [key for key, values in axes.items() if key.startswith(_PLAIN_AXES) and len(values) > 1]
     sign = -1.0 if metric.higher_is_better else 1.0
     ranked = [(sign * cell.centre, k) for k, cell in enumerate(cells) if cell.complete]
-    # a cell is chosen by its training metric, and never across trainings by what single jumps gave
+    # the best cell is chosen on the training set, and never by a metric per jump across trainings
     marked = bool(ranked) and split != "test" and not (metric.per_jump and several)
     title = metric.title if split is None else f"{metric.title}, {'training' if split == 'train' else 'test'} set"
     return {
@@ -144,12 +141,12 @@ def _metric(metric: Metric, split: str | None, replicates: Replicates, axes: Axe
         "meaning": metric.meaning,
         "scale": metric.scale if low > 0 or metric.scale != "log" else "linear",
         "reference": {"ratio": 1, "signed": 0}.get(metric.scale),
-        "low": shown(low),
-        "high": shown(high),
+        "low": json_number(low),
+        "high": json_number(high),
         "ramp": "down" if metric.higher_is_better else metric.scale,
-        "centre": [shown(cell.centre) for cell in cells],
-        "spread": [shown(cell.spread) for cell in cells],
-        "values": [[shown(value) for value in cell.values] for cell in cells],
+        "centre": [json_number(cell.centre) for cell in cells],
+        "spread": [json_number(cell.spread) for cell in cells],
+        "values": [[json_number(value) for value in cell.values] for cell in cells],
         "states": "".join(_LETTERS[cell.state] for cell in cells),
         "best": min(ranked)[1] if marked else None,
     }

@@ -1,4 +1,4 @@
-"""What the Optuna dashboard shows beside a study's trials: a note that explains them, and the heatmaps."""
+"""Content that the Optuna dashboard shows with a study's trials: a note that explains them, and heatmaps."""
 
 import math
 import re
@@ -13,22 +13,33 @@ from matplotlib.colors import to_hex
 from dashboards import Heatmap, Shown
 from study.analysis.figures.style import STATE_LOOK, colour_map, colour_norm
 from study.analysis.pages.explorer import axes_shown, plain_label, written_values
-from study.analysis.pages.report import MOST_CELLS
-from study.analysis.statistics.cells import Axes, CellSummary, Replicates, list_values, rising, value_key
+from study.analysis.pages.report import MAX_CELLS
+from study.analysis.statistics.cells import (
+    Axes,
+    CellSummary,
+    Replicates,
+    describe_cell,
+    list_values,
+    rising,
+    value_key,
+)
 from study.analysis.statistics.heatmap_data import colour_limits
 from study.replicates.metric_catalogue import METRICS, Metric
 
-MOST_HEATMAPS = 12
-"""Of one metric, where a study has many values of many axes; the report shows all."""
+MAX_HEATMAPS = 12
+"""Largest number of heatmaps of one metric. A study of many axes has more; the report shows all."""
 
 _SHOWN = ("mean_relative_error", "final_loss_ratio")
 _COLOURS = 17
 
 
 def note_of(name: str, spec: Mapping[str, Any], objective: str) -> str:
-    """A study's note, in Markdown: what its parameters, value, attributes and states mean.
+    """Write a study's note in Markdown: the meaning of its parameters, value, attributes and states.
 
-    ``objective``: the name of its trials' value.
+    Args:
+        name: Name of the study.
+        spec: Spec as plain data.
+        objective: Name of the trials' value.
     """
     method, problem, training = spec["method"], spec["problem"], spec["training"]
     axes = [("parameter", "meaning", "values")]
@@ -37,47 +48,55 @@ def note_of(name: str, spec: Mapping[str, Any], objective: str) -> str:
     metric = METRICS.get(re.sub(r"_(train|test)$", "", objective))
     attributes = [("attribute", "meaning")]
     attributes += [
-        (name, one.meaning)
-        for one in METRICS.values()
-        for name in (one.column("train"), one.name)
-        if name in ("geometric_mean_relative_error_train", "final_loss_train", "overhead")
+        (column, known.meaning)
+        for known in METRICS.values()
+        for column in (known.column("train"), known.name)
+        if column in ("geometric_mean_relative_error_train", "final_loss_train", "overhead")
     ]
     attributes += [
         ("status", "finished, diverged (a loss or weight stopped being finite), failed, or pruned"),
-        ("epoch", "where it ended, if it did not finish"),
-        ("reason", "why it failed"),
+        ("epoch", "last epoch, if it did not finish"),
+        ("reason", "reason why it failed"),
         ("seconds", "device-seconds of its pack, shared equally by the replicates in it"),
-        ("pack", "the file in packs/ that holds its curves and jumps"),
+        ("pack", "file in packs/ that holds its curves and jumps"),
     ]
     return "\n\n".join(
         [
             f"# {_literal(name)}",
             f"{_literal(str(method.get('name')))} on {_literal(str(problem.get('name')))}, trained with "
             f"{_literal(str(training.get('optimizer')))}. A trial is one replicate: one cell with one seed. "
-            f"Trials without jumps, to compare with, are the study {_literal(name)}/baseline.",
+            f"The baselines, which are trained without jumps, are in the study {_literal(name)}/baseline.",
             "**[The report](/report)** has the answer, the heatmaps with their spread over seeds, curves and costs "
-            "(`dmd-study report` writes it). The heatmaps here are medians over seeds, of the training set.",
+            "(`dmd-study report` writes it). The heatmaps here show medians over seeds on the training set.",
             f"The value of a trial is `{objective}`: {metric.meaning if metric else objective}; lower is better"
-            + (", below 1 a jump helps." if metric and metric.scale == "ratio" else ".")
-            + " A few trials can be very large: choose the logarithmic scale. Values are comparable only within one "
-            "problem, network and training.",
+            + (", and below 1 a jump helps." if metric and metric.scale == "ratio" else ".")
+            + " The values of a few trials can be very large: choose the logarithmic scale. Values are comparable only "
+            "within one problem, network and training.",
             _table(axes),
             _table(attributes),
-            "Trials in state Fail say in `status` how they ended; they have no value, and the dashboard's own plots "
-            "leave them out. Its importances are of trials, ruled by the largest values and noise: `dmd-study "
-            "sensitivity` has shares with noise taken off. This page shows the study and changes nothing in it.",
+            "For trials in state Fail, `status` says how they ended. They have no value, and the dashboard's own plots "
+            "leave them out. The dashboard's importances are computed from single trials and are dominated by the "
+            "largest values and by noise; `dmd-study sensitivity` gives shares with noise subtracted. This page shows "
+            "the study and changes nothing in it.",
         ]
     )
 
 
 def shown_of(name: str, spec: Mapping[str, Any], objective: str, table: pd.DataFrame, axes: Axes) -> Shown:
-    """The note and the heatmaps of a study; ``table`` and ``axes`` are as in `heatmap_data`, the table may be empty.
+    """Return the note and the heatmaps of a study.
 
-    A study whose axes have more combinations than `MOST_CELLS`, as a search over ranges, has no heatmaps.
+    A study whose axes have more than `MAX_CELLS` combinations, such as a search over ranges, has no heatmaps.
+
+    Args:
+        name: Name of the study.
+        spec: Spec as plain data.
+        objective: Name of the trials' value.
+        table: Table of replicates, as in `heatmap_data`; it may be empty.
+        axes: Axis key -> the study's values.
     """
     axes = {key: rising(values) for key, values in axes.items()}
     heatmaps: list[Heatmap] = []
-    if not table.empty and math.prod(map(len, axes.values())) <= MOST_CELLS:
+    if not table.empty and math.prod(map(len, axes.values())) <= MAX_CELLS:
         replicates = Replicates(table, axes, spec["seeds"])
         for metric in _SHOWN:
             heatmaps += _heatmaps(METRICS[metric], replicates, axes)
@@ -94,19 +113,18 @@ def _heatmaps(metric: Metric, replicates: Replicates, axes: Axes) -> list[Heatma
     others = [key for key in axes if key not in (x, y)]
     panels: dict[tuple[Hashable, ...], dict[tuple[Hashable, Hashable], CellSummary]] = {}
     for cell in cells:
-        at = cell.parameters
-        panel = panels.setdefault(tuple(value_key(at[key]) for key in others), {})
-        panel[value_key(at[x]), value_key(at[y]) if y else None] = cell
+        values = cell.parameters
+        panel = panels.setdefault(tuple(value_key(values[key]) for key in others), {})
+        panel[value_key(values[x]), value_key(values[y]) if y else None] = cell
     rows: Sequence[Any] = axes[y] if y else [None]
-    made = []
-    for number, panel in enumerate(islice(panels.values(), MOST_HEATMAPS), 1):
+    heatmaps = []
+    for number, panel in enumerate(islice(panels.values(), MAX_HEATMAPS), 1):
         grid = [[panel[value_key(a), value_key(b)] for a in axes[x]] for b in rows]
         fixed = {key: grid[0][0].parameters[key] for key in others if len(axes[key]) > 1}
-        named = ", ".join(f"{key} = {list_values([value])}" for key, value in fixed.items())
-        made.append(
+        heatmaps.append(
             Heatmap(
                 id=f"{metric.name.replace('_', '-')}-{number}",
-                title=f"{metric.title}{f' ({named})' if named else ''}",
+                title=f"{metric.title}{f' ({describe_cell(fixed)})' if fixed else ''}",
                 x=plain_label(x),
                 y=plain_label(y) if y else "",
                 x_values=[list_values([value]) for value in axes[x]],
@@ -117,20 +135,21 @@ def _heatmaps(metric: Metric, replicates: Replicates, axes: Axes) -> list[Heatma
                 scale=tuple(f"{float(norm.inverse(level)):.3g}" for level in (0.0, 0.5, 1.0)),
             )
         )
-    return made
+    return heatmaps
 
 
 def _level(cell: CellSummary, norm: Any) -> float | None:
-    """Where on the colour scale, to three digits; beyond its ends, the end."""
+    """Return the position of a cell on the colour scale, from 0 to 1, to three digits; None without a finite value."""
     return round(min(max(float(norm(cell.centre)), 0.0), 1.0), 3) if math.isfinite(cell.centre) else None
 
 
 def _words(cell: CellSummary, metric: Metric) -> str:
-    named = ", ".join(f"{axis} = {list_values([value])}" for axis, value in cell.parameters.items())
+    """Describe a cell and its value in one line."""
+    parameters = describe_cell(cell.parameters)
     if not math.isfinite(cell.centre):
-        return f"{named}: {STATE_LOOK[cell.state][2]}"
+        return f"{parameters}: {STATE_LOOK[cell.state][2]}"
     spread = f", spread {cell.spread:.3g}" if math.isfinite(cell.spread) else ""
-    return f"{named}: {metric.title.lower()} {cell.centre:.4g}{spread}, {cell.n_ok} of {cell.n_expected} seeds"
+    return f"{parameters}: {metric.title.lower()} {cell.centre:.4g}{spread}, {cell.n_ok} of {cell.n_expected} seeds"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
@@ -139,5 +158,5 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _literal(text: str) -> str:
-    """Text that Markdown shows as it is."""
+    """Escape a text so that Markdown shows it as it is."""
     return re.sub(r"([\\`*_{}\[\]<>#|!])", r"\\\1", text.replace("\n", " "))

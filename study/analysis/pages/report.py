@@ -1,4 +1,4 @@
-"""What a report says: the question, the answer, and the evidence for it, as `dashboards.render_report` takes it."""
+"""Content of a report: the question, the answer, and the evidence for it, as `dashboards.render_report` needs it."""
 
 import math
 from collections import Counter
@@ -9,19 +9,20 @@ import pandas as pd
 import yaml
 
 from dashboards import Report, Snippet, TextTable
-from study.analysis.pages.drivers import Drivers, of_samples, on_a_grid
+from study.analysis.pages.drivers import Drivers, drivers_of_grid, drivers_of_samples
 from study.analysis.pages.explorer import explorer, written_values
 from study.analysis.statistics.answer import Answer, answer
-from study.analysis.statistics.cells import Axes, list_values, rising
+from study.analysis.statistics.cells import Axes, describe_cell, list_values, rising
+from study.analysis.statistics.jump_outcomes import LABELS, count_outcomes
 from study.analysis.statistics.study_data import StudyData
 
-MOST_FAILURES = 200
-"""Failures that a report lists one by one."""
+MAX_FAILURES = 200
+"""Largest number of failures that a report lists one by one."""
 
-MOST_CELLS = 20_000
-"""Combinations of axis values that a heatmap is made of; a search over ranges has more, most of them not run."""
+MAX_CELLS = 20_000
+"""Largest number of combinations of axis values that a heatmap shows. A search over ranges has more, most not run."""
 
-_SEARCHED = "a search runs the cells that it expects to be good, and shares of the variance need all of a grid"
+_SEARCHED = "a search runs only the cells that it expects to be good, but shares of the variance need a full grid"
 _TAKEN_METRICS = ("final_loss_ratio", "mean_relative_error")
 _PROBED_METRICS = ("geometric_mean_relative_error", "mean_relative_error")
 
@@ -42,36 +43,27 @@ def report_of(
     sampled: Sequence[Mapping[str, Any]] | None = None,
     done: Callable[[int, int], object] = lambda done, total: None,
 ) -> Report:
-    """Everything that a study's report shows.
+    """Gather everything that a study's report shows.
 
-    Parameters
-    ----------
-    name, spec, spec_hash
-        The study, its spec as plain data, the hash of its identity.
-    table, axes
-        As in `heatmap_data`.
-    details
-        A row per replicate, cells and baselines alike: ``kind``, ``cell``, ``seed``, ``status``, ``reason``, ``epoch``,
-        ``steps``, ``flops_*``, ``seconds_*``, its curves and its jumps (as of `study.record.Record.details`).
-    replicates
-        How many the study asks for, baselines left out.
-    provenance
-        Versions and machines, each with its number of ``replicates``.
-    choices
-        metric -> rule -> the best cell, or ``{unavailable: why}``, as in ``best.yaml``.
-    snippets
-        Title and text of what a reader may copy.
-    warnings
-        What a reader must know before all else.
-    sampled
-        Of a study whose cells are samples, all of them in their order, as of `sobol_indices`.
-    done
-        Called with replicates done, and all.
+    Args:
+        name: Name of the study.
+        spec: Spec as plain data.
+        spec_hash: Hash of the study's identity.
+        table: Table of replicates, as in `heatmap_data`.
+        axes: Axis key -> the study's values.
+        details: One row per replicate, baselines included: ``kind``, ``cell``, ``seed``, ``status``, ``reason``,
+            ``epoch``, ``steps``, ``flops_*``, ``seconds_*``, its curves and its jumps (see
+            `study.record.Record.details`).
+        replicates: Number of replicates that the study asks for, without baselines.
+        provenance: Versions and machines, each with its number of ``replicates``.
+        choices: Metric -> rule -> the best cell, or ``{unavailable: reason}``, as in ``best.yaml``.
+        snippets: Title and text of each snippet that a reader may copy.
+        warnings: Sentences that a reader must know first.
+        sampled: Cells of a study whose cells are samples, as in `sobol_indices`; None for a grid or a search.
+        done: Called after each replicate with the number of replicates done and the number of all.
 
-    Raises
-    ------
-    ValueError
-        The table is empty.
+    Raises:
+        ValueError: The table is empty.
     """
     full_table, full_axes = table, {key: rising(values) for key, values in axes.items()}
     axes, table, details = _reduced(full_axes, table, details)
@@ -79,34 +71,35 @@ def report_of(
     probed = spec["method"].get("mode") == "probe"
     metrics = _PROBED_METRICS if probed else _TAKEN_METRICS
     if sampled is not None:
-        drivers = of_samples(full_table, sampled, full_axes, seeds, metrics)
+        drivers = drivers_of_samples(full_table, sampled, full_axes, seeds, metrics)
     elif list(axes) == ["cell"]:
         drivers = Drivers(f"No shares: {_SEARCHED}.")
     else:
-        drivers = on_a_grid(table, axes, seeds, metrics)
+        drivers = drivers_of_grid(table, axes, seeds, metrics)
         if spec.get("design") == "search" and not drivers.shares:
             drivers = Drivers(f"No shares: {_SEARCHED}.")
-    said = answer(table, axes, seeds, probed=probed, drives=drivers.shares.get(metrics[0]))
+    result = answer(table, axes, seeds, probed=probed, drives=drivers.shares.get(metrics[0]))
     failures = [row for row in details if row["status"] != "finished"]
     return Report(
         title=f"{name}: {spec['method'].get('name')} on {spec['problem'].get('name')}",
         question=_question(spec, probed),
-        verdict=said.verdict,
-        answer=said.sentences,
-        explorer=explorer(table, axes, seeds, details, first=said.cell, preferred=metrics[0], done=done),
+        verdict=result.verdict,
+        answer=result.sentences,
+        explorer=explorer(table, axes, seeds, details, first=result.cell, preferred=metrics[0], done=done),
         sensitivity=drivers.bars,
         sensitivity_note=drivers.note,
         best=_best(choices),
         snippets=[Snippet(title, text) for title, text in snippets],
         cost=_cost(details),
         cost_note=(
-            "A step equivalent is the operations of one optimiser step. Device-seconds are those of "
-            "packs, shared equally by the replicates trained side by side in one: they compare packs, not cells."
+            "A step equivalent is the operations of one optimiser step. The device-seconds of a pack are shared "
+            "equally by the replicates in it: they compare packs, not cells."
         ),
+        jumps=_jumps(details),
         provenance=_provenance(name, spec, spec_hash, seeds, provenance),
         spec=yaml.safe_dump(dict(spec), sort_keys=False, allow_unicode=True, width=100),
         failures=TextTable(
-            [_failure(row) for row in failures[:MOST_FAILURES]], ("replicate", "seed", "status", "epoch", "reason")
+            [_failure(row) for row in failures[:MAX_FAILURES]], ("replicate", "seed", "status", "epoch", "reason")
         ),
         failures_note=_failures_note(replicates - len(table), failures),
         warnings=tuple(warnings),
@@ -119,7 +112,7 @@ def answer_of(data: StudyData) -> Answer:
     drives = None
     if data.sampled is None and list(axes) != ["cell"]:
         metric = (_PROBED_METRICS if data.probed else _TAKEN_METRICS)[0]
-        drives = on_a_grid(table, axes, data.seeds, [metric]).shares.get(metric)
+        drives = drivers_of_grid(table, axes, data.seeds, [metric]).shares.get(metric)
     return answer(table, axes, data.seeds, probed=data.probed, drives=drives)
 
 
@@ -127,20 +120,20 @@ def _reduced(
     axes: Mapping[str, list[Any]], table: pd.DataFrame, details: Sequence[Mapping[str, Any]]
 ) -> tuple[Axes, pd.DataFrame, Sequence[Mapping[str, Any]]]:
     """Turn the cells into values of one axis if the axes have too many combinations for a heatmap."""
-    if math.prod(map(len, axes.values())) > MOST_CELLS:
-        return _one_by_one(axes, table, details)
+    if math.prod(map(len, axes.values())) > MAX_CELLS:
+        return _cells_as_one_axis(axes, table, details)
     return axes, table, details
 
 
 def _question(spec: Mapping[str, Any], probed: bool) -> str:
     training, axes = spec["training"], list(spec["axes"])
-    how = ", ".join(
+    recipe = ", ".join(
         f"{key} {list_values([training[key]])}" for key in ("optimizer", "lr", "batch", "epochs") if key in training
     )
-    what = f"{spec['method'].get('name')} help to train {spec['problem'].get('name')}"
-    asked = f"Would jumps of {what}" if probed else f"Does {what}"
-    named = axes[0] if len(axes) == 1 else f"{', '.join(axes[:-1])} and {axes[-1]}"
-    return f"{asked} ({how}), and how does that depend on {named}?"
+    helps = f"{spec['method'].get('name')} help to train {spec['problem'].get('name')}"
+    question = f"Would jumps of {helps}" if probed else f"Does {helps}"
+    listed = axes[0] if len(axes) == 1 else f"{', '.join(axes[:-1])} and {axes[-1]}"
+    return f"{question} ({recipe}), and how does that depend on {listed}?"
 
 
 def _best(choices: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> TextTable:
@@ -150,7 +143,7 @@ def _best(choices: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> TextTable:
             if "unavailable" in choice:
                 rows.append((metric, rule, f"none: {choice['unavailable']}", *[""] * 5))
                 continue
-            cell = _cell_named(choice["parameters"])
+            cell = describe_cell(choice["parameters"])
             numbers = [choice[key] for key in ("value", "spread", "value_test", "final_loss_ratio", "overhead")]
             rows.append((metric, rule, cell, *("-" if number is None else f"{number:.4g}" for number in numbers)))
     head = (
@@ -168,17 +161,25 @@ def _best(choices: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> TextTable:
 
 def _cost(details: Sequence[Mapping[str, Any]]) -> TextTable:
     rows = []
-    for kind, called in (("cell", "cells"), ("baseline", "baselines")):
-        own = [row for row in details if row["kind"] == kind]
-        steps = sum(row["steps"] for row in own)
-        flops = {part: math.fsum(row[f"flops_{part}"] for row in own) for part in ("training", "jumps", "judging")}
+    for kind, plural in (("cell", "cells"), ("baseline", "baselines")):
+        of_kind = [row for row in details if row["kind"] == kind]
+        steps = sum(row["steps"] for row in of_kind)
+        flops = {part: math.fsum(row[f"flops_{part}"] for row in of_kind) for part in ("training", "jumps", "judging")}
         for part, amount in flops.items():
             if kind == "baseline" and part == "jumps":
                 continue
             equivalents = f"{steps * amount / flops['training']:.4g}" if flops["training"] else "-"
-            seconds = math.fsum(row[f"seconds_{part}"] for row in own)
-            rows.append((f"{part}, {len(own)} {called}", equivalents, f"{amount:.3g}", f"{seconds:.4g}"))
+            seconds = math.fsum(row[f"seconds_{part}"] for row in of_kind)
+            rows.append((f"{part}, {len(of_kind)} {plural}", equivalents, f"{amount:.3g}", f"{seconds:.4g}"))
     return TextTable(rows, ("", "step equivalents", "operations (FLOP)", "device-seconds of the packs"))
+
+
+def _jumps(details: Sequence[Mapping[str, Any]]) -> TextTable:
+    """Return the number of jumps by outcome; no rows if outcomes were not recorded."""
+    counts = count_outcomes(details)
+    total = sum(counts.values())
+    rows = [(LABELS[outcome], str(count), f"{count / total:.1%}") for outcome, count in counts.items()]
+    return TextTable(rows, ("outcome", "jumps", "share"))
 
 
 def _provenance(
@@ -186,43 +187,41 @@ def _provenance(
 ) -> TextTable:
     rows = [("study", name), ("identity (hash of the spec)", spec_hash), ("seeds", list_values(seeds))]
     rows += [(f"axis {axis}", written_values(values)) for axis, values in spec["axes"].items()]
-    for number, one in enumerate(provenance, 1):
+    for number, source in enumerate(provenance, 1):
         trained = f"trained by, {number} of {len(provenance)}" if len(provenance) > 1 else "trained by"
-        what = ", ".join(f"{key} {value}" for key, value in one.items() if key != "replicates" and value is not None)
-        rows.append((trained, f"{what} ({one.get('replicates', '?')} replicates)"))
+        facts = ", ".join(
+            f"{key} {value}" for key, value in source.items() if key != "replicates" and value is not None
+        )
+        rows.append((trained, f"{facts} ({source.get('replicates', '?')} replicates)"))
     return TextTable(rows)
 
 
 def _failure(row: Mapping[str, Any]) -> tuple[str, ...]:
-    cell = _cell_named(row["cell"])
+    cell = describe_cell(row["cell"])
     reason = str(row["reason"] or "").strip() or "a loss or weight stopped being finite" * (row["status"] == "diverged")
-    named = f"baseline {cell}".strip() if row["kind"] == "baseline" else cell
-    return named, str(row["seed"]), row["status"], str(row["epoch"]), reason
+    replicate = f"baseline {cell}".strip() if row["kind"] == "baseline" else cell
+    return replicate, str(row["seed"]), row["status"], str(row["epoch"]), reason
 
 
 def _failures_note(missing: int, failures: Sequence[Mapping[str, Any]]) -> str:
     counts = Counter(row["status"] for row in failures)
-    said = ", ".join(f"{n} {status}" for status, n in counts.items()) or "none"
-    listed = f" (the first {MOST_FAILURES} are listed)" if len(failures) > MOST_FAILURES else ""
-    return f"Replicates that did not finish: {said}{listed}. Not run yet: {missing}."
+    counted = ", ".join(f"{n} {status}" for status, n in counts.items()) or "none"
+    listed = f" (the first {MAX_FAILURES} are listed)" if len(failures) > MAX_FAILURES else ""
+    return f"Replicates that did not finish: {counted}{listed}. Not run yet: {missing}."
 
 
-def _one_by_one(
+def _cells_as_one_axis(
     axes: Axes, table: pd.DataFrame, details: Sequence[Mapping[str, Any]]
 ) -> tuple[dict[str, list[Any]], pd.DataFrame, list[dict[str, Any]]]:
-    """The cells that were run as the values of one axis, where a search over ranges has far too many combinations.
+    """Turn the cells that were run into the values of one axis, because a search over ranges has too many combinations.
 
-    Baselines are left out where they differ between cells.
+    Baselines are left out if they differ between cells.
     """
-    names = [_cell_named({axis: row[axis] for axis in axes}) for _, row in table.iterrows()]
+    names = [describe_cell({axis: row[axis] for axis in axes}) for _, row in table.iterrows()]
     shared = not any("." in axis and not axis.startswith("method.") for axis in axes)
-    made = [
-        {**row, "cell": {"cell": _cell_named(row["cell"])} if row["kind"] == "cell" else {}}
+    rows = [
+        {**row, "cell": {"cell": describe_cell(row["cell"])} if row["kind"] == "cell" else {}}
         for row in details
         if row["kind"] == "cell" or shared
     ]
-    return {"cell": list(dict.fromkeys(names))}, table.assign(cell=names), made
-
-
-def _cell_named(cell: Mapping[str, Any]) -> str:
-    return ", ".join(f"{axis} = {list_values([value])}" for axis, value in cell.items())
+    return {"cell": list(dict.fromkeys(names))}, table.assign(cell=names), rows

@@ -1,4 +1,4 @@
-"""Curves and jumps of replicates as points that a page can hold: fewer, but none of the peaks lost."""
+"""Curves and jumps of replicates, thinned to as many points as a page can hold. All peaks are kept."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -12,25 +12,26 @@ from study.analysis.statistics.cells import Axes, value_key
 from study.replicates.metrics import proposed_ratios
 
 CURVE_BYTES = 2_800_000
-"""What all curves and jumps of a page may take."""
+"""Number of bytes that all curves and jumps of a page may take."""
 _BYTES_PER_POINT = 12
 _SERIES = 3  # training curve, test curve, jumps
-_FEWEST_POINTS, _MOST_POINTS = 16, 400
+_MIN_POINTS, _MAX_POINTS = 16, 400
 _DIGITS = 4
 
 Name = tuple[Any, ...]
+"""Name of a replicate, see `replicate_name`."""
 
 
 def points_per_curve(replicates: int) -> int:
-    """Points of each curve such that the curves of so many replicates fit `CURVE_BYTES`, but 16 at least."""
+    """Return the number of points per curve, from 16 to 400, with which the curves of all replicates fit a page."""
     fitting = CURVE_BYTES // (_BYTES_PER_POINT * _SERIES * max(1, replicates))
-    return max(_FEWEST_POINTS, min(_MOST_POINTS, fitting))
+    return max(_MIN_POINTS, min(_MAX_POINTS, fitting))
 
 
 def thin(y: NDArray[np.float64], points: int) -> NDArray[np.intp]:
-    """Which of the values (n,) to draw: at most so many, with the first, the last, and of every stretch the extremes.
+    """Choose at most ``points`` values of y (n,) to draw: the first, the last, and the extremes of every stretch.
 
-    A value that is not finite counts as its stretch's largest, so that a curve's end by divergence stays in sight.
+    A value that is not finite counts as the largest of its stretch, so that a curve that diverges shows it.
     """
     n = len(y)
     if n <= points:
@@ -43,8 +44,8 @@ def thin(y: NDArray[np.float64], points: int) -> NDArray[np.intp]:
     return np.array(sorted(kept))
 
 
-def shown(value: float) -> float | str | None:
-    """A number in few digits as JSON can hold it: infinity in words, nan as None."""
+def json_number(value: float) -> float | str | None:
+    """Return a number in few digits as JSON can hold it: infinity as text, nan as None."""
     if math.isnan(value):
         return None
     if math.isinf(value):
@@ -52,34 +53,44 @@ def shown(value: float) -> float | str | None:
     return float(f"{value:.{_DIGITS + 1}g}")
 
 
-def name_of(cell: Mapping[str, Any], axes: Axes, seed: int) -> Name:
-    """A replicate by its axis values and seed, however they were stored."""
+def replicate_name(cell: Mapping[str, Any], axes: Axes, seed: int) -> Name:
+    """Return the name of a replicate: its axis values and seed. Equal values give equal names, however they are stored.
+
+    Args:
+        cell: Axis key -> the cell's value.
+        axes: Axis key -> the study's values.
+        seed: Seed of the replicate.
+    """
     return (*(value_key(cell[axis]) for axis in axes), seed)
 
 
 def runs_by_name(
     details: Sequence[Mapping[str, Any]], axes: Axes, points: int, done: Callable[[int, int], object]
 ) -> tuple[dict[Name, dict[str, Any]], list[dict[str, Any]]]:
-    """Every replicate's curves and jumps by `name_of`, and the baselines that they point to by index.
+    """Return the curves and jumps of every replicate by its name, and the baselines, to which they point by index.
 
-    ``details``: as of `study.analysis.report_of`. ``done`` is called with replicates so far, and all.
+    Args:
+        details: One row per replicate, baselines included, as in `study.analysis.pages.report.report_of`.
+        axes: Axis key -> the study's values.
+        points: Largest number of points per curve.
+        done: Called after each replicate with the number of replicates done and the number of all.
     """
     baselines: list[dict[str, Any]] = []
-    places: dict[Name, int] = {}
+    baseline_indices: dict[Name, int] = {}
     runs: dict[Name, dict[str, Any]] = {}
     shared: list[str] | None = None
     for number, row in enumerate(sorted(details, key=lambda row: row["kind"]), 1):  # baselines come first
         curves = {split: _curve(row, split, points) for split in ("train", "test")}
         if row["kind"] == "baseline":
             shared = [axis for axis in axes if axis in row["cell"]] if shared is None else shared
-            places[(*(value_key(row["cell"][axis]) for axis in shared), row["seed"])] = len(baselines)
+            baseline_indices[(*(value_key(row["cell"][axis]) for axis in shared), row["seed"])] = len(baselines)
             baselines.append(curves)
         else:
-            at = (*(value_key(row["cell"][axis]) for axis in shared or ()), row["seed"])
-            runs[name_of(row["cell"], axes, row["seed"])] = {
+            baseline = (*(value_key(row["cell"][axis]) for axis in shared or ()), row["seed"])
+            runs[replicate_name(row["cell"], axes, row["seed"])] = {
                 **curves,
                 "jumps": _jumps(row, points),
-                "baseline": places.get(at),
+                "baseline": baseline_indices.get(baseline),
                 "end": _end(row),
             }
         done(number, len(details))
@@ -89,11 +100,11 @@ def runs_by_name(
 def _curve(row: Mapping[str, Any], split: str, points: int) -> list[list[Any]]:
     epochs, losses = np.asarray(row[f"curve_{split}_epoch"]), np.asarray(row[f"curve_{split}"], dtype=np.float64)
     kept = thin(losses, points)
-    return [epochs[kept].tolist() if len(kept) else [], [shown(loss) for loss in losses[kept]]]
+    return [epochs[kept].tolist() if len(kept) else [], [json_number(loss) for loss in losses[kept]]]
 
 
 def _jumps(row: Mapping[str, Any], points: int) -> list[list[Any]]:
-    """Epochs, ratios on both splits, and which were taken; of the jumps that were not rejected unseen."""
+    """Return epochs, ratios on both splits and acceptance of the jumps, without those rejected before evaluation."""
     losses = {
         (split, when): np.asarray(row[f"jump_{split}_{when}"], dtype=np.float64)
         for split in ("train", "test")
@@ -104,13 +115,13 @@ def _jumps(row: Mapping[str, Any], points: int) -> list[list[Any]]:
     kept = thin(ratios["train"], points)
     return [
         [row["jump_epoch"][k] for k in seen[kept]],
-        *([shown(float(ratio)) for ratio in ratios[split][kept]] for split in ("train", "test")),
+        *([json_number(float(ratio)) for ratio in ratios[split][kept]] for split in ("train", "test")),
         [int(row["jump_accepted"][k]) for k in seen[kept]],
     ]
 
 
 def _end(row: Mapping[str, Any]) -> str:
     taken = sum(row["jump_accepted"])
-    said = f"{row['status']} after {row['epoch']} epochs, {len(row['jump_accepted'])} jumps, {taken} taken"
+    text = f"{row['status']} after {row['epoch']} epochs, {len(row['jump_accepted'])} jumps, {taken} taken"
     reason = str(row["reason"] or "").strip().splitlines()
-    return f"{said}: {reason[-1]}" if reason else said
+    return f"{text}: {reason[-1]}" if reason else text

@@ -1,1 +1,1 @@
-"""Numbers from the table of replicates: cells, shares of variance, the best cell, the answer."""
+"""Statistics of the table of replicates: cell summaries, shares of variance, the best cell, the answer."""

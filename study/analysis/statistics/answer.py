@@ -1,20 +1,21 @@
-"""Whether to switch the method on, in sentences that say no more than the replicates support.
+"""Answer to the question whether to switch the method on, in sentences that claim no more than the replicates support.
 
-The best of many noisy cells looks better than it is. So its ratio to the baseline is held against what the best of as
-many cells can reach by luck: a cell beats plain training by more than its noise where t s / sqrt(seeds) does not bring
-it back to 1, t being Student's for 5 % shared out over all cells tried (Bonferroni).
+The best of many noisy cells looks better than it is. So its ratio to the baseline is compared with the ratio that the
+best of as many cells can reach by luck. A cell beats plain training by more than its noise if its log ratio a_i is
+below -t s / sqrt(seeds), where t is Student's t for a risk of 5 % divided by the number of cells tried (Bonferroni).
 
 | symbol | meaning | shape |
 |---|---|---|
 | y_ij | log of the final loss ratio in cell i with seed j; its mean over seeds is a_i | (cells, seeds) |
-| s^2 | variance of y_ij about a_i over the cells with a_i < 0, or that of the best cell where it is larger | |
+| s^2 | variance of y_ij about a_i over the cells with a_i < 0, or that of the best cell if it is larger | |
 
-Seeds shift all cells alike, since they share baselines. So s^2 is (M_seed + (C - 1) M_residual) / C of C such cells,
-from the mean squares of cell + seed, and its degrees of freedom are Satterthwaite's.
+A seed shifts all cells alike, because the cells share its baseline. So for C such cells s^2 is
+(M_seed + (C - 1) M_residual) / C, from the mean squares of the model cell + seed, with Satterthwaite's degrees of
+freedom.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Literal
@@ -23,22 +24,24 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from study.analysis.statistics.cells import Axes, CellSummary, Replicates, list_values, restrict
+from study.analysis.statistics.cells import Axes, CellSummary, Replicates, describe_cell, restrict
 from study.analysis.statistics.sensitivity import Sensitivity
 
 Verdict = Literal["yes", "no", "unsure"]
 
 _METRIC = "final_loss_ratio_train"
 _RISK = 0.05
-_FEWEST_SEEDS_FOR_NO = 3  # of two, luck reaches so far that hardly any gain could be seen
+_MIN_SEEDS_FOR_NO = 3  # with two seeds, luck reaches so far that hardly any gain could be seen
 
 
 @dataclass(frozen=True)
 class Luck:
-    """What the best of many cells can be without any effect.
+    """The best cell's final loss ratio, compared with the ratio that the best of many cells reaches by luck.
 
-    ``ratio``: geometric mean over seeds that the best cell has; ``bound``: what it must be below to be more than luck;
-    ``upper``: 95 % upper bound of the best cell's, allowing for the choice.
+    Attributes:
+        ratio: Geometric mean over seeds of the best cell.
+        bound: Limit of luck: a ratio below it is a gain.
+        upper: 95 % upper bound of the best cell's ratio, corrected for choosing the best of many.
     """
 
     ratio: float
@@ -48,10 +51,14 @@ class Luck:
 
 @dataclass(frozen=True)
 class Answer:
-    """``verdict``, and the sentences that say it: whether it pays, what it costs, and what matters.
+    """Verdict, and the sentences that explain it.
 
-    ``cell``: index of the cell that is best by the final loss ratio within ``at``; None where no cell is complete.
-    ``at``: the training that the answer is about, where the study has several.
+    Attributes:
+        verdict: ``yes``, ``no`` or ``unsure``.
+        sentences: Text that says whether the method pays, what it costs and which axes matter.
+        cell: Index of the best cell by the final loss ratio, within ``at``; None if no cell is complete.
+        at: Training that the answer is about, if the study has several; else empty.
+        luck: Comparison of the best cell with luck; None if it cannot be made.
     """
 
     verdict: Verdict
@@ -67,26 +74,23 @@ class Answer:
 def answer(
     table: pd.DataFrame, axes: Axes, seeds: Sequence[int], *, probed: bool = False, drives: Sensitivity | None = None
 ) -> Answer:
-    """Say whether the method should be switched on, for which cost, and what that depends on.
+    """Say whether the method should be switched on, what it costs, and which axes matter.
 
-    Parameters
-    ----------
-    table, axes, seeds
-        As in `heatmap_data`.
-    probed
-        Whether jumps were judged, but none taken.
-    drives
-        Sensitivity of the final loss ratio (of a probe: of the geometric mean), for the third sentence.
+    Args:
+        table: Table of replicates, as in `heatmap_data`.
+        axes: Axis key -> the study's values.
+        seeds: The study's seeds.
+        probed: True if jumps were judged, but none was taken.
+        drives: Sensitivity of the final loss ratio (in a probed study: of the geometric mean relative error), for the
+            third sentence.
 
-    Raises
-    ------
-    ValueError
-        The table is empty.
+    Raises:
+        ValueError: The table is empty.
     """
     if table.empty:
         raise ValueError("the table has no replicates yet: there is nothing to report")
     if probed:
-        return Answer("unsure", _of_probe(table, axes, seeds, drives), None, {}, None)
+        return Answer("unsure", _probe_sentences(table, axes, seeds, drives), None, {}, None)
     at = _training_to_beat(table, axes)
     grid = restrict(axes, at)
     cells = [cell for cell in Replicates(table, grid, seeds).summaries(_METRIC) if cell.state != "missing"]
@@ -96,9 +100,9 @@ def answer(
     k = min(complete, key=lambda k: _geometric_mean(cells[k]))
     luck = luck_of_the_best(np.log([cells[k].values for k in complete]), len(cells))
     verdict, first = _verdict(cells[k], luck, len(cells))
-    where = f" (at {_named(at)}, where plain training ends lowest)" if at else ""
-    at_best = {axis: [value] for axis, value in cells[k].parameters.items()}
-    sentences = (f"{first}{where}.", _cost(table, at_best, seeds), _how_many(cells, drives))
+    where = f"; this is for {describe_cell(at)}, where plain training ends lowest" if at else ""
+    best_axes = {axis: [value] for axis, value in cells[k].parameters.items()}
+    sentences = (f"{first}{where}.", _cost_sentence(table, best_axes, seeds), _cells_sentence(cells, drives))
     index = 0
     for axis, values in axes.items():
         index = index * len(values) + list(values).index(cells[k].parameters[axis])
@@ -106,9 +110,11 @@ def answer(
 
 
 def luck_of_the_best(y: NDArray[np.float64], tried: int) -> Luck | None:
-    """Hold the lowest mean of y (cells, seeds), logs of ratios, against luck; None under two seeds.
+    """Compare the lowest mean of y with luck; None with fewer than two seeds.
 
-    ``tried``: cells that it was chosen from, those that did not finish included.
+    Args:
+        y: Logarithms of ratios, (cells, seeds).
+        tried: Number of cells that the best was chosen from, including those that did not finish.
     """
     n = y.shape[1]
     if n < 2:
@@ -119,15 +125,15 @@ def luck_of_the_best(y: NDArray[np.float64], tried: int) -> Luck | None:
     best = int(np.argmin(means))
     pooled = y[means < 0] if (means < 0).any() else y[[best]]
     size = len(pooled)
-    of_seed = size * float(pooled.mean(axis=0).var(ddof=1))
+    m_seed = size * float(pooled.mean(axis=0).var(ddof=1))
     residual = pooled - pooled.mean(axis=1, keepdims=True) - pooled.mean(axis=0) + pooled.mean()
-    of_rest = float((residual**2).sum()) / ((size - 1) * (n - 1)) if size > 1 else 0.0
-    variance = (of_seed + (size - 1) * of_rest) / size
-    spread = (of_seed / size) ** 2 + ((size - 1) * of_rest / size) ** 2 / max(size - 1, 1)
-    freedom = (n - 1) * variance**2 / spread if spread > 0 else n - 1.0
+    m_residual = float((residual**2).sum()) / ((size - 1) * (n - 1)) if size > 1 else 0.0
+    variance = (m_seed + (size - 1) * m_residual) / size
+    satterthwaite = (m_seed / size) ** 2 + ((size - 1) * m_residual / size) ** 2 / max(size - 1, 1)
+    freedom = (n - 1) * variance**2 / satterthwaite if satterthwaite > 0 else n - 1.0
     deviation = math.sqrt(max(variance, float(y[best].var(ddof=1))))
     reach = float(t.isf(_RISK / tried, freedom)) * deviation / math.sqrt(n)
-    return Luck(*(math.exp(min(bound, 700.0)) for bound in (float(means[best]), -reach, float(means[best]) + reach)))
+    return Luck(*(math.exp(min(log, 700.0)) for log in (float(means[best]), -reach, float(means[best]) + reach)))
 
 
 def _geometric_mean(cell: CellSummary) -> float:
@@ -135,76 +141,77 @@ def _geometric_mean(cell: CellSummary) -> float:
 
 
 def _verdict(best: CellSummary, luck: Luck | None, tried: int) -> tuple[Verdict, str]:
-    named, mean, seeds = _named(best.parameters), _geometric_mean(best), best.n_expected
+    parameters, mean, seeds = describe_cell(best.parameters), _geometric_mean(best), best.n_expected
     if mean >= 1:
-        return (
-            "no",
-            f"No: none of {tried} cells beats plain training; the best, {named}, ends at {mean:.3g} of its loss",
-        )
-    ends = f"the best of {tried} cells, {named}, ends at {mean:.3g} of plain training's loss"
+        lost = f"none of {tried} cells beats plain training"
+        return "no", f"No: {lost}; the best, {parameters}, ends at {mean:.3g} times its loss"
+    ends = f"the best of {tried} cells, {parameters}, ends at {mean:.3g} times plain training's loss"
     if luck is None:
-        return "unsure", f"Not known: {ends}, but one seed cannot tell a gain from the luck of the best of many"
+        return "unsure", f"Not known: {ends}, but with one seed a gain cannot be told from luck"
     ends += f" (geometric mean over {seeds} seeds)"
+    by_luck = f"by luck alone, the best of {tried} cells could reach {luck.bound:.3g}"
     if luck.ratio < luck.bound:
-        return (
-            "yes",
-            f"Yes, with the right numbers: {ends}, where the luck of the best of so many ends at {luck.bound:.3g}",
-        )
-    if seeds < _FEWEST_SEEDS_FOR_NO:
-        few = f"{seeds} seeds are too few to tell that from the luck of the best of so many, which reaches"
-        return "unsure", f"Not known: {ends}, but {few} {luck.bound:.3g}"
-    return "no", (
-        f"No, nothing beats plain training by more than its noise: {ends}, and the luck of the best of so many reaches "
-        f"{luck.bound:.3g}"
-    )
+        return "yes", f"Yes, with the right parameters: {ends}; {by_luck}"
+    if seeds < _MIN_SEEDS_FOR_NO:
+        return "unsure", f"Not known: {ends}, but {seeds} seeds are too few to tell: {by_luck}"
+    return "no", f"No: no cell beats plain training by more than its noise; {ends}; {by_luck}"
 
 
-def _cost(table: pd.DataFrame, cell: Axes, seeds: Sequence[int]) -> str:
-    """What a cell costs, and what of plain training's cost it takes to end where plain training ends."""
+def _cost_sentence(table: pd.DataFrame, cell: Axes, seeds: Sequence[int]) -> str:
+    """Say what the best cell costs, and at which part of plain training's cost it reaches plain training's loss."""
     replicates = Replicates(table, cell, seeds)
 
     def centre(column: str) -> float:
         return next(replicates.summaries(column)).centre
 
     overhead, test = centre("overhead"), centre("final_loss_ratio_test")
-    said = []
+    clauses = []
     if math.isfinite(overhead):
-        said.append(f"that costs {100 * (overhead - 1):.3g} % more operations than plain training, judging apart")
+        more = f"{100 * (overhead - 1):.3g} % more operations than plain training"
+        clauses.append(f"the best cell costs {more}, not counting those that judge jumps")
         share = overhead * centre("steps_to_baseline_loss") / centre("steps")
         if math.isfinite(share):
-            said.append(f"plain training's final loss is reached at {100 * share:.3g} % of its cost")
+            clauses.append(f"it reaches plain training's final loss at {100 * share:.3g} % of plain training's cost")
         elif math.isinf(share):
-            said.append("plain training's final loss is not reached on half of the seeds or more")
-    said.append(f"on test data it ends at {test:.3g}" if math.isfinite(test) else "on test data it has no finite value")
-    text = "; ".join(said)
+            clauses.append("on half of the seeds or more, it does not reach plain training's final loss")
+    clauses.append(
+        f"on test data, it ends at {test:.3g} times plain training's loss"
+        if math.isfinite(test)
+        else "on test data, it has no finite loss ratio"
+    )
+    text = "; ".join(clauses)
     return f"{text[0].upper()}{text[1:]}."
 
 
-def _how_many(cells: Sequence[CellSummary], drives: Sensitivity | None) -> str:
+def _cells_sentence(cells: Sequence[CellSummary], drives: Sensitivity | None) -> str:
+    """Count the cells by how they ended, and name the axes that matter."""
     better = sum(cell.complete and cell.centre < 1 for cell in cells)
-    said = f"{better} of {len(cells)} cells end below plain training"
+    text = f"{better} of {len(cells)} cells end below plain training"
     if diverged := sum(cell.n_diverged > 0 for cell in cells):
-        said += f", in {diverged} a seed diverged"
+        text += f", {diverged} have a seed that diverged"
     if holes := sum(any(math.isnan(value) for value in cell.values) for cell in cells):
-        said += f", {holes} are not known on every seed yet"
-    return f"{said}{_what_matters(drives)}."
+        text += f", {holes} have no value for some seed yet"
+    return f"{text}{_largest_shares(drives)}."
 
 
-def _what_matters(drives: Sensitivity | None) -> str:
-    """The two largest terms; the noise is named beside them, since a term below it says nothing."""
+def _largest_shares(drives: Sensitivity | None) -> str:
+    """Name the two largest shares, and the noise: a share below the noise says nothing."""
     if drives is None or drives.shares is None:
         return ""
     ranked = sorted(drives.shares.terms, key=lambda share: -share.share)[:2]
-    said = ", ".join(f"{term.name} {100 * term.share:.0f} %" for term in ranked)
+    shares = ", ".join(f"{term.name} {100 * term.share:.0f} %" for term in ranked)
     noise = "" if drives.shares.noise is None else f" (noise: {100 * drives.shares.noise.share:.0f} %)"
-    return f"; what explains the {drives.metric.title.lower()}'s variance between cells most: {said}{noise}"
+    title = drives.metric.title.lower()
+    return f"; the largest shares in the variance of the {title} between cells are {shares}{noise}"
 
 
-def _of_probe(table: pd.DataFrame, axes: Axes, seeds: Sequence[int], drives: Sensitivity | None) -> tuple[str, ...]:
-    found = Replicates(table, axes, seeds).summaries("geometric_mean_relative_error_train")
-    cells = [cell for cell in found if cell.state != "missing"]
+def _probe_sentences(
+    table: pd.DataFrame, axes: Axes, seeds: Sequence[int], drives: Sensitivity | None
+) -> tuple[str, ...]:
+    summaries = Replicates(table, axes, seeds).summaries("geometric_mean_relative_error_train")
+    cells = [cell for cell in summaries if cell.state != "missing"]
     complete = [cell for cell in cells if cell.complete]
-    first = "Not known: this study probed, so jumps were judged along plain training, but none was taken."
+    first = "Not known: this study was a probe: it judged jumps along plain training, but took none."
     if not complete:
         return (first, _no_cell(cells))
     best = min(complete, key=lambda cell: cell.centre)
@@ -212,7 +219,7 @@ def _of_probe(table: pd.DataFrame, axes: Axes, seeds: Sequence[int], drives: Sen
     return (
         first,
         f"{better} of {len(cells)} cells propose jumps that lower the loss on (geometric) average; the best, "
-        f"{_named(best.parameters)}, takes it to {best.centre:.3g}{_what_matters(drives)}.",
+        f"{describe_cell(best.parameters)}, multiplies it by {best.centre:.3g}{_largest_shares(drives)}.",
     )
 
 
@@ -231,24 +238,21 @@ def _all_diverged(cells: Sequence[CellSummary]) -> bool:
 
 
 def _training_to_beat(table: pd.DataFrame, axes: Axes) -> dict[str, Any]:
-    """The training, of several, whose baseline ends lowest: it is not to be beaten where nobody would train.
+    """Return the values of the training axes with which the baseline ends lowest, if the study has several trainings.
 
-    Empty where problem or network vary as well, since losses of two problems cannot be compared.
+    Beating a training that nobody would use means nothing. Empty if problem or network vary as well, because losses of
+    two problems cannot be compared.
     """
     several = [key for key, values in axes.items() if "." in key and not key.startswith("method.") and len(values) > 1]
     if not several or not all(key.startswith("training.") for key in several):
         return {}
     baseline = table["final_loss_train"] / table[_METRIC]
-    best, found = math.inf, {}
+    lowest, training = math.inf, {}
     for values in product(*(axes[key] for key in several)):
         chosen = np.ones(len(table), dtype=bool)
         for key, value in zip(several, values, strict=True):
             chosen &= np.array([other == value for other in table[key]])
         known = baseline[chosen][np.isfinite(baseline[chosen])]
-        if len(known) and float(known.median()) < best:
-            best, found = float(known.median()), dict(zip(several, values, strict=True))
-    return found
-
-
-def _named(parameters: Mapping[str, Any]) -> str:
-    return ", ".join(f"{axis} = {list_values([value])}" for axis, value in parameters.items())
+        if len(known) and float(known.median()) < lowest:
+            lowest, training = float(known.median()), dict(zip(several, values, strict=True))
+    return training

@@ -1,4 +1,4 @@
-"""The best parameters of a study, by two rules.
+"""Choice of a study's best cell, by two rules.
 
 | symbol | meaning | shape |
 |---|---|---|
@@ -24,10 +24,12 @@ from study.replicates.metric_catalogue import METRICS, SPLITS, known_metric
 RULES = ("minimum", "one-standard-error")
 
 METRICS_IN_DOCUMENT = ("mean_relative_error", "final_loss_ratio")
+"""Metrics for which ``best.yaml`` holds the best cell."""
 
 RANKED = tuple(name for name, metric in METRICS.items() if metric.scale == "ratio")
+"""Metrics by which a best cell can be chosen."""
 
-_FEWEST_SEEDS = 3
+_MIN_SEEDS = 3
 
 
 class NoChoice(ValueError):
@@ -38,11 +40,23 @@ class NoChoice(ValueError):
 class Choice:
     """The best cell by one metric and one rule.
 
-    Everything is a median over the study's seeds, on the training set unless said: ``value`` and ``value_test`` of the
-    metric, ``final_loss_ratio`` (to the same seed's baseline), ``overhead`` (cost with jumps / cost without).
-    ``spread``: standard deviation of the metric over seeds. ``improves``: the metric is below 1; ``beats_baseline``:
-    the final loss ratio is. ``standard_error`` and ``qualifying`` (number of cells within it of the lowest): of the
-    one-standard-error rule, on the log metric. None stands for what the table does not hold or one seed cannot tell.
+    Values are medians over the study's seeds, on the training set except for ``value_test``. None means that the table
+    does not hold the number, or that one seed cannot give it.
+
+    Attributes:
+        metric: Name of the metric.
+        rule: Name of the rule.
+        parameters: Axis key -> the cell's value.
+        value: Value of the metric.
+        value_test: Value of the metric on the test set.
+        spread: Standard deviation of the metric over the seeds.
+        seeds: Number of seeds.
+        overhead: Cost with jumps / cost without.
+        final_loss_ratio: Final loss / final loss of the same seed's baseline.
+        improves: True if the metric is below 1.
+        beats_baseline: True if the final loss ratio is below 1.
+        standard_error: Standard error of the difference of two cells' mean log metrics; one-standard-error rule only.
+        qualifying: Number of cells within it of the lowest; one-standard-error rule only.
     """
 
     metric: str
@@ -69,30 +83,27 @@ def best(
     rule: str = "minimum",
     at: Mapping[str, Any] | None = None,
 ) -> Choice:
-    """Choose the best cell by its training metric.
+    """Choose the best cell by its metric on the training set.
 
-    Only cells where every seed finished with a finite value are considered; a cell with a diverged seed is never best.
+    Only cells where every seed finished with a finite value are considered. A cell with a diverged seed is never best.
 
-    Parameters
-    ----------
-    table, axes, seeds
-        As in `heatmap_data`.
-    metric
-        A ratio to be low: a relative error per jump, or ``final_loss_ratio``.
-    rule
-        ``minimum``: the lowest median over seeds, then the least overhead. ``one-standard-error``: of the cells whose
-        mean log metric lies within sigma sqrt(2/seeds) of the lowest, the one with the least overhead, then the lowest
-        metric. sigma is the residual of cell + seed over the cells whose median is below 1. Needs 3 seeds.
-    at
-        Considers only the cells with these axis values.
+    Args:
+        table: Table of replicates, as in `heatmap_data`.
+        axes: Axis key -> the study's values.
+        seeds: The study's seeds.
+        metric: Metric to minimise: a relative error per jump, or ``final_loss_ratio``.
+        rule: ``minimum`` takes the lowest median over seeds; of equal ones, the one with the least overhead.
+            ``one-standard-error`` takes, of the cells whose mean log metric lies within sigma sqrt(2/seeds) of the
+            lowest, the one with the least overhead; of equal ones, the one with the lowest metric. sigma is the
+            residual standard deviation of the model cell + seed over the cells whose median is below 1. This rule
+            needs 3 seeds.
+        at: Axis values; only cells that have them are considered.
 
-    Raises
-    ------
-    NoChoice
-        No complete cell, too few seeds or cells for the rule, or a metric per jump over several problems, networks or
-        trainings: the worst trained network has the easiest jumps, so one of each must be chosen with ``at``.
-    ValueError
-        Unknown metric, rule, axis or value, with the valid ones.
+    Raises:
+        NoChoice: No cell is complete; there are too few seeds or cells for the rule; or a metric per jump would be
+            compared over several problems, networks or trainings. The worst trained network has the easiest jumps, so
+            one of each must be chosen with ``at``.
+        ValueError: The metric, rule, axis or value is unknown; the message lists the valid ones.
     """
     if rule not in RULES:
         raise ValueError(f"rule must be one of {', '.join(RULES)}; got {rule!r}")
@@ -104,7 +115,7 @@ def best(
         raise NoChoice(f"the table has no column {', '.join(absent)}")
     chosen = known_metric(metric, table.columns, RANKED)
     if chosen.per_jump:
-        _one_training(metric, grid)
+        _require_one_training(metric, grid)
 
     replicates = Replicates(table, grid, seeds)
     cells = list(replicates.summaries(chosen.column("train"), recorded=True))
@@ -117,7 +128,7 @@ def best(
             f"({len(cells)} cells, {diverged} of them with a diverged seed)"
         )
     standard_error, qualifying = None, None
-    # Costs that differ by rounding are equal; a cost that is not known comes last.
+    # Costs that differ by rounding count as equal; an unknown cost comes last.
     costs = [float(f"{cost:.9g}") if math.isfinite(cost) else math.inf for cost in overheads]
     if rule == "minimum":
         k = min(complete, key=lambda k: (cells[k].centre, costs[k], k))
@@ -150,7 +161,7 @@ def best(
     )
 
 
-def _one_training(metric: str, grid: Mapping[str, list[Any]]) -> None:
+def _require_one_training(metric: str, grid: Mapping[str, list[Any]]) -> None:
     several = {
         key: values
         for key, values in grid.items()
@@ -165,13 +176,13 @@ def _one_training(metric: str, grid: Mapping[str, list[Any]]) -> None:
 
 
 def means_and_standard_error(cells: list[CellSummary], metric: str) -> tuple[list[float], float]:
-    """Mean log metric of each cell, and the standard error of the difference of two of them."""
+    """Return the mean log metric of each cell, and the standard error of the difference of two of them."""
     seeds = cells[0].n_expected
-    if seeds < _FEWEST_SEEDS:
-        raise NoChoice(f"the rule needs at least {_FEWEST_SEEDS} seeds that all cells share; the study has {seeds}")
+    if seeds < _MIN_SEEDS:
+        raise NoChoice(f"the rule needs at least {_MIN_SEEDS} seeds that all cells share; the study has {seeds}")
     values = np.array([cell.values for cell in cells], dtype=np.float64)
     if not (values > 0).all():
-        raise NoChoice(f"the rule compares logarithms, and {metric} is not positive in every complete cell")
+        raise NoChoice(f"the rule compares logarithms, but {metric} is not positive in every complete cell")
     logs = np.log(values)
     better = [cell.centre < 1 for cell in cells]
     if sum(better) < 2:
@@ -184,7 +195,7 @@ def means_and_standard_error(cells: list[CellSummary], metric: str) -> tuple[lis
 
 
 def _residual_deviation(y: NDArray[np.float64]) -> float:
-    """Residual standard deviation of y_ij = a_i + b_j; y is (cells, seeds), with none missing."""
+    """Return the residual standard deviation of y_ij = a_i + b_j; y is (cells, seeds), without missing values."""
     residual = y - y.mean(axis=1, keepdims=True) - y.mean(axis=0, keepdims=True) + y.mean()
     freedom = (y.shape[0] - 1) * (y.shape[1] - 1)
     return math.sqrt(float((residual**2).sum()) / freedom)

@@ -1,4 +1,4 @@
-"""One cell over its seeds: the median with a diverged seed as the worst value, and what is missing is counted."""
+"""Summaries of cells over their seeds: medians in which a diverged seed counts as the worst value."""
 
 import math
 import statistics
@@ -14,18 +14,25 @@ Axes = Mapping[str, Sequence[Any]]
 """Axis key -> the values it takes in the study."""
 
 State = Literal["ok", "partial", "diverged", "infinite", "failed", "pruned", "missing"]
+"""State of a cell over its seeds."""
 
 STATUSES = ("finished", "diverged", "failed", "pruned")
+"""Statuses of a replicate in the table."""
 
 
 @dataclass(frozen=True)
 class CellSummary:
-    """One metric of one cell over the study's seeds.
+    """Summary of one metric of one cell over the study's seeds.
 
-    ``values``: one per seed, in the order of the seeds; nan where there is none, ±inf (the worst value) where the
-    replicate diverged or the metric of a finished one overflowed. ``statuses``: one per seed, as in the table, or
-    ``missing``. ``centre``: median over the seeds that have a value.
-    ``mean`` and ``spread`` (standard deviation over seeds, n - 1): nan unless every seed finished with a finite value.
+    Attributes:
+        parameters: Axis key -> the cell's value.
+        values: Metric of each seed, in the order of the seeds. It is nan if there is no value, and ±inf (the worst
+            value) if the replicate diverged or finished with a metric that overflowed.
+        statuses: Status of each seed, as in the table, or ``missing``.
+        centre: Median over the seeds that have a value.
+        mean: Mean over the seeds; nan unless every seed finished with a finite value.
+        spread: Standard deviation over the seeds (n - 1); nan where the mean is, and with one seed.
+        state: State of the cell.
     """
 
     parameters: dict[str, Any]
@@ -53,15 +60,20 @@ class CellSummary:
 
     @property
     def complete(self) -> bool:
-        """Whether every seed finished with a finite value. Only such a cell can be the best one."""
+        """True if every seed finished with a finite value. Only such a cell can be the best one."""
         return self.state == "ok"
 
 
 class Replicates:
-    """The rows of a table, found by cell and seed. Rows of other cells or seeds than asked for are left alone.
+    """Rows of a table, found by cell and seed. Rows of cells or seeds outside the study are ignored.
 
-    ``table``: one row per replicate, with a column per axis, ``seed``, ``status`` and the metrics. Raises ValueError
-    for a missing column, an unknown status, or two rows for one replicate.
+    Args:
+        table: One row per replicate, with a column per axis, ``seed``, ``status`` and the metrics.
+        axes: Axis key -> the study's values.
+        seeds: The study's seeds.
+
+    Raises:
+        ValueError: A column is missing, a status is unknown, or a replicate has two rows.
     """
 
     def __init__(self, table: pd.DataFrame, axes: Axes, seeds: Sequence[int]) -> None:
@@ -90,7 +102,13 @@ class Replicates:
     def summaries(
         self, column: str, *, higher_is_better: bool = False, recorded: bool = False
     ) -> Iterator[CellSummary]:
-        """One summary per cell of the grid, the last axis fastest; with ``recorded``, only of those with a row."""
+        """Yield one summary per cell of the grid. The last axis varies fastest.
+
+        Args:
+            column: Column of the metric.
+            higher_is_better: True if the worst value is -inf, not inf.
+            recorded: True to leave out the cells that have no row.
+        """
         present = column in self._table.columns
         metric = self._table[column].to_numpy(dtype=np.float64, na_value=np.nan) if present else None
         worst = -math.inf if higher_is_better else math.inf
@@ -110,24 +128,24 @@ class Replicates:
             yield _summary(dict(zip(self._axes, cell, strict=True)), tuple(values), statuses)
 
     def _recorded(self) -> list[tuple[Any, ...]]:
-        """The grid's cells that have a row; of a search there are few, of a product of many values."""
-        places = [{value_key(value): place for place, value in enumerate(values)} for values in self._axes.values()]
-        found: set[tuple[int, ...]] = set()
-        for row in self._rows:
-            where = [known.get(value) for known, value in zip(places, row, strict=False)]  # its seed left out
-            if None not in where:
-                found.add(tuple(place for place in where if place is not None))
+        """Return the grid's cells that have a row. A search trains few of the many combinations of axis values."""
+        positions = [{value_key(value): k for k, value in enumerate(values)} for values in self._axes.values()]
+        indices: set[tuple[int, ...]] = set()
+        for row_key in self._rows:
+            index = [known.get(value) for known, value in zip(positions, row_key, strict=False)]  # ignores the seed
+            if None not in index:
+                indices.add(tuple(k for k in index if k is not None))
         values = list(self._axes.values())
-        return [tuple(values[axis][place] for axis, place in enumerate(where)) for where in sorted(found)]
+        return [tuple(values[axis][k] for axis, k in enumerate(index)) for index in sorted(indices)]
 
 
 def _summary(parameters: dict[str, Any], values: tuple[float, ...], statuses: list[str]) -> CellSummary:
     known = [value for value in values if not math.isnan(value)]
     n_ok = sum(map(math.isfinite, known))
-    centre = float(statistics.median(known)) if known else math.nan  # numpy's takes ten times as long for a few seeds
+    centre = float(statistics.median(known)) if known else math.nan  # for a few seeds, ten times as fast as numpy's
     state: State
     if math.isinf(centre):
-        # A run that finished although its metric overflowed (say, every jump was rejected) did not diverge.
+        # A replicate whose metric overflowed may have finished all the same, for example if every jump was rejected.
         state = "diverged" if "diverged" in statuses else "infinite"
     elif known:
         state = "ok" if n_ok == len(values) else "partial"
@@ -136,14 +154,14 @@ def _summary(parameters: dict[str, Any], values: tuple[float, ...], statuses: li
     mean = math.nan if state != "ok" else float(np.mean(known)) if n_ok > 1 else known[0]
     spread = math.nan
     if state == "ok" and n_ok > 1:
-        with np.errstate(over="ignore"):  # of values near the largest there are, it is infinite
+        with np.errstate(over="ignore"):  # it may overflow to infinity for values near the largest float
             spread = float(np.std(known, ddof=1))
     return CellSummary(parameters, values, tuple(statuses), centre, mean, spread, state)
 
 
 def value_key(value: object) -> Hashable:
-    """A key that is equal for equal axis values, however they were stored (numpy, float for int, nan for None)."""
-    # most are plain, and of many cells there are many
+    """Return a key that is the same for equal axis values, even if stored differently (numpy, float, nan for None)."""
+    # fast path: most values are plain, and large grids have many
     if type(value) is int or type(value) is str or (type(value) is float and not math.isnan(value)):
         return value
     if isinstance(value, np.generic):
@@ -160,7 +178,10 @@ def value_key(value: object) -> Hashable:
 
 
 def restrict(axes: Axes, at: Mapping[str, Any] | None) -> dict[str, list[Any]]:
-    """The axes with those of ``at`` cut to the one value chosen; ValueError lists the axes or values there are."""
+    """Return the axes, with every axis in ``at`` cut down to the value chosen there.
+
+    Raises ValueError for an unknown axis or value; the message lists the valid ones.
+    """
     chosen = {key: list(values) for key, values in axes.items()}
     for key, value in (at or {}).items():
         if key not in chosen:
@@ -173,11 +194,16 @@ def restrict(axes: Axes, at: Mapping[str, Any] | None) -> dict[str, list[Any]]:
 
 
 def list_values(values: Sequence[Any]) -> str:
-    """Axis values as read in a message or a label, floats short."""
+    """Return axis values as text for a message or a label, with short floats."""
     return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
 
 
+def describe_cell(cell: Mapping[str, Any]) -> str:
+    """Return the parameters of a cell in one line of text, such as ``m = 8, s = 10``."""
+    return ", ".join(f"{axis} = {list_values([value])}" for axis, value in cell.items())
+
+
 def rising(values: Sequence[Any]) -> list[Any]:
-    """Numbers in rising order, other values in the order given."""
+    """Return numbers in rising order, and other values in the order given."""
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     return sorted(values) if numbers else list(values)

@@ -1,4 +1,4 @@
-"""Two studies side by side: the cells they share, and how much a metric differs there, with intervals over seeds."""
+"""Comparison of two studies: the cells they share, and how much a metric differs there, with intervals over seeds."""
 
 import math
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from study.analysis.statistics.anova import FEWEST_SEEDS_FOR_INTERVALS, student_interval
+from study.analysis.statistics.anova import MIN_SEEDS_FOR_INTERVALS, student_interval
 from study.analysis.statistics.cells import CellSummary, Replicates, list_values, restrict, rising, value_key
 from study.analysis.statistics.sensitivity import CAP
 from study.analysis.statistics.study_data import StudyData
@@ -18,14 +18,22 @@ from study.replicates.metric_catalogue import Metric, known_metric
 
 @dataclass(frozen=True)
 class StudyComparison:
-    """What two studies, ``first`` and ``second``, say of the cells and seeds that both have.
+    """Differences between two studies, over the cells and seeds that both have.
 
-    ``frame``: one row per common cell: its axes; ``first``, ``second``: medians over the common seeds; ``difference``,
-    ``low``, ``high``: second / first for a ratio or a loss (geometric mean over the seeds that finished in
-    both), second - first for others; ``n``: those seeds. Intervals are 95 % by Student's t from five seeds on, below
-    the lowest and the highest seed; NaN with one. Ratios are held at 10, and so is a seed that diverged, as in
-    `sensitivity`: else a few jumps that blow up decide. ``overall``: the same of the mean over the cells where every
-    common seed has both values.
+    The difference is second / first for a ratio or a loss (geometric mean over seeds), and second - first for other
+    metrics. Its interval is a 95 % interval by Student's t from five seeds on; with fewer, it reaches from the lowest
+    to the highest seed; with one seed it is NaN. Ratios are capped at 10, and a seed that diverged counts as 10, as in
+    `sensitivity`: otherwise a few jumps that blow up would decide.
+
+    Attributes:
+        metric: Metric that is compared.
+        names: Names of the two studies.
+        seeds: Seeds that both have.
+        frame: One row per common cell: its axes; ``first`` and ``second``, the medians over the common seeds;
+            ``difference``, ``low`` and ``high``; ``n``, the number of seeds with a value in both; ``state_first`` and
+            ``state_second``, the states of the cell.
+        overall: Difference and interval of the mean over the cells where every common seed has a value in both.
+        notes: Sentences that a reader must know with the numbers.
     """
 
     metric: Metric
@@ -37,16 +45,16 @@ class StudyComparison:
 
     @property
     def neutral(self) -> float:
-        """The difference of equals: 1 for a quotient, 0 for a difference."""
+        """Value that means no difference: 1 for a quotient, 0 for a difference."""
         return 1.0 if self.relative else 0.0
 
     @property
     def relative(self) -> bool:
-        """Whether differences are quotients."""
+        """True if differences are quotients."""
         return self.metric.scale in ("ratio", "log")
 
     def counted(self) -> dict[str, int]:
-        """Number of cells where the second is better, worse, or not told apart, by ``low`` and ``high``."""
+        """Count the cells where the second study is better, worse, or not told apart, by ``low`` and ``high``."""
         low, high = self.frame["low"], self.frame["high"]
         below, above = int((high < self.neutral).sum()), int((low > self.neutral).sum())
         better, worse = (above, below) if self.metric.higher_is_better else (below, above)
@@ -56,15 +64,22 @@ class StudyComparison:
 def compare_studies(
     first: StudyData, second: StudyData, *, metric: str = "mean_relative_error", at: Mapping[str, Any] | None = None
 ) -> StudyComparison:
-    """Compare two studies on the training set, cell by cell, seeds paired.
+    """Compare two studies on the training set, cell by cell, with paired seeds.
 
-    An axis that only one of them has must have one value there, or one chosen with ``at``. Raises ValueError where the
-    metric or axis is in neither, or no cell or seed is in both.
+    Args:
+        first: One study.
+        second: The other study.
+        metric: Name of the metric, without ``_train``.
+        at: Axis values; only cells that have them are compared. An axis that only one of the studies has must have
+            one value, or be in ``at``.
+
+    Raises:
+        ValueError: The metric or an axis is unknown, or the studies share no cell or no seed.
     """
     at = dict(at or {})
     for data in (first, second):
         if data.table.empty:
-            raise ValueError(f"{data.name} has no replicates yet: there is nothing to compare")
+            raise ValueError(f"{data.name} has no replicates yet: there is nothing to compare; run it first")
     in_both = set(first.table.columns) & set(second.table.columns)
     chosen = known_metric(metric, in_both)
     if unknown := [key for key in at if key not in {*first.axes, *second.axes}]:
@@ -79,33 +94,36 @@ def compare_studies(
         keys = {value_key(value) for value in grids[1][key]}
         shared = [value for value in grids[0][key] if value_key(value) in keys]
         if not shared:
-            there = "; ".join(f"{d.name}: {list_values(g[key])}" for d, g in zip((first, second), grids, strict=True))
-            raise ValueError(f"the studies share no value of {key} ({there})")
+            values = "; ".join(f"{d.name}: {list_values(g[key])}" for d, g in zip((first, second), grids, strict=True))
+            raise ValueError(f"the studies must share a value of {key}; they have {values}")
         for grid in grids:
             grid[key] = shared
     seeds = tuple(seed for seed in first.seeds if seed in second.seeds)
     if not seeds:
-        raise ValueError(f"{first.name} and {second.name} share no seed, so that no two replicates can be paired")
+        raise ValueError(
+            f"{first.name} and {second.name} share no seed, so no two replicates can be paired "
+            f"({first.name}: {list_values(first.seeds)}; {second.name}: {list_values(second.seeds)})"
+        )
     cells = [
-        _by_common(Replicates(data.table, grid, seeds), chosen, common)
+        _cells_by_key(Replicates(data.table, grid, seeds), chosen, common)
         for data, grid in zip((first, second), grids, strict=True)
     ]
     rows, paired = [], []
-    for name, one in cells[0].items():
-        other = cells[1][name]
-        differences = _differences(one, other, chosen)
+    for cell_key, cell in cells[0].items():
+        other = cells[1][cell_key]
+        differences = _differences(cell, other, chosen)
         paired.append(differences)
         difference, low, high = _interval(differences[np.isfinite(differences)], chosen)
         rows.append(
             {
-                **{key: one.parameters[key] for key in common},
-                "first": one.centre,
+                **{key: cell.parameters[key] for key in common},
+                "first": cell.centre,
                 "second": other.centre,
                 "difference": difference,
                 "low": low,
                 "high": high,
                 "n": int(np.isfinite(differences).sum()),
-                "state_first": one.state,
+                "state_first": cell.state,
                 "state_second": other.state,
             }
         )
@@ -117,19 +135,20 @@ def compare_studies(
 
 
 def _grid(data: StudyData, at: Mapping[str, Any]) -> dict[str, list[Any]]:
-    own = {key: value for key, value in at.items() if key in data.axes}
-    return {key: rising(values) for key, values in restrict(data.axes, own).items()}
+    known = {key: value for key, value in at.items() if key in data.axes}
+    return {key: rising(values) for key, values in restrict(data.axes, known).items()}
 
 
-def _by_common(replicates: Replicates, metric: Metric, common: list[str]) -> dict[tuple[Any, ...], CellSummary]:
+def _cells_by_key(replicates: Replicates, metric: Metric, common: list[str]) -> dict[tuple[Any, ...], CellSummary]:
+    """Return the summaries of cells by the values of their common axes."""
     column = metric.column("train" if metric.split else None)
     cells = replicates.summaries(column, higher_is_better=metric.higher_is_better)
     return {tuple(value_key(cell.parameters[key]) for key in common): cell for cell in cells}
 
 
-def _differences(one: CellSummary, other: CellSummary, metric: Metric) -> NDArray[np.float64]:
-    """Per seed: log(second / first), or second - first; NaN where either has no value that can be compared."""
-    a, b = np.array(one.values, dtype=np.float64), np.array(other.values, dtype=np.float64)
+def _differences(first: CellSummary, second: CellSummary, metric: Metric) -> NDArray[np.float64]:
+    """Return log(second / first), or second - first, of each seed; NaN if a value is missing or cannot be compared."""
+    a, b = np.array(first.values, dtype=np.float64), np.array(second.values, dtype=np.float64)
     if metric.scale == "ratio":
         a, b = np.minimum(a, CAP), np.minimum(b, CAP)
     if metric.scale in ("ratio", "log"):
@@ -143,7 +162,7 @@ def _interval(differences: NDArray[np.float64], metric: Metric) -> tuple[float, 
     if not len(differences):
         return math.nan, math.nan, math.nan
     low = high = math.nan
-    if len(differences) >= FEWEST_SEEDS_FOR_INTERVALS:
+    if len(differences) >= MIN_SEEDS_FOR_INTERVALS:
         low, high = (float(bound) for bound in student_interval(differences))
     elif len(differences) > 1:
         low, high = float(differences.min()), float(differences.max())
@@ -157,9 +176,9 @@ def _notes(metric: Metric, first: StudyData, second: StudyData) -> list[str]:
     notes = []
     if metric.per_jump:
         notes.append(
-            f"{metric.name} is a ratio per jump: between different problems, networks or trainings it does not say "
-            "which is better, because a badly trained network has the easiest jumps."
+            f"{metric.name} is a ratio per jump: it does not say which of two problems, networks or trainings is "
+            "better, because a badly trained network has the easiest jumps."
         )
     if first.probed != second.probed:
-        notes.append("One study's jumps were judged, the other's taken: they answer different questions.")
+        notes.append("One study only judged its jumps, the other took them: they answer different questions.")
     return notes

@@ -1,4 +1,4 @@
-"""What a heatmap of the study shows, as numbers. Drawing is in `figures`."""
+"""Numbers that a heatmap of the study shows. Drawing is in `study.analysis.figures.heatmap`."""
 
 import math
 from collections import Counter
@@ -23,36 +23,40 @@ from study.analysis.statistics.cells import (
 )
 from study.replicates.metric_catalogue import Metric, known_metric
 
-# Colours are spent on improvements: however bad the bad cells are, the largest improvement reaches half
-# of the way to the darkest blue. Beyond the limits the last colour is used, and the colour bar has an arrow.
+# The colour scale is chosen for the improvements: however bad the bad cells are, the largest improvement reaches half
+# of the way to the darkest blue. Values beyond the limits get the last colour, and the colour bar an arrow.
 _LIMIT_PER_IMPROVEMENT = 2.0
-_SMALLEST_LIMIT = math.log(1.01)  # ratios within a per cent of 1 look like 1
+_SMALLEST_LIMIT = math.log(1.01)  # ratios within one per cent of 1 look like 1
 _SMALLEST_CAP = math.log(1.1)
 _CAP_WITHOUT_IMPROVEMENT = math.log(10.0)
 
-_MOST_FACETS = 16
+_MAX_FACETS = 16
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One heatmap. Arrays are (len(y), len(x)), y rising with the row."""
+    """One heatmap. Arrays are (len(y), len(x)); y rises with the row.
+
+    Attributes:
+        facet_value: Value of the facet; None without a facet.
+        split: ``train`` or ``test``; None for a metric that has no splits.
+        cells: Cell summaries.
+        best: Row and column of the best cell by the training set: the best centre among the complete cells. The panel
+            of the test set marks the same cell, because the choice must not use the test set. None if no cell is
+            complete, or if the panel compares a metric per jump across problems, networks or trainings.
+        near: Rows and columns of the cells within one standard error of the best by the training set, by the rule of
+            `best`, applied to this panel alone.
+    """
 
     facet_value: Any
     split: str | None
     cells: tuple[tuple[CellSummary, ...], ...]
     best: tuple[int, int] | None
-    """(row, column) of the best cell, by the training set: best centre among the cells where every seed finished.
-
-    The test set's panel marks the same cell, since selection must not use it. None if no cell is complete, or if the
-    panel compares a metric per jump across problems, networks or trainings.
-    """
-
     near: tuple[tuple[int, int], ...] = ()
-    """Cells within one standard error of the best by the training set, as the rule of `best`, in this panel alone."""
 
     @property
     def values(self) -> NDArray[np.float64]:
-        """Centres over seeds: nan where there is no value, ±inf where half of the seeds or more diverged."""
+        """Centres of the cells: nan if there is no value, ±inf if half of the seeds or more diverged."""
         return np.array([[cell.centre for cell in row] for row in self.cells], dtype=np.float64)
 
     @property
@@ -62,13 +66,27 @@ class Panel:
 
     @property
     def states(self) -> list[list[State]]:
-        """What each cell is: ok, partial, diverged, infinite, failed, pruned or missing."""
+        """State of each cell: ok, partial, diverged, infinite, failed, pruned or missing."""
         return [[cell.state for cell in row] for row in self.cells]
 
 
 @dataclass(frozen=True)
 class HeatmapData:
-    """Panels, one row of them per value of the facet, train before test, and the colour limits they share."""
+    """Heatmaps of one metric, and the colour limits they share.
+
+    Attributes:
+        metric: Metric that is shown.
+        x: Axis drawn to the right.
+        y: Axis drawn upwards.
+        facet: Axis with one row of panels per value; None for a single row.
+        x_values: Values of ``x``, in the order drawn.
+        y_values: Values of ``y``, in the order drawn.
+        panels: Heatmaps, row by row; in each row the training set comes before the test set.
+        limits: Smallest and largest value with a colour of its own; for a ratio, symmetric about 1 on the log scale.
+        n_expected: Number of seeds per cell.
+        at: Other axes that vary in the study -> the value shown here.
+        statistic: Name of the number that a cell shows: ``median`` or ``spread``.
+    """
 
     metric: Metric
     x: str
@@ -78,16 +96,12 @@ class HeatmapData:
     y_values: list[Any]
     panels: list[Panel]
     limits: tuple[float, float]
-    """Smallest and largest value with a colour of its own; symmetric about 1 on the log scale for a ratio."""
     n_expected: int
-    """Seeds per cell."""
     at: dict[str, Any] = field(default_factory=dict)
-    """Other axes that vary in the study, and the value chosen here."""
     statistic: str = "median"
-    """What a cell shows of its seeds."""
 
     def frame(self) -> pd.DataFrame:
-        """The numbers behind the picture: one row per panel and cell."""
+        """Return the numbers behind the picture, one row per panel and cell."""
         rows = []
         for panel in self.panels:
             for i, row in enumerate(panel.cells):
@@ -124,28 +138,22 @@ def heatmap_data(
 ) -> HeatmapData:
     """Reduce the table of replicates to heatmaps of one metric over two axes.
 
-    Parameters
-    ----------
-    table
-        One row per replicate: a column per axis, ``seed``, ``status`` and the metrics. Replicates that have not run are
-        absent; rows outside ``axes`` and ``seeds`` are ignored.
-    axes
-        Axis key -> the study's values. Numbers are shown in rising order, others in the order given.
-    seeds
-        The study's seeds.
-    metric
-        Name without ``_train`` / ``_test``; default the paper's mean relative error (Tano et al. 2020, Figure 3).
-    x, y
-        Axes drawn to the right and upwards.
-    facet
-        Axis with one row of panels per value; None, or a study that does not vary the tolerance: one row.
-    at
-        The value to show of every other axis that has more than one.
+    Args:
+        table: One row per replicate: a column per axis, ``seed``, ``status`` and the metrics. Replicates that have not
+            run are absent. Rows outside ``axes`` and ``seeds`` are ignored.
+        axes: Axis key -> the study's values. Numbers are shown in rising order, other values in the order given.
+        seeds: The study's seeds.
+        metric: Name of the metric, without ``_train`` / ``_test``. The default is the paper's mean relative error
+            (Tano et al. 2020, Figure 3).
+        x: Axis drawn to the right.
+        y: Axis drawn upwards.
+        facet: Axis with one row of panels per value; None for a single row. A study without a tolerance axis has a
+            single row by default.
+        at: Value to show of every other axis that has more than one value.
 
-    Raises
-    ------
-    ValueError
-        Unknown metric, axis or value (with the valid ones); an axis left open; a single cell; no finite value at all.
+    Raises:
+        ValueError: A metric, axis or value is unknown (the message lists the valid ones); an axis with several values
+            is not in ``at``; there is a single cell; or no value is finite.
     """
     if facet == "tolerance" and facet not in axes:
         facet = None
@@ -159,10 +167,10 @@ def heatmap_data(
         )
     if len(grid[x]) < 2 and len(grid[y]) < 2:
         raise ValueError(f"a heatmap needs an axis with two values or more; {x} and {y} have one each")
-    if facet and len(grid[facet]) > _MOST_FACETS:
+    if facet and len(grid[facet]) > _MAX_FACETS:
         raise ValueError(
-            f"a heatmap shows up to {_MOST_FACETS} values of its facet, and {facet} has {len(grid[facet])}; choose one "
-            f"with at, or another facet"
+            f"a heatmap shows up to {_MAX_FACETS} values of its facet, but {facet} has {len(grid[facet])}; choose one "
+            f"with at, or choose another facet"
         )
     if table.empty:
         raise ValueError("the table has no replicates yet: there is nothing to draw")
@@ -205,9 +213,9 @@ def heatmap_data(
 
 
 def colour_limits(finite: NDArray[np.float64], metric: Metric) -> tuple[float, float]:
-    """Smallest and largest value with a colour of its own, over all panels."""
+    """Return the smallest and the largest value with a colour of its own, shared by all panels."""
     if metric.scale == "ratio":
-        # exp() of the limit must stay a number, and a ratio of zero has no logarithm.
+        # A ratio of zero has no logarithm, and exp() of the limit must stay finite.
         logs = np.log(np.maximum(finite, np.finfo(np.float64).tiny))
         improvement = max(0.0, -float(logs.min()))
         cap = max(_LIMIT_PER_IMPROVEMENT * improvement, _SMALLEST_CAP) if improvement else _CAP_WITHOUT_IMPROVEMENT
@@ -225,6 +233,7 @@ def colour_limits(finite: NDArray[np.float64], metric: Metric) -> tuple[float, f
 
 
 Rows = tuple[tuple[CellSummary, ...], ...]
+"""Cells of a panel, row by row."""
 
 
 def _arrange(
@@ -236,12 +245,12 @@ def _arrange(
     x: str,
     y: str,
 ) -> Rows:
-    where = {
+    by_position = {
         (value_key(cell.parameters[y]), value_key(cell.parameters[x])): cell
         for cell in cells
         if facet is None or value_key(cell.parameters[facet]) == value_key(facet_value)
     }
-    return tuple(tuple(where[value_key(b), value_key(a)] for a in x_values) for b in y_values)
+    return tuple(tuple(by_position[value_key(b), value_key(a)] for a in x_values) for b in y_values)
 
 
 def _best(rows: Rows, higher_is_better: bool) -> tuple[int, int] | None:
@@ -251,20 +260,20 @@ def _best(rows: Rows, higher_is_better: bool) -> tuple[int, int] | None:
 
 
 def _near(rows: Rows, metric: Metric) -> tuple[tuple[int, int], ...]:
-    places = [(i, j) for i, row in enumerate(rows) for j, cell in enumerate(row) if cell.complete]
-    if metric.scale != "ratio" or not places:
+    complete = [(i, j) for i, row in enumerate(rows) for j, cell in enumerate(row) if cell.complete]
+    if metric.scale != "ratio" or not complete:
         return ()
     try:
-        means, error = means_and_standard_error([rows[i][j] for i, j in places], metric.name)
+        means, error = means_and_standard_error([rows[i][j] for i, j in complete], metric.name)
     except NoChoice:
         return ()
-    return tuple(place for place, mean in zip(places, means, strict=True) if mean <= min(means) + error)
+    return tuple(position for position, mean in zip(complete, means, strict=True) if mean <= min(means) + error)
 
 
 def spread_data(data: HeatmapData) -> HeatmapData:
-    """The same panels with the spread over seeds in place of the centre: standard deviation / mean, in per cent.
+    """Replace the centre of each cell by its spread over seeds: standard deviation / mean, in per cent.
 
-    Raises ValueError where no cell has one, as with one seed.
+    Raises ValueError if no cell has a spread, as in a study with one seed.
     """
     metric = Metric(
         name=f"spread_of_{data.metric.name}",
@@ -280,7 +289,7 @@ def spread_data(data: HeatmapData) -> HeatmapData:
     finite = np.array([cell.centre for panel in panels for row in panel.cells for cell in row])
     finite = finite[np.isfinite(finite)]
     if not finite.size:
-        raise ValueError(f"no cell has a spread of {data.metric.name}: that takes two seeds that both finished")
+        raise ValueError(f"no cell has a spread of {data.metric.name}: a spread needs two seeds that both finished")
     limits = colour_limits(finite, metric)
     return replace(data, metric=metric, panels=panels, limits=limits, statistic="spread")
 

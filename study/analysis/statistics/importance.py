@@ -1,4 +1,4 @@
-"""Optuna's importances beside the study's own decomposition. They answer other questions, so each keeps its name."""
+"""Optuna's importances, to show beside the study's own shares. They answer other questions, so each keeps its name."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 EVALUATORS = {
-    "fANOVA": "Optuna's random forest on the cells' means: each axis' main effect, scaled to sum to 1, noise included",
-    "PED-ANOVA": "Optuna's density ratio: which axes tell the best tenth of the cells from the rest, scaled likewise",
+    "fANOVA": "Optuna's random forest on the cells' means: main effect of each axis, scaled to sum to 1, with noise",
+    "PED-ANOVA": "Optuna's density ratio: how well each axis tells the best tenth of the cells from the rest, scaled "
+    "to sum to 1",
 }
-"""What each of the importances measures."""
+"""Name of each of Optuna's importances -> what it measures."""
 
 _TREES = 16  # a quarter of Optuna's default, which takes half a minute for 1900 cells
 
@@ -31,14 +32,23 @@ def optuna_importances(
     split: Literal["train", "test"] = "train",
     at: Mapping[str, Any] | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Importance of each axis that varies by Optuna's evaluators, on the numbers that `sensitivity` decomposes.
+    """Rate the importance of each axis that varies, by Optuna's evaluators.
 
-    Arguments as of `sensitivity`. Both lack interactions, intervals and an estimate of noise.
+    They work on the numbers that `sensitivity` decomposes, but give no interactions, intervals or estimate of noise.
 
-    Raises
-    ------
-    ValueError
-        As `sensitivity`, and where a replicate has no value.
+    Args:
+        table: Table of replicates, as in `heatmap_data`.
+        axes: Axis key -> the study's values.
+        seeds: The study's seeds.
+        metric: Name of the metric, without ``_train`` / ``_test``.
+        split: ``train`` or ``test``; ignored for a metric that has no splits.
+        at: Axis values; only cells that have them are used.
+
+    Returns:
+        Name of the evaluator -> axis -> importance.
+
+    Raises:
+        ValueError: As in `sensitivity`; also if a replicate has no value.
     """
     import optuna
     from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator, get_param_importances
@@ -46,7 +56,7 @@ def optuna_importances(
     chosen = known_metric(metric, table.columns)
     grid = restrict(axes, at)
     values = grid_values(table, grid, seeds, chosen, split if chosen.split else None)
-    means = values.y.mean(axis=1) * (-1 if chosen.higher_is_better else 1)  # PED-ANOVA takes low for good
+    means = values.y.mean(axis=1) * (-1 if chosen.higher_is_better else 1)  # for PED-ANOVA, low is good
     distributions = {axis: _distribution(options) for axis, options in grid.items() if len(options) > 1}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.study.create_study(storage=None, direction="minimize")
@@ -66,12 +76,12 @@ def optuna_importances(
             "fANOVA": FanovaImportanceEvaluator(seed=0, n_trees=_TREES),
             "PED-ANOVA": PedAnovaImportanceEvaluator(),
         }
-        found = {name: get_param_importances(study, evaluator=evaluator) for name, evaluator in evaluators.items()}
-    return {name: {axis: float(of[axis]) for axis in distributions} for name, of in found.items()}
+        rated = {name: get_param_importances(study, evaluator=evaluator) for name, evaluator in evaluators.items()}
+    return {name: {axis: float(by_axis[axis]) for axis in distributions} for name, by_axis in rated.items()}
 
 
 def _distribution(options: Sequence[Any]) -> "BaseDistribution":
-    """Numbers on the scale that their range asks for; anything else, a list of widths or a None among them, by name."""
+    """Return a linear or logarithmic range for numbers, by how wide they spread; categories for other values."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
     if all(isinstance(_parameter(value), float) for value in options):

@@ -1,4 +1,4 @@
-"""Sobol' indices of a study whose cells are samples (``design: saltelli``), by SALib, with its bootstrap intervals."""
+"""Sobol' indices of a study whose cells are samples (``design: saltelli``), by SALib, with bootstrap intervals."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from study.analysis.statistics.anova import CONFIDENCE
 from study.analysis.statistics.cells import Axes, value_key
-from study.analysis.statistics.sensitivity import NoIndices, across_trainings, grid_values
+from study.analysis.statistics.sensitivity import NoIndices, grid_values, notes_across_trainings
 from study.replicates.metric_catalogue import Metric, known_metric
 
-CONFIDENCE = 0.95
 _RESAMPLES = 400  # the width of an interval is then known to 4 %
-_SEED = 1  # SALib takes 0 for none
+_SEED = 1  # SALib takes 0 to mean no seed
 
 
 @dataclass(frozen=True)
 class Index:
-    """One Sobol' index with its 95 % interval; ``axes`` are one, or two for the second order."""
+    """One Sobol' index with its 95 % interval; ``axes`` holds one axis, or two for the second order."""
 
     order: Literal["first", "total", "second"]
     axes: tuple[str, ...]
@@ -30,17 +30,29 @@ class Index:
 
     @property
     def name(self) -> str:
-        """The axes, as a table or a figure names them."""
+        """Name of the axes for a table or a figure."""
         return " × ".join(self.axes)
 
 
 @dataclass(frozen=True)
 class SobolIndices:
-    """What drives one metric, each axis being drawn evenly from its values (with ``log`` evenly in the logarithm).
+    """Sobol' indices of one metric. Each axis is drawn evenly from its values (with ``log``, evenly in the logarithm).
 
-    ``indices``: first order and total of every axis that varies, second order of every pair. ``noise``: part of the
-    variance that is the scatter of cells' means over so many seeds, None with one seed; it is not taken off.
-    ``cap``, ``n_capped``, ``n_diverged``: as of `Sensitivity`. ``notes``: what a reader must know beside the numbers.
+    Attributes:
+        metric: Metric that is decomposed.
+        split: ``train`` or ``test``; None for a metric that has no splits.
+        axes: Axes that vary.
+        samples: Number of samples of the design.
+        cells: Number of distinct cells.
+        seeds: Number of seeds.
+        indices: First order and total of every axis that varies, second order of every pair.
+        noise: Part of the variance that is noise of the cells' means over the seeds; None with one seed. It is not
+            subtracted.
+        cap: Value that replaces every worse one and diverged replicates, as in `Sensitivity`.
+        n_capped: Number of finished replicates that are worse than the cap.
+        n_diverged: Number of diverged replicates.
+        n_cells_at_cap: Number of cells with a replicate that is capped or diverged.
+        notes: Sentences that a reader must know with the numbers.
     """
 
     metric: Metric
@@ -58,11 +70,11 @@ class SobolIndices:
     notes: tuple[str, ...]
 
     def of(self, order: str) -> list[Index]:
-        """The indices of one order."""
+        """Return the indices of one order: ``first``, ``total`` or ``second``."""
         return [index for index in self.indices if index.order == order]
 
     def frame(self) -> pd.DataFrame:
-        """One row per index."""
+        """Return one row per index."""
         return pd.DataFrame(
             [
                 {"index": i.order, "term": i.name, "value": i.value, "low": i.low, "high": i.high}
@@ -80,48 +92,45 @@ def sobol_indices(
     metric: str = "mean_relative_error",
     split: Literal["train", "test"] = "train",
 ) -> SobolIndices:
-    """First-order, total and second-order Sobol' indices of a metric, averaged over seeds.
+    """Compute first-order, total and second-order Sobol' indices of a metric, averaged over seeds.
 
-    The numbers are those that `sensitivity` decomposes: logarithms of ratios and losses, capped, a diverged replicate
-    being the cap.
-
-    Parameters
-    ----------
-    table, axes, seeds
-        As in `heatmap_data`.
-    sampled
-        The design's cells in the order of `study.specification.saltelli.saltelli`, repetitions included.
-    metric, split
-        As in `sensitivity`.
-
-    Raises
-    ------
-    ValueError
-        Unknown metric; an empty table; a replicate without a value; no variance.
+    The numbers are those that `sensitivity` decomposes: logarithms of ratios and losses, capped, with the cap in place
+    of diverged replicates.
 
     Sources: Saltelli et al. 2010, Computer Physics Communications 181, 259-270 (first order and total); Saltelli 2002,
     the same 145, 280-297 (second order).
+
+    Args:
+        table: Table of replicates, as in `heatmap_data`.
+        sampled: Cells of the design in the order of `study.specification.saltelli.saltelli`, including repetitions.
+        axes: Axis key -> the study's values.
+        seeds: The study's seeds.
+        metric: Name of the metric, without ``_train`` / ``_test``.
+        split: ``train`` or ``test``; ignored for a metric that has no splits.
+
+    Raises:
+        ValueError: The metric is unknown, the table is empty, a replicate has no value, or there is no variance.
     """
     if table.empty:
         raise NoIndices("the table has no replicates yet: there is nothing to decompose")
     chosen = known_metric(metric, table.columns)
-    of_split = split if chosen.split else None
-    places = [tuple(value_key(cell[axis]) for axis in axes) for cell in sampled]
-    values = grid_values(table, axes, seeds, chosen, of_split, cells=len(set(places)))
+    split_or_none = split if chosen.split else None
+    cell_keys = [tuple(value_key(cell[axis]) for axis in axes) for cell in sampled]
+    values = grid_values(table, axes, seeds, chosen, split_or_none, cells=len(set(cell_keys)))
     means = {
         tuple(value_key(cell[axis]) for axis in axes): float(mean)
         for cell, mean in zip(values.cells, values.y.mean(axis=1), strict=True)
     }
     varying = tuple(axis for axis, options in axes.items() if len(options) > 1)
     step = 2 * len(varying) + 2
-    y = np.array([means[place] for place in places])
-    independent = np.concatenate([y[::step], y[step - 1 :: step]])  # the two whole samples, which the variance is of
+    y = np.array([means[cell_key] for cell_key in cell_keys])
+    independent = np.concatenate([y[::step], y[step - 1 :: step]])  # the two independent samples give the variance
     if np.ptp(independent) < 1e-12 * max(1.0, float(np.abs(independent).max())):
-        raise NoIndices(f"{metric} is the same in every sample: there is no variance to share out")
+        raise NoIndices(f"{metric} is the same in every sample: there is no variance to decompose")
     noise = None if len(seeds) == 1 else _variance_of_means(values.y) / float(independent.var())
     return SobolIndices(
         metric=chosen,
-        split=of_split,
+        split=split_or_none,
         axes=varying,
         samples=len(sampled) // step,
         cells=len(means),
@@ -132,15 +141,18 @@ def sobol_indices(
         n_capped=int(values.capped.sum()),
         n_diverged=int(values.diverged.sum()),
         n_cells_at_cap=int((values.capped | values.diverged).any(axis=1).sum()),
-        notes=(_noise_in_words(noise, len(seeds)), *across_trainings(chosen, varying)),
+        notes=(_noise_note(noise, len(seeds)), *notes_across_trainings(chosen, varying)),
     )
 
 
 def indices_of(y: NDArray[np.float64], names: Sequence[str]) -> tuple[Index, ...]:
-    """The indices of a function's values (cells,) on Saltelli's design, by SALib; the same at every call."""
+    """Compute the indices of a function from its values (cells,) on Saltelli's design, by SALib.
+
+    The random seed is fixed, so every call gives the same intervals.
+    """
     from SALib.analyze import sobol  # takes a second to import
 
-    found = sobol.analyze(
+    results = sobol.analyze(
         {"num_vars": len(names), "names": list(names), "bounds": [[0.0, 1.0]] * len(names)},
         y,
         calc_second_order=True,
@@ -148,30 +160,30 @@ def indices_of(y: NDArray[np.float64], names: Sequence[str]) -> tuple[Index, ...
         conf_level=CONFIDENCE,
         seed=_SEED,
     )
-    made = []
+    indices = []
     for order, key in (("first", "S1"), ("total", "ST")):
         for k, name in enumerate(names):
-            made.append(_index(order, (name,), found[key][k], found[f"{key}_conf"][k]))
+            indices.append(_index(order, (name,), results[key][k], results[f"{key}_conf"][k]))
     for j, k in combinations(range(len(names)), 2):
-        made.append(_index("second", (names[j], names[k]), found["S2"][j, k], found["S2_conf"][j, k]))
-    return tuple(made)
+        indices.append(_index("second", (names[j], names[k]), results["S2"][j, k], results["S2_conf"][j, k]))
+    return tuple(indices)
 
 
-def _index(order: Any, axes: tuple[str, ...], value: float, half: float) -> Index:
-    return Index(order, axes, float(value), float(value - half), float(value + half))
+def _index(order: Any, axes: tuple[str, ...], value: float, half_width: float) -> Index:
+    return Index(order, axes, float(value), float(value - half_width), float(value + half_width))
 
 
 def _variance_of_means(y: NDArray[np.float64]) -> float:
-    """Variance of a cell's mean over seeds about what cell and seed have in common; y is (cells, seeds)."""
+    """Return the residual variance of a cell's mean over seeds in the model cell + seed; y is (cells, seeds)."""
     residual = y - y.mean(axis=1, keepdims=True) - y.mean(axis=0) + y.mean()
     cells, seeds = y.shape
     return float((residual**2).sum() / ((cells - 1) * (seeds - 1) * seeds))
 
 
-def _noise_in_words(noise: float | None, seeds: int) -> str:
+def _noise_note(noise: float | None, seeds: int) -> str:
     if noise is None:
-        return "One seed gives no estimate of noise, which counts as an interaction of all axes: total indices hold it."
+        return "One seed gives no estimate of noise. Total indices contain it, as an interaction of all axes."
     return (
-        f"Noise that {seeds} seeds leave is {noise:.3f} of the variance; it is not taken off, and total indices hold "
+        f"The noise left by {seeds} seeds is {noise:.3f} of the variance. It is not subtracted: total indices contain "
         "up to that much of it."
     )

@@ -1,4 +1,4 @@
-"""A study as figures and comparisons need it."""
+"""The data of a study that figures and comparisons are made from."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,13 +12,19 @@ from study.analysis.statistics.cells import Axes, value_key
 
 @dataclass(frozen=True)
 class StudyData:
-    """A study as the figures need it.
+    """The data of one study.
 
-    ``table``: as in `heatmap_data`. ``rows``: gives every replicate, baselines too, with its jumps and loss curves (as
-    `study.record.Record.details`); called once, and only by figures that need it. ``probed``: its jumps were judged,
-    not taken. ``spectrum``: gives the eigenvalues of the jumps of one cell and seed, which the record does not hold, as
-    a frame of ``epoch``, ``real``, ``imag``; None where they must not be made. ``sampled``: of a study whose cells are
-    samples, as of `sobol_indices`; None of a grid or a search.
+    Attributes:
+        name: Name of the study.
+        table: Table of replicates, as in `heatmap_data`.
+        axes: Axis key -> the study's values.
+        seeds: The study's seeds.
+        rows: Function that returns every replicate, baselines included, with its jumps and loss curves (see
+            `study.record.Record.details`). It is called once, and only by figures that need it.
+        probed: True if the study judged its jumps without taking them.
+        spectrum: Function of a cell and a seed that returns the eigenvalues of its jumps as a frame with the columns
+            ``epoch``, ``real`` and ``imag``. The record does not hold them. None if they must not be computed.
+        sampled: Cells of a study whose cells are samples, as in `sobol_indices`; None for a grid or a search.
     """
 
     name: str
@@ -34,25 +40,25 @@ class StudyData:
 
     @cached_property
     def details(self) -> list[Mapping[str, Any]]:
-        """Every replicate with its jumps and curves."""
+        """All replicates with their jumps and curves."""
         return list(self.rows())
 
     @property
     def title(self) -> str:
-        """The study's name as a figure's title begins with it."""
+        """The study's name as it opens a figure's title; a probed study says that it is one."""
         return f"{self.name}, probed: jumps judged, not taken" if self.probed else self.name
 
     def replicates(self, cell: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-        """The replicates of a cell by seed, with their jumps and curves; only those that trained."""
+        """Return the replicates of a cell that were trained, in the order of the seeds, with their jumps and curves."""
         return self._matching("cell", cell)
 
     def baselines(self, cell: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-        """The baselines of a cell by seed, likewise."""
+        """Return the baselines of a cell that were trained, in the order of the seeds, with their curves."""
         return self._matching("baseline", cell)
 
     def _matching(self, kind: str, cell: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         wanted = {key: value_key(value) for key, value in cell.items()}
-        found = [
+        matching = [
             row
             for row in self.details
             if row["kind"] == kind
@@ -60,4 +66,4 @@ class StudyData:
             and row["status"] in ("finished", "diverged")
             and all(value_key(value) == wanted[key] for key, value in row["cell"].items() if key in wanted)
         ]
-        return sorted(found, key=lambda row: self.seeds.index(row["seed"]))
+        return sorted(matching, key=lambda row: self.seeds.index(row["seed"]))

@@ -1,4 +1,4 @@
-"""Files that put a study on a cluster: one per kind of cluster, with the study's resources filled in."""
+"""Files that run a study on a cluster: one per kind of cluster, with the resources of the study filled in."""
 
 import math
 import re
@@ -15,24 +15,26 @@ from study.errors import UserError
 from study.specification import Spec
 
 TEMPLATES = {"slurm": "slurm.sh", "kuberay": "kuberay.yaml", "ray-up": "ray-up.yaml", "compose": "compose.yaml"}
-"""Kinds of cluster, and the template of each."""
+"""Kind of cluster -> file name of its template."""
 
-CPUS = 8
-"""CPUs of a node, where it need not have more or fewer for the packs of its GPUs."""
+DEFAULT_CPUS = 8
+"""CPUs of a node that trains without GPUs; more if a pack needs more."""
 
 
 class _Template(string.Template):
-    """A shell script is full of dollars, and none of these files has an at sign of its own."""
+    """Template with @ as its delimiter, since a shell script is full of dollar signs."""
 
     delimiter = "@"
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A cluster's size.
+    """Size of a cluster.
 
-    nodes: nodes that train, beside whatever the head is.
-    cpus, gpus: what each of them has.
+    Attributes:
+        nodes: number of nodes that train.
+        cpus: CPUs of each of them.
+        gpus: GPUs of each of them.
     """
 
     nodes: int
@@ -41,47 +43,51 @@ class Shape:
 
 
 def shape(spec: Spec, nodes: int, cpus: int | None = None, gpus: int | None = None) -> Shape:
-    """Nodes on which packs of this study fit.
+    """Return the size of a cluster whose nodes can train packs of this study.
 
     Args:
-        spec: its resources are what each pack asks for.
-        nodes: how many.
-        cpus: CPUs of each; by default as many as the packs that share its GPUs ask for, 8 without a GPU.
-        gpus: GPUs of each; by default as many as one pack asks for.
+        spec: the study; its resources are those of each pack.
+        nodes: number of nodes.
+        cpus: CPUs of each node; by default as many as the packs that share its GPUs need, 8 without a GPU.
+        gpus: GPUs of each node; by default as many as one pack needs.
 
     Raises:
-        UserError: no pack fits.
+        UserError: a node is too small for a pack.
     """
     asked = spec.resources
     gpus = math.ceil(asked.gpu) if gpus is None else gpus
     if cpus is None:
         packs = math.floor(gpus / asked.gpu + 1e-9) if asked.gpu else 0
-        cpus = max(math.ceil(asked.cpu), math.ceil(packs * asked.cpu)) if packs else max(CPUS, math.ceil(asked.cpu))
+        cpus = (
+            max(math.ceil(asked.cpu), math.ceil(packs * asked.cpu))
+            if packs
+            else max(DEFAULT_CPUS, math.ceil(asked.cpu))
+        )
     if cpus < asked.cpu or gpus < asked.gpu:
         raise UserError(
-            f"a node must have what a pack asks for, {asked.cpu:g} CPU and {asked.gpu:g} GPU, got {cpus} and {gpus}: "
-            f"give --cpus and --gpus, or change resources in the spec"
+            f"a node must have what a pack asks for, {asked.cpu:g} CPU and {asked.gpu:g} GPU, got {cpus} and {gpus}. "
+            f"Give --cpus and --gpus, or change resources in the spec."
         )
     return Shape(nodes, cpus, gpus)
 
 
 def render(kind: str, spec: Spec, source: str, overrides: Sequence[str], size: Shape) -> str:
-    """The file for one kind of cluster.
+    """Return the text of the file for one kind of cluster.
 
     Args:
         kind: one of `TEMPLATES`.
         spec: the study.
-        source: what the spec was loaded from, as it is given to ``dmd-study run`` on the cluster.
-        overrides: ``key=value`` strings that it was loaded with.
-        size: of `shape`.
+        source: source that the spec was loaded from, as ``dmd-study run`` gets it on the cluster.
+        overrides: ``key=value`` strings that the spec was loaded with.
+        size: size of the cluster, from `shape`.
 
     Raises:
-        UserError: there is no such kind.
+        UserError: the kind is unknown.
     """
     if kind not in TEMPLATES:
         raise UserError(f"the kind of cluster must be one of {', '.join(TEMPLATES)}, got {kind!r}")
     text = resources.files("study.execution.cluster_templates").joinpath(TEMPLATES[kind]).read_text(encoding="utf-8")
-    # Kubernetes takes no other names, and adds to this one
+    # Kubernetes allows no other characters, and appends to the name
     label = re.sub("[^a-z0-9]+", "-", f"dmd-{spec.name.lower()}")[:40].strip("-")
     gpu = bool(size.gpus)
     return _Template(text).substitute(
@@ -97,7 +103,7 @@ def render(kind: str, spec: Spec, source: str, overrides: Sequence[str], size: S
         cpus=size.cpus,
         gpus=size.gpus,
         pack=f"{spec.resources.cpu:g} CPU" + (f" and {spec.resources.gpu:g} GPU" if gpu else ""),
-        packs=_packs(spec, size),
+        packs=_packs_at_once(spec, size),
         worker_ips=", ".join(f"WORKER-{k + 1}-ADDRESS" for k in range(size.nodes)),
         slurm_gpus=f"#SBATCH --gpus-per-node={size.gpus}\n" if gpu else "",
         kuberay_gpus=f'{" " * 20}nvidia.com/gpu: "{size.gpus}"\n' if gpu else "",
@@ -113,12 +119,12 @@ _COMPOSE_GPUS = """\
 """
 
 
-def _packs(spec: Spec, size: Shape) -> int:
-    """How many packs are trained at once."""
-    fit = [size.cpus / spec.resources.cpu]
+def _packs_at_once(spec: Spec, size: Shape) -> int:
+    """Return the number of packs that the cluster trains at the same time."""
+    per_node = [size.cpus / spec.resources.cpu]
     if spec.resources.gpu:
-        fit.append(size.gpus / spec.resources.gpu)
-    return size.nodes * math.floor(min(fit) + 1e-9)
+        per_node.append(size.gpus / spec.resources.gpu)
+    return size.nodes * math.floor(min(per_node) + 1e-9)
 
 
 def _indented(text: str, spaces: int) -> str:

@@ -1,4 +1,4 @@
-"""Multigrid over training steps: the baseline's own steps, on the same batches, solved for together."""
+"""Multigrid over training steps: solve for all steps of the baseline together, on the same batches."""
 
 import math
 
@@ -8,25 +8,30 @@ from torch import Tensor, nn
 
 from accel import MGRIT, Trajectory, loss_gradient
 from study.replicates.flops import evaluation_flops, step_flops
-from study.replicates.outcome import JumpHistory, ReplicateOutcome
+from study.replicates.outcome import Breakdown, Losses, ReplicateOutcome
 from study.replicates.replicate import Alternative, Recipe, Replicate, Task
-from study.training.loop import CURVE_POINTS
+from study.training.loss_book import CURVE_POINTS
 from study.training.networks import Networks, build_loss, build_network, why_not_stacked
 from study.training.random_streams import batch_orders, global_generator
-from study.training.stopwatch import Clock
+from study.training.stopwatch import Stopwatch
 
-MOST_ACTIVATIONS = 2**24
-"""Of one batched call: 128 MiB in float64, of which a backward pass needs a few."""
+MAX_ACTIVATIONS = 2**24
+"""Largest number of activations of one batched call: 128 MiB in float64. A backward pass needs a few times as much."""
 
 
-def train_mgrit(replicate: Replicate, task: Task, device: torch.device) -> ReplicateOutcome:
-    """Solve for all weights of a training, and judge the solution along its steps.
+def train_mgrit(replicate: Replicate, method: Alternative, task: Task, device: torch.device) -> ReplicateOutcome:
+    """Solve for the weights after every step of a training, and judge the solution along its steps.
+
+    Args:
+        replicate: replicate to train.
+        method: the method and its options.
+        task: its data.
+        device: device to train on.
 
     Raises:
-        ValueError: the network cannot be batched over steps.
+        ValueError: the network cannot be evaluated for many steps in one call.
     """
-    recipe, method = replicate.recipe, replicate.alternative
-    assert method is not None
+    recipe = replicate.recipe
     if reason := why_not_stacked(task, recipe, device):
         raise ValueError(f"multigrid over training steps evaluates many weights in one call, but {reason}")
     dtype = getattr(torch, recipe.dtype)
@@ -38,80 +43,91 @@ def train_mgrit(replicate: Replicate, task: Task, device: torch.device) -> Repli
     order = _order(recipe, replicate.seed, len(x), device)
     batch = len(x) if order is None else order.shape[1]
     steps = recipe.epochs * (len(x) // batch)
-    clock, loss = Clock(device), build_loss(task)
-    with clock("training"), global_generator(replicate.seed, "noise"):
+    stopwatch, loss = Stopwatch(device), build_loss(task)
+    with stopwatch("training"), global_generator(replicate.seed, "noise"):
         gradient = loss_gradient(module, loss, x, y, order, at_once=_at_once(module, batch))
         start = nn.utils.parameters_to_vector(module.parameters()).detach()
         options = {key: value for key, value in method.options.items() if value is not None}
-        found = MGRIT(**options).solve(gradient, start, steps, recipe.lr)  # type: ignore[arg-type]
+        solution = MGRIT(**options).solve(gradient, start, steps, recipe.lr)  # type: ignore[arg-type]
 
-    finite = found.weights.isfinite().all(dim=1)
-    ended = found.status != "diverged" and bool(finite.all())
-    last = steps if bool(finite.all()) else int(finite.int().argmin())  # of those that are not finite the first
+    finite = solution.weights.isfinite().all(dim=1)
+    ended = solution.status != "diverged" and bool(finite.all())
+    # argmin: the first step with weights that are not finite
+    last = steps if bool(finite.all()) else int(finite.int().argmin())
     points = np.unique(np.linspace(0, last, CURVE_POINTS + 1).round().astype(np.int64))
     epochs, per_epoch = -(-last // (steps // recipe.epochs)), steps // recipe.epochs
     points = np.unique(np.append(points // per_epoch * per_epoch, last))
     networks = Networks([module], loss, own=False)
-    with clock("judging"):
-        curves = [_losses(networks, found.weights[points], *split) for split in ((x, y), (x_test, y_test))]
-        own = metrics(method, found, steps)
+    with stopwatch("judging"):
+        curves = [_losses(networks, solution.weights[points], *split) for split in ((x, y), (x_test, y_test))]
+        special = metrics(method, solution, steps)
         if task.accuracy is not None and ended:
-            nn.utils.vector_to_parameters(found.weights[-1], module.parameters())
+            nn.utils.vector_to_parameters(solution.weights[-1], module.parameters())
             for split, data in (("train", (x, y)), ("test", (x_test, y_test))):
-                own[f"accuracy_{split}"] = networks.accuracies(task.accuracy, *data)[0]
-    seconds = clock.take()
+                special[f"accuracy_{split}"] = networks.accuracies(task.accuracy, *data)[0]
+    seconds = stopwatch.take()
     return ReplicateOutcome(
         replicate=replicate,
         status="finished" if ended and np.isfinite([c[-1] for c in curves]).all() else "diverged",
         epoch=epochs,
-        reason="",
-        final_loss_train=float(curves[0][-1]),
-        final_loss_test=float(curves[1][-1]),
-        jumps=JumpHistory(),
-        curve_train_epoch=-(-points // per_epoch),
-        curve_train=curves[0],
-        curve_test_epoch=-(-points // per_epoch),
-        curve_test=curves[1],
-        groups=(),
+        losses=Losses(
+            final_train=float(curves[0][-1]),
+            final_test=float(curves[1][-1]),
+            train_epoch=-(-points // per_epoch),
+            train=curves[0],
+            test_epoch=-(-points // per_epoch),
+            test=curves[1],
+        ),
         steps=last,
         stacked=1,
-        seconds_training=seconds["training"],
-        seconds_jumps=0.0,
-        seconds_judging=seconds["judging"],
-        flops_training=steps * step_flops(networks.weights, batch),
-        flops_jumps=(found.evaluations - steps) * step_flops(networks.weights, batch),
-        flops_judging=len(points) * evaluation_flops(networks.weights, len(x) + len(x_test)),
-        own_metrics=own,
+        seconds=Breakdown(training=seconds["training"], judging=seconds["judging"]),
+        flops=Breakdown(
+            training=steps * step_flops(networks.weights, batch),
+            jumps=(solution.evaluations - steps) * step_flops(networks.weights, batch),
+            judging=len(points) * evaluation_flops(networks.weights, len(x) + len(x_test)),
+        ),
+        own_metrics=special,
     )
 
 
-def metrics(method: Alternative, found: Trajectory, steps: int) -> dict[str, float]:
-    """What a solve is reported by. One that did not converge has infinite iterations, and no speed-up."""
-    converged = found.status == "converged"
+def metrics(method: Alternative, solution: Trajectory, steps: int) -> dict[str, float]:
+    """Return the metrics of a solve. If it did not converge, its iterations are infinite and its speed-ups are NaN.
+
+    Args:
+        method: options of the solve.
+        solution: its result.
+        steps: number of training steps.
+    """
+    converged = solution.status == "converged"
     return {
-        "iterations": float(found.iterations) if converged else math.inf,
-        "convergence_factor": found.convergence_factor,
-        "sequential_speedup": steps / found.calls if converged else math.nan,
-        "model_speedup": steps / model_cost(method, found, steps) if converged else math.nan,
+        "iterations": float(solution.iterations) if converged else math.inf,
+        "convergence_factor": solution.convergence_factor,
+        "sequential_speedup": steps / solution.calls if converged else math.nan,
+        "model_speedup": steps / model_cost(method, solution, steps) if converged else math.nan,
     }
 
 
-def model_cost(method: Alternative, found: Trajectory, steps: int) -> float:
-    """Schroder's model of the time of a solve with a processor for every interval, in steps (arXiv:1708.02276).
+def model_cost(method: Alternative, solution: Trajectory, steps: int) -> float:
+    """Return the time of a solve in steps by Schroder's model, with a processor for every interval (arXiv:1708.02276).
 
-    A V-cycle of L levels costs 17 + 8(L - 2), an F-cycle the sum of those of 2 to L levels. The model is that of a
-    coarsening factor of 2, FCF relaxation and some 10 steps on the coarsest level: NaN for other settings.
+    A V-cycle of L levels costs 17 + 8(L - 2), an F-cycle the sum of the V-cycles of 2 to L levels. The model holds for
+    a coarsening factor of 2, FCF relaxation and some 10 steps on the coarsest level; other settings give NaN.
+
+    Args:
+        method: options of the solve.
+        solution: its result.
+        steps: number of training steps.
     """
     options = MGRIT(**{k: v for k, v in method.options.items() if v is not None})  # type: ignore[arg-type]
     levels = options.levels(steps)
     if (options.coarsening, options.relaxation) != (2, "FCF") or len(levels) < 2 or levels[-1] > 10:
         return math.nan
     v_cycles = [17 + 8 * (count - 2) for count in range(2, len(levels) + 1)]
-    return float(found.iterations * (sum(v_cycles) if options.cycle == "F" else v_cycles[-1]))
+    return float(solution.iterations * (sum(v_cycles) if options.cycle == "F" else v_cycles[-1]))
 
 
 def _order(recipe: Recipe, seed: int, samples: int, device: torch.device) -> Tensor | None:
-    """The rows of every step's batch, (steps, batch), as the baseline draws them; None: all samples at every step."""
+    """Return the rows of every step's batch, (steps, batch), as the baseline draws them; None for full batches."""
     if recipe.batch is None or recipe.batch == samples:
         return None
     orders = batch_orders(recipe, seed, samples)
@@ -122,17 +138,17 @@ def _order(recipe: Recipe, seed: int, samples: int, device: torch.device) -> Ten
 
 
 def _at_once(module: nn.Module, batch: int) -> int:
-    """Gradients of one call: as many as keep its activations within bounds, of a network of dense layers."""
+    """Return the number of gradients per call that keeps its activations in bounds, for a network of dense layers."""
     units = sum(len(parameter) for parameter in module.parameters() if parameter.ndim > 1)
-    return max(1, MOST_ACTIVATIONS // (batch * units))
+    return max(1, MAX_ACTIVATIONS // (batch * units))
 
 
 def _losses(networks: Networks, weights: Tensor, x: Tensor, y: Tensor) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    found = []
-    for some in torch.split(weights, _at_once(networks.module, len(x))):
-        parts = torch.split(some, [p.numel() for p in networks.parameters.values()], dim=1)
+    losses = []
+    for chunk in torch.split(weights, _at_once(networks.module, len(x))):
+        parts = torch.split(chunk, [p.numel() for p in networks.parameters.values()], dim=1)
         shaped = {
             name: part.view(-1, *p.shape) for part, (name, p) in zip(parts, networks.parameters.items(), strict=True)
         }
-        found.append(networks.judge_at(shaped, x, y))
-    return torch.cat(found).double().cpu().numpy()
+        losses.append(networks.judge_at(shaped, x, y))
+    return torch.cat(losses).double().cpu().numpy()

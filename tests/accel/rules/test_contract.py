@@ -248,7 +248,7 @@ def test_bad_input(rule):
     model = small_mlp().model
     for options, message in (
         ({"m": 1, "s": 1}, "m must be an integer of at least 2, got 1"),
-        ({"m": 3, "s": 0}, "s must be an integer of at least 1, got 0"),
+        ({"m": 3, "s": 0}, "s must be an integer of at least 1 or a Horizon, got 0"),
     ):
         with pytest.raises(ValueError, match=message):
             Accelerator(model, rule, **options)

@@ -101,4 +101,4 @@ def test_a_prediction_that_is_not_finite_stays_so_behind_a_mask():
 
 def test_an_unknown_shape_lists_the_valid_ones():
     with pytest.raises(ValueError, match="shape must be one of none, masked, random, last_step, got 'round'"):
-        JumpOptions(DMD(), m=3, s=1, shape="round").check(None)
+        JumpOptions(DMD(), m=3, s=1, shape="round").check()

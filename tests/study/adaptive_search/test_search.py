@@ -51,7 +51,7 @@ def trained(monkeypatch):
     train = study.training.packs.train_pack
 
     def noted(pack, *arguments, **options):
-        names.extend((own.acceleration is None, str(own.parameters), own.seed) for own in pack.replicates)
+        names.extend((own.extrapolation is None, str(own.parameters), own.seed) for own in pack.replicates)
         return train(pack, *arguments, **options)
 
     monkeypatch.setattr(study.training.packs, "train_pack", noted)
@@ -208,18 +208,18 @@ def test_a_replicate_that_is_pruned_leaves_the_others_of_its_stack_alone(small):
     several = replicates(spec)
     tasks = make_tasks(spec, several)
     free = train_pack(Pack("a", tuple(several), 1, "cpu"), tasks, {})
-    bound = float(np.interp(9, free[1].curve_train_epoch, free[1].curve_train))
+    bound = float(np.interp(9, free[1].losses.train_epoch, free[1].losses.train))
     stops = (Stop(10, "final_loss", bound * 2), Stop(16, "final_loss", 0.0))
     stopped = [replace(several[0], stops=stops[:1]), replace(several[1], stops=stops), *several[2:]]
     found = train_pack(Pack("a", tuple(stopped), 1, "cpu"), tasks, {})
     assert [own.status for own in found] == ["finished", "pruned", "finished", "finished"]
     assert (found[1].epoch, found[1].steps, len(found[1].jumps.epoch)) == (16, 16, 4)
-    assert found[1].flops_training == free[1].flops_training * 16 / 24
-    np.testing.assert_array_equal(found[1].curve_train, free[1].curve_train[:16])
+    assert found[1].flops.training == free[1].flops.training * 16 / 24
+    np.testing.assert_array_equal(found[1].losses.train, free[1].losses.train[:16])
     for one, other in zip(found, free, strict=True):
         if one.status == "finished":
             # float64; a product of three instead of four may be summed in another order
-            np.testing.assert_allclose(one.curve_train, other.curve_train, rtol=1e-12)
+            np.testing.assert_allclose(one.losses.train, other.losses.train, rtol=1e-12)
 
 
 def test_value_so_far():
@@ -379,12 +379,12 @@ def test_a_refined_grid_is_in_the_table(raw, searched, tmp_path):
         ({}, {"sampler": "magic"}, "sampler must be one of tpe, gp, qmc, random, nsga2, refine; got 'magic'"),
         ({}, {"metric": "overhead"}, "metric must be one of mean_relative_error, .*; got 'overhead'"),
         ({}, {"trials": 0}, "trials must be at least 1, got 0"),
-        ({"method.mode": "probe"}, {}, "probe asks every cell along one training"),
-        ({"axes": {"m": [4], "s": [2], "tolerance": [1e-6]}}, {}, "there is one cell, and nothing to search for"),
+        ({"method.mode": "probe"}, {}, "a probe judges all cells along one training"),
+        ({"axes": {"m": [4], "s": [2], "tolerance": [1e-6]}}, {}, "a search must have several cells, but every"),
         (
             {"axes.training.lr": [0.1, 0.2], "training.lr": None},
             {},
-            "these vary: training.lr; search by --metric final",
+            "these axes vary: training.lr; use --metric final",
         ),
         ({"design": "grid", "axes": {"m": [4, 5], "s": [2], "tolerance": [1e-6]}}, {}, "design must be search"),
         ({}, {"executor": "slurm"}, "executor must be ray or inline"),
@@ -399,7 +399,7 @@ def test_a_search_that_cannot_be_says_why(raw, tmp_path, changes, options, messa
 def test_a_grid_is_run_and_a_range_is_searched(raw, tmp_path):
     with pytest.raises(SpecError, match="a range has no values to run through"):
         run(raw({"axes": AXES}), tmp_path / "out", executor="inline")
-    with pytest.raises(UserError, match="has design: search, no grid to run through"):
+    with pytest.raises(UserError, match="has design: search, which has no grid"):
         run(raw({"axes": AXES, "design": "search"}), tmp_path / "out", executor="inline")
     assert not (tmp_path / "out").exists()
 

@@ -151,7 +151,7 @@ def test_the_first_possible_choice_is_taken_where_none_is_asked_for(make_table, 
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
-        (["format_version"], 2, "format_version must be 1, got 2: it is the best of another version"),
+        (["format_version"], 2, "format_version must be 1, got 2. Another version of dmd-study"),
         (["format_version"], None, "format_version must be 1, got None"),
         (["method"], [1], "method: must be a valid dictionary"),
         (["chosen", "rule"], None, "chosen.rule: must be a valid string"),

@@ -62,7 +62,7 @@ BAD = {
     "unknown command": (["walk"], ["No such command 'walk'"]),
     "unknown option": (["run", "quick", "--fast"], ["No such option", "--fast"]),
     "unknown executor": (["run", "spec.yaml", "--executor", "slurm"], ["executor must be ray or inline, got 'slurm'"]),
-    "ray client": (["run", "spec.yaml", "--address", "ray://head:1"], ["must not be a Ray Client's, got ray://head:1"]),
+    "ray client": (["run", "spec.yaml", "--address", "ray://head:1"], ["must not be that of a Ray Client, got ray://head:1"]),
     "no cluster": (["run", "spec.yaml", "--address", "127.0.0.1:1"], ["no Ray cluster at 127.0.0.1:1: "]),
     "a limit of what": (["run", "spec.yaml", "--time-limit", "soon"], ["--time-limit must be a number", "got 'soon'"]),
     "read-only": (["run", "spec.yaml", "--executor", "inline", "--out", "/proc/x"], ["/proc/x cannot be written to: "]),
@@ -251,7 +251,7 @@ def test_what_a_run_leaves_behind_is_made_from_one_reading_of_the_table(dmd_stud
 def test_status(dmd_study, recorded, here):
     result = dmd_study("status", recorded)
     assert (result.status, result.err) == (0, "")
-    assert result.out == "small: 8 replicates: 8 finished\n"
+    assert result.out == "small: 8 replicates: 8 finished\n  jumps: 40 accepted\n"
 
 
 def test_status_of_a_study_that_has_just_begun(dmd_study, small, tmp_path):

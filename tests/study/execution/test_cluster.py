@@ -219,7 +219,7 @@ def test_a_token_that_is_not_the_clusters(nodes: Nodes, place: Path) -> None:
     # 15 s are promised, and 12 measured; other programs on the machine may take as much again, twice
     assert time.monotonic() - start_s < 45
     assert done.returncode == 2
-    assert "does not take this token: give the head node's" in done.stderr
+    assert "does not accept this token. Give the token of the head node" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not (place / "token").exists()
 

@@ -18,7 +18,7 @@ def test_figure3():
         ("training", "15.8 PFLOP"),
         ("jumps", "45.9 TFLOP"),
         ("judging jumps", "1.8 PFLOP"),
-        ("in all", "17.7 PFLOP"),
+        ("total", "17.7 PFLOP"),
     ]
 
 
@@ -53,7 +53,7 @@ def test_a_network_of_the_problems_own_can_only_be_timed(small):
     spec = replace(small(), problem_class=lambda **fields: Brings())
     assert estimate(spec)[-1] == (
         "operations",
-        "not known: the problem brings its own network; --time measures a few steps",
+        "not known: the problem brings its own network; use --time to measure a few steps",
     )
     assert [what for what, _ in timing(spec)][-1] == "all replicates, one at a time"
 
@@ -64,23 +64,21 @@ def measured(monkeypatch):
     import numpy as np
 
     import study.training.packs
-    from study.replicates.outcome import JumpHistory
+    from study.replicates.outcome import Breakdown, JumpHistory
 
     asked = []
 
     def train_pack(pack, tasks, rules):
         (replicate,) = pack.replicates
         asked.append((pack, tasks[replicate.task]))
-        m, steps = replicate.acceleration.m, replicate.recipe.epochs
+        m, steps = replicate.extrapolation.m, replicate.recipe.epochs
         jumps = steps // m
         made = replace(
             failed(replicate, ""),
             status="finished",
             steps=steps,
             jumps=JumpHistory(epoch=np.arange(jumps)),
-            seconds_training=0.002 * steps,
-            seconds_jumps=0.0001 * m * jumps,
-            seconds_judging=0.003 * jumps,
+            seconds=Breakdown(0.002 * steps, 0.0001 * m * jumps, 0.003 * jumps),
         )
         return [made]
 
@@ -100,9 +98,9 @@ def test_timing_scales_what_was_measured_up_to_the_whole_study(small, measured):
         ("one jump at m = 8", "0.8 ms, and 3 ms to judge it"),
         ("all replicates, one at a time", f"{total_s:.3g} s"),
     ]
-    assert {pack.replicates[0].acceleration.m for pack, _ in measured} == {4, 8}
+    assert {pack.replicates[0].extrapolation.m for pack, _ in measured} == {4, 8}
     assert all(pack.threads == 2 for pack, _ in measured)
-    assert all(pack.replicates[0].recipe.epochs == 2 * pack.replicates[0].acceleration.m for pack, _ in measured)
+    assert all(pack.replicates[0].recipe.epochs == 2 * pack.replicates[0].extrapolation.m for pack, _ in measured)
     task = measured[0][1]
     assert (task.train_inputs.shape, task.test_targets.shape) == ((64, 8), (16, 4))
 
@@ -130,7 +128,7 @@ def test_a_study_that_cannot_train_cannot_be_timed(small, monkeypatch):
     monkeypatch.setattr(
         study.training.packs, "train_pack", lambda pack, tasks, rules: [failed(pack.replicates[0], "the reason")]
     )
-    with pytest.raises(UserError, match="cannot be timed, since its training fails:\nthe reason"):
+    with pytest.raises(UserError, match="cannot be timed, because its training fails:\nthe reason"):
         timing(small())
 
 

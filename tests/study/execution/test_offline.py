@@ -58,12 +58,13 @@ def test_outcomes_come_back_as_they_were(small, tmp_path):
     for one, two in zip(outcomes, again, strict=True):
         for field in dataclasses.fields(one):
             own, other = getattr(one, field.name), getattr(two, field.name)
-            if field.name == "jumps":
+            if field.name in ("jumps", "losses"):
                 own, other = dataclasses.asdict(own), dataclasses.asdict(other)
-                assert all(np.array_equal(own[key], other[key], equal_nan=own[key].dtype.kind == "f") for key in own)
-            elif isinstance(own, np.ndarray):
-                assert np.array_equal(own, other, equal_nan=True)
-                assert own.dtype == other.dtype
+                assert own.keys() == other.keys()
+                for key, value in own.items():
+                    expected = np.asarray(other[key])
+                    assert np.asarray(value).dtype == expected.dtype
+                    assert np.array_equal(value, expected, equal_nan=expected.dtype.kind == "f"), key
             else:
                 assert own == other or (own != own and other != other)
 
@@ -98,7 +99,7 @@ def test_it_stops_in_time_and_goes_on(exported, tmp_path, capsys, monkeypatch):
         trained.append(len(OutcomesFile.read(out).ended))
     assert trained == [1, 2, 3, 4]
     assert status == 0
-    assert "3 of 4 packs are left; run the same again" in capsys.readouterr().out
+    assert "3 of 4 packs are left; run the same command again" in capsys.readouterr().out
 
 
 def test_it_needs_torch_and_numpy_only(exported, tmp_path):
@@ -149,7 +150,7 @@ def test_results_of_another_study_are_refused(raw, exported, tmp_path, contents,
     assert contents(folder) == before
     export_packs(raw({**CHANGES, "training.lr": 0.01}), path)
     assert main([str(path), "--out", str(out)]) == 2
-    assert "holds what another study gave" in capsys.readouterr().err
+    assert "holds the outcomes of another study" in capsys.readouterr().err
 
 
 def test_a_gpu_that_is_not_there(raw, tmp_path, capsys, monkeypatch):
@@ -157,7 +158,7 @@ def test_a_gpu_that_is_not_there(raw, tmp_path, capsys, monkeypatch):
     path = tmp_path / "packs.npz"
     export_packs(raw({**CHANGES, "resources": {"gpu": 0.5}}), path)
     assert main([str(path), "--out", str(tmp_path / "f.npz")]) == 2
-    assert "torch finds no CUDA device here; --device cpu trains without" in capsys.readouterr().err
+    assert "torch finds no CUDA device here; use --device cpu to train on the CPU" in capsys.readouterr().err
     assert main([str(path), "--out", str(tmp_path / "f.npz"), "--device", "cpu"]) == 0
 
 
@@ -178,9 +179,30 @@ def test_code_of_ones_own_neither_leaves_nor_enters(raw, exported, tmp_path, mon
 
 def test_another_versions_file_is_refused(exported, tmp_path, monkeypatch):
     path, _ = exported
-    monkeypatch.setattr("study.replicates.pack_files.FORMAT", 2)
-    with pytest.raises(BadFile, match="must have format 2, got 1"):
+    monkeypatch.setattr("study.replicates.pack_files.READABLE_FORMATS", (1, 3))
+    with pytest.raises(BadFile, match="must have format 1 or 3, got 2"):
         PacksFile.read(path)
+
+
+def test_results_of_format_1_tell_which_jumps_were_accepted(exported, tmp_path):
+    path, _ = exported
+    main([str(path), "--out", str(tmp_path / "new.npz")])
+    with np.load(tmp_path / "new.npz") as file:
+        arrays = dict(file)
+    about = json.loads(str(arrays["about"]))
+    outcomes = [name for name in arrays if name.endswith("jump_outcome") and len(arrays[name])]
+    for name in outcomes:
+        arrays[name][0] = "rejected_loss"
+    for name in [name for name in arrays if name.endswith("jump_outcome")]:
+        arrays[name.replace("outcome", "accepted")] = arrays.pop(name) == "accepted"
+    arrays["about"] = np.array(json.dumps(about | {"format": 1}))
+    np.savez(tmp_path / "old.npz", **arrays)
+    import_outcomes(tmp_path / "old.npz", tmp_path / "there")
+    rows = [row for row in open_study(tmp_path / "there").details() if row["kind"] == "cell"]
+    assert len(rows) == len(outcomes) > 0
+    for row in rows:
+        assert row["jump_accepted"] == [False] + [True] * (len(row["jump_epoch"]) - 1)
+        assert row["jump_outcome"] == [None] + ["accepted"] * (len(row["jump_epoch"]) - 1)
 
 
 def test_figure3_is_exported_for_a_gpu(tmp_path):

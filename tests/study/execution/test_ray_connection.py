@@ -75,25 +75,25 @@ def test_a_pack_needs_one_node_that_has_all_it_asks_for(small: Callable[..., Any
     spec = small({"resources": {"cpu": 4, "gpu": 1}})
     nodes += [node(8), node(8), node(2, gpu=4), node(64, gpu=8, alive=False)]
     with pytest.raises(UserError) as refused:
-        ray_connection._able_nodes(spec)
+        ray_connection._capable_nodes(spec)
     assert str(refused.value) == (
         "resources.cpu, resources.gpu: each pack asks for 4 CPU and 1 GPU on one node, but Ray here has "
-        "2 x (8 CPU, 0 GPU); 1 x (2 CPU, 4 GPU); ask for less: --set resources.cpu=N --set resources.gpu=N"
+        "2 x (8 CPU, 0 GPU); 1 x (2 CPU, 4 GPU). Ask for less: --set resources.cpu=N --set resources.gpu=N"
     )
     nodes.append(able := node(4, gpu=1))
-    assert ray_connection._able_nodes(spec) == [able]
+    assert ray_connection._capable_nodes(spec) == [able]
 
 
 def test_nodes_that_do_not_join(nodes: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_connection, "NODES_TIMEOUT_S", 0.1)
     nodes.append(node(1))
-    ray_connection._wait_for(1)
-    with pytest.raises(UserError, match=r"2 were asked for, 1 are there after 0\.1 s"):
-        ray_connection._wait_for(2)
+    ray_connection._wait_for_nodes(1)
+    with pytest.raises(UserError, match=r"after 0\.1 s waiting for 2 nodes; the cluster has 1\."):
+        ray_connection._wait_for_nodes(2)
 
 
 REFUSED = {
-    "ray://head:10001": "must not be a Ray Client's, got ray://head:10001",
+    "ray://head:10001": "must not be that of a Ray Client, got ray://head:10001",
     "head": "address must be auto or HOST:PORT, got 'head'",
     "127.0.0.1:1": "no Ray cluster at 127.0.0.1:1: ",
     "127.0.0.1:99999": "no Ray cluster at 127.0.0.1:99999: ",

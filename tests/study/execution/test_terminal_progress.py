@@ -18,13 +18,13 @@ from study.replicates.outcome import JumpHistory, failed
 def clock(monkeypatch):
     """A clock that stands still until it is told to move on."""
 
-    class Clock:
+    class Stopwatch:
         now_s = 100.0
 
         def monotonic(self):
             return self.now_s
 
-    made = Clock()
+    made = Stopwatch()
     monkeypatch.setattr(module, "time", made)
     return made
 
@@ -47,7 +47,7 @@ def ended(replicate, ratio=0.5, status="finished"):
         train_after=one * ratio,
         test_before=one,
         test_after=one,
-        accepted=np.array([True, True]),
+        outcome=np.array(["accepted", "accepted"]),
     )
     return replace(failed(replicate, ""), status=status, epoch=2, jumps=jumps)
 

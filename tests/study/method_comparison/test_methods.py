@@ -162,7 +162,8 @@ def test_the_command_trains_nothing_that_is_there_and_writes_a_page_a_picture_an
     done = dmd_study("compare-methods", written, "--out", folder, "--executor", "inline")
     assert done.status == 0, done.err
     assert trained(folder) == before
-    assert "quadratic: below plain training on all 3 seeds are, of 1 methods, in training loss 1 (anderson)" in done.out
+    assert "quadratic: 1 method, 3 seeds. Methods with a lower training loss" in done.out
+    assert "on every seed: 1 (anderson)" in done.out
     page = (folder / "standings.md").read_text()
     assert "* quadratic: 64 + 16 samples, 8 inputs, 4 outputs; noise 0, condition 1000; hidden []; epochs 60" in page
     assert "| wild | none stayed finite |" in page
@@ -205,9 +206,10 @@ def test_fewer_values_can_be_tried_on_a_problem_and_where_none_is_left_all_are()
     [
         ({"methods__plain": {"method": {"name": "line"}}}, "methods.plain: is the name of plain training"),
         ({"methods__a b": {"method": {"name": "line", "m": 3, "s": 1}}}, "methods.a b: must be 1 to 20 letters"),
-        ({"methods__grid": {"method": {"name": "mgrit"}}}, "methods.grid: mgrit ends where serial training does"),
+        ({"methods__grid": {"method": {"name": "mgrit"}}}, "methods.grid: mgrit ends where serial training ends"),
         ({"methods__wild__problems": ["cubic"]}, "methods.wild.problems: must be among quadratic, got cubic"),
-        ({"methods__wild__axes": {"training.lr": [1]}}, "methods.wild: must leave axes.training.lr to the comparison"),
+        ({"methods__wild__axes": {"training.lr": [1]}}, "methods.wild.axes: must leave training.lr to the comparison"),
+        ({"methods__wild__method__mode": "probe"}, "methods.wild.method.mode: must be train, so that jumps are taken"),
         ({"methods__wild__metod": 1}, "methods.wild.metod: unknown key; did you mean method?"),
         ({"problems__quadratic__rates": []}, "problems.quadratic.rates: "),
         ({"problems__quadratic__rates": [1, 1]}, "plain on quadratic: axes.training.lr: must not repeat a value"),
@@ -216,7 +218,7 @@ def test_fewer_values_can_be_tried_on_a_problem_and_where_none_is_left_all_are()
         ({"training__epochs": "many"}, "plain on quadratic: training.epochs: must be a valid integer"),
         ({"training__epochs": 9.5}, "plain on quadratic: training.epochs: must be a valid integer"),
         ({"training__epochs": 0}, "plain on quadratic: training.epochs: must be greater than or equal to 1, got 0"),
-        ({"tuning_seeds": [2, 7]}, "tuning_seeds: must not be among seeds, or luck in tuning is taken for merit"),
+        ({"tuning_seeds": [2, 7]}, "tuning_seeds: must not be among seeds, or luck in tuning counts as merit"),
         ({"seeds": [0, 0]}, "seeds: must be a number from 1, or a list of seeds that differ, got [0, 0]"),
         ({"timed_epochs": 7}, "anderson on quadratic: training.epochs: 7 epochs give 7 snapshots, fewer than the "),
         ({"methods__anderson__method": {"name": "x"}}, "anderson on quadratic: method.name: unknown method 'x'"),
@@ -244,7 +246,7 @@ def test_all_mistakes_come_at_once_and_a_name_that_is_none_lists_those_there_are
             changed(seeds=[0, 0], methods__plain={"method": {"name": "line"}}, methods__wild__problems=["cubic"])
         )
     assert len(refused.value.mistakes) == 3
-    with pytest.raises(SpecError, match="there is no such file, nor a comparison of that name; there are methods"):
+    with pytest.raises(SpecError, match="no such file, and no comparison of that name; the package has methods"):
         load_methods("metods")
     broken = tmp_path / "broken.yaml"
     broken.write_text("a: [")

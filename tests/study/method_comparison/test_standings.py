@@ -10,10 +10,10 @@ from study.method_comparison.standings import (
     STEPS,
     TIME,
     Standing,
-    best_cell,
-    number,
-    stand,
-    stand_plain,
+    best_cell_within_budget,
+    short_number,
+    standing_of_method,
+    standing_of_plain,
     standings_frame,
     verdict,
 )
@@ -52,7 +52,7 @@ def plainly(last=1.0):
 
 def stands(final, plain=None, control=False, method="one", section=None):
     timed = [row([3, 2, 1], jump_epoch=[2])]
-    return stand(
+    return standing_of_method(
         "quadratic",
         method,
         control,
@@ -120,13 +120,13 @@ def test_the_best_cell_is_lowest_at_equal_cost_and_never_one_that_diverged():
         *(row([9, 8, 0.1], seed, {"m": 5}, jump_epoch=[1], **dear) for seed in (7, 8)),  # 3 epochs for its jump
         *(row([9, 5, last], seed, {"m": 6}) for seed, last in ((7, 0.01), (8, math.nan))),
     ]
-    assert best_cell(rows, 2, {"name": "dmd"}) == ({"m": 4}, 3)
-    assert best_cell(rows[4:], 2, {"name": "dmd"}) == (None, 1)
+    assert best_cell_within_budget(rows, 2, {"name": "dmd"}) == ({"m": 4}, 3)
+    assert best_cell_within_budget(rows[4:], 2, {"name": "dmd"}) == (None, 1)
 
 
 @pytest.fixture(scope="module")
 def standings():
-    plain = stand_plain("quadratic", {"training.lr": 0.1}, 3, plainly())
+    plain = standing_of_plain("quadratic", {"training.lr": 0.1}, 3, plainly())
     good = stands([row([1, 0.5], seed) for seed in SEEDS], method="good")
     odd = stands([row([1, 2 if seed else 0.1], seed) for seed in SEEDS], method="odd")
     control = stands([row([1, 0.4], seed) for seed in SEEDS], method="still", control=True)
@@ -137,14 +137,19 @@ def standings():
 
 def test_a_verdict_names_what_is_better_on_every_seed_the_best_and_what_luck_and_controls_reach(standings):
     said = verdict("quadratic", standings)
+    better = "Methods with a lower {} loss than plain training on every seed: {}."
     assert said.startswith(
-        "quadratic: below plain training on all 5 seeds are, of 3 methods, in training loss 1 (good) at "
+        "quadratic: 3 methods, 5 seeds. Methods with a lower training loss than plain training on every seed: 1 (good) "
     )
-    assert "in test loss 1 (good) at equal step equivalents and the same at equal wall time; by luck alone 0.09" in said
-    assert "Lowest test loss: good, 0.50 (0.50 to 0.50) of it. The control still does no worse: 0.40." in said
-    assert "5 seeds are, of 1 methods, in training loss none, in test loss none; by luck" in verdict(
-        "quadratic", standings[3:4]
+    assert better.format("test", "1 (good) at equal step equivalents, the same at equal wall time") in said
+    assert "By luck alone, 0.09 methods would be in such a list." in said
+    assert (
+        "Lowest test loss: good, 0.50 (0.50 to 0.50) times plain training's. The control still does no worse: 0.40."
+        in said
     )
+    none = verdict("quadratic", standings[3:4])
+    assert better.format("training", "none") in none
+    assert better.format("test", "none") in none
     assert verdict("quadratic", standings[:1]) == "quadratic: no method could be tuned."
 
 
@@ -190,5 +195,5 @@ def test_the_picture_has_a_mark_for_each_ratio_and_says_what_has_none(standings)
 
 
 def test_numbers_are_short():
-    shown = [number(value) for value in (0.5, 9.99, 12.3, 0.0942, 1e-7, 5e4, math.inf, math.nan)]
+    shown = [short_number(value) for value in (0.5, 9.99, 12.3, 0.0942, 1e-7, 5e4, math.inf, math.nan)]
     assert shown == ["0.50", "9.99", "12", "0.094", "1.0e-7", "5.0e4", "∞", "-"]

@@ -37,8 +37,8 @@ def test_a_replicate_says_how_it_is_trained(small):
     )
     found = replicates(spec)[0]
     assert (found.recipe.hidden, found.recipe.optimizer, found.recipe.batch) == ((8, 4), "sgd", 16)
-    assert (found.acceleration.m, found.acceleration.s, found.acceleration.rule) == (4, 2, "dmd")
-    assert found.acceleration.options == {
+    assert (found.extrapolation.m, found.extrapolation.s, found.extrapolation.rule) == (4, 2, "dmd")
+    assert found.extrapolation.rule_options == {
         "tolerance": 1e-6,
         "form": "displacement",
         "amplitudes": "least_squares",
@@ -108,7 +108,7 @@ def test_one_baseline_per_seed_and_combination_of_axes_that_are_not_the_methods(
     assert [(r.parameters, r.seed) for r in baselines(spec)] == [
         ({"training.lr": lr, "problem.seed": data}, seed) for lr in (0.05, 0.02) for data in (3, 4) for seed in (0, 1)
     ]
-    assert all(r.acceleration is None for r in baselines(spec))
+    assert all(r.extrapolation is None for r in baselines(spec))
 
 
 def test_a_baseline_shares_recipe_and_data_with_its_replicates(small):
@@ -150,7 +150,7 @@ def test_packs_hold_one_architecture_and_neighbouring_windows_the_dearest_first(
     packs = plan(spec, replicates(spec))
     assert all(len({replicate.architecture for replicate in pack.replicates}) == 1 for pack in packs)
     assert [pack.replicates[0].recipe.epochs for pack in packs] == [240] * 6 + [24] * 6
-    windows = [{replicate.acceleration.m for replicate in pack.replicates} for pack in packs]
+    windows = [{replicate.extrapolation.m for replicate in pack.replicates} for pack in packs]
     assert windows == [{4}, {4}, {6}, {6}, {8}, {8}] * 2  # smaller windows, more jumps to judge
     assert any(len({replicate.recipe.lr for replicate in pack.replicates}) == 2 for pack in packs)
 
@@ -240,19 +240,19 @@ def test_predicted_cost_and_jumps_are_those_that_training_reports(small, train, 
         assert outcome.status == "finished"
         cost = predict_cost(spec, replicate)
         assert len(outcome.jumps.epoch) == count_jumps(problem, replicate)
-        assert (count_jumps(problem, replicate) > 0) == (replicate.acceleration is not None)
-        assert cost.training == outcome.flops_training
+        assert (count_jumps(problem, replicate) > 0) == (replicate.extrapolation is not None)
+        assert cost.training == outcome.flops.training
         # a best candidate that is not the last is combined once more
         extra = 2 * dense_weights(problem.inputs, replicate.recipe.hidden, problem.outputs)
-        again = sum(outcome.jumps.s < (replicate.acceleration.s if replicate.acceleration else 0))
-        m = replicate.acceleration.m if replicate.acceleration else 0
-        assert cost.jumps == outcome.flops_jumps - again * extra * m
+        again = sum(outcome.jumps.s < (replicate.extrapolation.s if replicate.extrapolation else 0))
+        m = replicate.extrapolation.m if replicate.extrapolation else 0
+        assert cost.jumps == outcome.flops.jumps - again * extra * m
         # what is left are the points of the loss curves, which belong to no jump
         weights = dense_weights(problem.inputs, replicate.recipe.hidden, problem.outputs)
-        points = evaluation_flops(weights, problem.test_samples) * (len(outcome.curve_test) - 1)
+        points = evaluation_flops(weights, problem.test_samples) * (len(outcome.losses.test) - 1)
         if replicate.recipe.batch is not None:
-            points += evaluation_flops(weights, problem.samples) * (len(outcome.curve_train) - 1)
-        assert cost.judging == outcome.flops_judging - points
+            points += evaluation_flops(weights, problem.samples) * (len(outcome.losses.train) - 1)
+        assert cost.judging == outcome.flops.judging - points
         assert cost.total == cost.training + cost.jumps + cost.judging
 
 
@@ -263,7 +263,7 @@ def test_the_cost_of_figure3():
     # 381 replicates of 3000 steps of 13.83 GFLOP: the 16 PFLOP that the figure is known to take
     assert total == 381 * 3000 * 6 * 2_882_150 * 800
     assert 15e15 < total < 17e15
-    replicate = next(r for r in replicates(spec) if r.acceleration.m == 2)
+    replicate = next(r for r in replicates(spec) if r.extrapolation.m == 2)
     assert count_jumps(spec.problem({}), replicate) == 1500  # the paper's number for m = 2
-    longest = replace(replicate, acceleration=replace(replicate.acceleration, m=20))
+    longest = replace(replicate, method=replace(replicate.extrapolation, m=20))
     assert count_jumps(spec.problem({}), longest) == 150  # and for m = 20

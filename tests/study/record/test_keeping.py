@@ -65,7 +65,7 @@ def test_a_refused_run_leaves_the_record_as_it_was(tmp_path, monkeypatch):
 
 
 def test_overrides_beside_a_loaded_spec_are_refused(tmp_path):
-    with pytest.raises(UserError, match="overrides must be given to load_spec"):
+    with pytest.raises(UserError, match="pass them to load_spec"):
         inline(tmp_path, load_spec(SPEC), overrides={"seeds": 2})
 
 

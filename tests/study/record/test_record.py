@@ -24,7 +24,7 @@ from study.record._storage import open_storage
 from study.replicates.keys import replicate_key
 from study.replicates.metric_catalogue import METRICS, TIMINGS
 from study.replicates.metrics import outcome_metrics
-from study.replicates.outcome import JumpHistory
+from study.replicates.outcome import JumpHistory, Losses
 from study.replicates.replicate import Pack
 
 
@@ -77,10 +77,10 @@ def test_the_table_is_what_was_trained(small, train, swept):
         for part in ("training", "jumps", "judging"):
             assert row[f"flops_{part}"] == getattr(outcome, f"flops_{part}")
         other = baseline[outcome.replicate.seed]
-        assert row["final_loss_ratio_train"] == outcome.final_loss_train / other.final_loss_train
-        assert row["final_loss_ratio_test"] == outcome.final_loss_test / other.final_loss_test
-        reached = np.flatnonzero(outcome.curve_train <= other.final_loss_train)
-        expected = outcome.curve_train_epoch[reached[0]] if len(reached) else math.inf
+        assert row["final_loss_ratio_train"] == outcome.losses.final_train / other.losses.final_train
+        assert row["final_loss_ratio_test"] == outcome.losses.final_test / other.losses.final_test
+        reached = np.flatnonzero(outcome.losses.train <= other.losses.final_train)
+        expected = outcome.losses.train_epoch[reached[0]] if len(reached) else math.inf
         assert row["steps_to_baseline_loss"] == expected
     assert (table["seconds"] > 0).all()
 
@@ -213,13 +213,20 @@ def finished(replicate, after=1.0):
         train_after=np.array([after]),
         test_before=one,
         test_after=np.array([after]),
-        accepted=np.array([True]),
+        outcome=np.array(["accepted"]),
+        s=np.array([5]),
         rank=np.array([[2]]),
         spectral_radius=np.array([[1.0]]),
     )
-    return replace(
-        failed(replicate, ""), status="finished", epoch=24, final_loss_train=1.0, final_loss_test=1.0, jumps=jumps
-    )
+    return replace(failed(replicate, ""), status="finished", epoch=24, losses=Losses(1.0, 1.0), jumps=jumps)
+
+
+def test_replicates_whose_jumps_are_all_rejected_unseen_are_recorded(swept):
+    record = swept({"method.max_residual": 0.0, "axes.tolerance": [0.5]})
+    assert record.statuses().to_dict() == {"finished": 4}
+    assert record.table()["mean_relative_error_train"].isna().all()
+    assert {trial.value for trial in record.study.get_trials()} == {math.inf}  # Optuna refuses NaN
+    assert record.jump_outcomes() == {"rejected_residual": 20}
 
 
 # one trial per replicate
@@ -292,10 +299,10 @@ def test_ratios_are_to_the_baseline_with_the_same_learning_rate_and_seed(small, 
         (o.replicate.parameters["training.lr"], o.replicate.parameters["problem.seed"], o.replicate.seed): o
         for o in train(spec, baselines(spec))
     }
-    assert len({o.final_loss_train for o in plain.values()}) == len(plain) == 8
+    assert len({o.losses.final_train for o in plain.values()}) == len(plain) == 8
     for _, row in table.iterrows():
         baseline = plain[row["training.lr"], row["problem.seed"], row["seed"]]
-        assert row["final_loss_ratio_train"] == row["final_loss_train"] / baseline.final_loss_train
+        assert row["final_loss_ratio_train"] == row["final_loss_train"] / baseline.losses.final_train
 
 
 # adding
@@ -310,7 +317,7 @@ def test_adding_twice_changes_nothing(small, train, tmp_path, contents):
     before, table = contents(tmp_path), record.table()
     assert len(table) == 4
     again = train(spec, pack.replicates)
-    assert [o.seconds_training for o in again] != [o.seconds_training for o in outcomes]
+    assert [o.seconds.training for o in again] != [o.seconds.training for o in outcomes]
     record.add(pack, again, {}, spec)
     create(tmp_path, spec, None, None).add(pack, again, {}, spec)
     assert contents(tmp_path) == before
@@ -448,7 +455,7 @@ def test_packs_say_what_they_are(swept, small):
     metadata = json.loads(pq.read_schema(record.pack_path(record.table()["pack"][0])).metadata[b"dmd_study"])
     assert metadata["study"] == "small"
     assert metadata["spec_hash"] == small().hash()
-    assert metadata["format_version"] == 1
+    assert metadata["format_version"] == 2
     assert {"torch", "numpy", "python", "processor", "dmd_study"} <= set(metadata)
 
 
@@ -496,7 +503,7 @@ def test_another_format_version_is_refused(raw, swept, contents):
     database.close()
     before = contents(folder)
     for attempt in (lambda: run(raw(), folder, executor="inline"), lambda: open_study(folder)):
-        with pytest.raises(UserError, match="of format version 99; this version of dmd-study reads 1"):
+        with pytest.raises(UserError, match="of format version 99; this version of dmd-study reads 1 and 2"):
             attempt()
     assert contents(folder) == before
 

@@ -7,7 +7,7 @@ import pytest
 from study.planning.cells import replicates
 from study.replicates.metric_catalogue import METRICS
 from study.replicates.metrics import OWN_METRICS, outcome_metrics, proposed_ratios, ratio_metrics, steps_to_loss
-from study.replicates.outcome import JumpHistory, failed
+from study.replicates.outcome import Breakdown, JumpHistory, Losses, failed
 
 INF, NAN = math.inf, math.nan
 
@@ -20,19 +20,16 @@ def outcome(small):
         nothing,
         status="finished",
         epoch=10,
-        final_loss_train=0.25,
-        final_loss_test=0.5,
+        losses=Losses(final_train=0.25, final_test=0.5),
         jumps=JumpHistory(
             epoch=np.array([2, 4, 6, 8]),
             train_before=np.array([4.0, 2.0, 1.0, 1.0]),
             train_after=np.array([2.0, 0.5, 4.0, 1.0]),  # ratios 1/2, 1/4, 4, 1
             test_before=np.array([8.0, 1.0, 1.0, 2.0]),
             test_after=np.array([2.0, 2.0, 0.0, 1.0]),  # ratios 1/4, 2, 0, 1/2
-            accepted=np.array([True, True, False, True]),
+            outcome=np.array(["accepted", "accepted", "rejected_loss", "accepted"]),
         ),
-        flops_training=200.0,
-        flops_jumps=30.0,
-        flops_judging=1e9,
+        flops=Breakdown(training=200.0, jumps=30.0, judging=1e9),
     )
 
 

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from problems.quadratic import Quadratic
-from study.replicates.provenance import code_hash, is_own, provenance
+from study.replicates.provenance import code_hash, is_user_code, provenance
 
 
 @pytest.fixture
@@ -23,8 +23,8 @@ def module(tmp_path, monkeypatch):
 
 
 def test_the_packages_own_classes_are_told_from_the_users(module):
-    assert not is_own(Quadratic)
-    assert is_own(module("class Mine: pass\n"))
+    assert not is_user_code(Quadratic)
+    assert is_user_code(module("class Mine: pass\n"))
 
 
 def test_code_of_the_users_own_is_known_by_its_whole_module(module):

@@ -21,10 +21,10 @@ def test_a_failed_outcome_is_empty_but_for_its_reason(small):
     replicate = replicates(small())[0]
     outcome = failed(replicate, "why")
     assert (outcome.replicate, outcome.status, outcome.reason) == (replicate, "failed", "why")
-    assert (outcome.epoch, outcome.steps, outcome.flops_training, outcome.seconds_judging) == (0, 0, 0.0, 0.0)
-    assert len(outcome.jumps.epoch) == len(outcome.curve_train) == len(outcome.curve_test_epoch) == 0
-    assert np.isnan(outcome.final_loss_train)
-    assert np.isnan(outcome.final_loss_test)
+    assert (outcome.epoch, outcome.steps, outcome.flops.training, outcome.seconds.judging) == (0, 0, 0.0, 0.0)
+    assert len(outcome.jumps.epoch) == len(outcome.losses.train) == len(outcome.losses.test_epoch) == 0
+    assert np.isnan(outcome.losses.final_train)
+    assert np.isnan(outcome.losses.final_test)
 
 
 def test_a_trainer_needs_torch_numpy_and_accel_only():

@@ -34,7 +34,7 @@ def test_a_range_is_checked_like_any_value_and_survives_the_record(small):
         ({"axes.tolerance": {"from": 1e-2, "log": True}}, "must be a list of values, {from: A"),
         ({"axes.m": {"from": 2.5, "to": 6, "log": False}}, r"axes.m\[0\]: must be a valid integer"),
         ({"axes.growth": {"from": 1, "to": 2, "log": False}}, r"axes.growth\[0\]: must be 'keep', 'clip'"),
-        ({"axes.problem.seed": {"from": 1, "to": 2, "log": False}}, "must be a list, since the data of every value"),
+        ({"axes.problem.seed": {"from": 1, "to": 2, "log": False}}, "must be a list, because the data of every value"),
         ({"design": "sobol"}, "design: must be one of grid, saltelli, search"),
     ],
 )

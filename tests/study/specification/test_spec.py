@@ -13,7 +13,7 @@ from problems import BUILT_IN
 from study import Spec, load_spec
 from study.errors import SpecError
 from study.planning.cells import baselines, cells, replicates
-from study.specification import ALTERNATIVES, METHODS, SECTIONS, TOP_LEVEL, presets
+from study.specification import SECTIONS, TOP_LEVEL, method_names, presets
 
 
 def mistakes(source, overrides=()):
@@ -168,7 +168,7 @@ def test_a_methods_axis_may_be_written_with_its_section(small):
 
 
 def test_an_axis_written_both_ways_is_one_axis_twice(raw):
-    assert only_mistake(raw({"axes.method.m": [4]})) == "axes.method.m: the same axis as axes.m"
+    assert only_mistake(raw({"axes.method.m": [4]})) == "axes.method.m: is the same axis as axes.m; give one of them"
 
 
 # --set
@@ -248,7 +248,7 @@ def test_ten_mistakes_are_reported_at_once_each_with_its_path(tmp_path):
 
 def test_a_preset_that_is_not_there():
     assert only_mistake("figure4") == (
-        f"there is no such file, nor a preset of that name; presets are {', '.join(presets())}"
+        f"there is no such file, and no preset of this name; presets are {', '.join(presets())}"
     )
 
 
@@ -268,7 +268,7 @@ def test_the_valid_names_are_listed(raw):
     assert only_mistake(raw({"problem.name": "polutant"})) == (
         f"problem.name: unknown problem 'polutant'; must be one of {', '.join(BUILT_IN)}, or module:Class of your own"
     )
-    methods = ", ".join((*METHODS, *ALTERNATIVES))
+    methods = ", ".join(method_names())
     assert only_mistake(raw({"method.name": "dmdd"})) == (
         f"method.name: unknown method 'dmdd'; must be one of {methods}, or module:Class of your own"
     )
@@ -308,7 +308,7 @@ def test_the_valid_names_are_listed(raw):
         ),
         (
             {"axes.training.optimizer": ["adam", "adagrad"], "training.optimizer": None, "training.momentum": 0.5},
-            "training.momentum: must be 0.0 with the optimizer adam or adagrad, which takes none",
+            "training.momentum: must be 0.0 with the optimizer adam or adagrad, which has none",
         ),
         ({"problem.noise": -1}, "problem: quadratic: noise must be a finite number >= 0, not -1.0"),
         ({"axes.problem.noise": [0.1, -1]}, "problem: quadratic: noise must be a finite number >= 0, not -1.0 at"),

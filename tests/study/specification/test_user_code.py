@@ -12,8 +12,8 @@ import accel
 from study import load_spec
 from study.errors import SpecError
 from study.planning.cells import replicates
-from study.specification._methods import Method
-from study.training.jump_group import build_options
+from study.specification._methods import jump_method
+from study.training.jump_options import build_options
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def test_a_problem_with_its_own_network_takes_no_network_section(raw, module):
     body = PROBLEM + "\n        def network(self):\n            raise AssertionError('planning must not build it')\n"
     problem = {"name": f"{module(body)}:Mine", "size": 3}
     assert load_spec(raw({"problem": problem, "network": None}))
-    assert mistake(raw({"problem": problem})) == "network: must be left out, since Mine brings its own network"
+    assert mistake(raw({"problem": problem})) == "network: must be left out, because Mine brings its own network"
 
 
 @pytest.mark.parametrize("where", ["working directory", "beside the spec"])
@@ -201,7 +201,7 @@ POLICY_AXES = {
 @pytest.mark.parametrize("key", POLICY_AXES)
 def test_every_policy_can_be_an_axis(small, key):
     spec = small({f"axes.{key}": POLICY_AXES[key], "seeds": 1})
-    made = [getattr(r.acceleration, key) for r in replicates(spec)[: len(POLICY_AXES[key])]]
+    made = [r.extrapolation.options[key] for r in replicates(spec)[: len(POLICY_AXES[key])]]
     assert made == [tuple(value) if isinstance(value, list) else value for value in POLICY_AXES[key]]
     assert spec.kind("max_inconsistency" if key == "max_inconsistency" else "s") in ("int", "float")
 
@@ -219,7 +219,7 @@ def test_a_named_method_has_the_options_of_its_rule_as_keys(raw, name):
     axes, rule = METHODS[name]
     spec = load_spec(raw({"method": {"name": name}, "axes": {"m": [4], **axes}}))
     own = {field.name for field in fields(rule)}
-    assert set(spec.models["method"].model_fields) - set(Method.model_fields) == own
+    assert set(spec.models["method"].model_fields) - set(jump_method().model_fields) == own
     made = {build_options(r, {}, 40).rule for r in replicates(spec)}
     values = {key: axes[key] for key in axes if key in own}
     assert made == {rule(**dict(zip(values, each, strict=True))) for each in itertools.product(*values.values())}
@@ -243,7 +243,7 @@ def test_rank_stands_in_for_tolerance(raw):
     axes = {"m": [4], "s": [2]}
     spec = load_spec(raw({"axes": {**axes, "rank": [1, 3]}}))
     assert spec.kind("rank") == "int"
-    assert [r.acceleration.options["rank"] for r in replicates(spec)] == [1, 1, 3, 3]
+    assert [r.extrapolation.rule_options["rank"] for r in replicates(spec)] == [1, 1, 3, 3]
     assert mistake(raw({"axes": axes})) == "method.tolerance: must be given, here or as an axis"
     assert mistake(raw({"axes": {**axes, "rank": [1]}, "method": {"name": "dmd", "tolerance": 0.1}})) == (
         "method.tolerance: must be left out where rank is given (1), got 0.1"
@@ -257,12 +257,12 @@ def test_rank_stands_in_for_tolerance(raw):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"method.margin": 0.1}, "method.margin: must be 0 with accept always, which takes every jump, got 0.1"),
+        ({"method.margin": 0.1}, "method.margin: must be 0 with accept always, which accepts every jump, got 0.1"),
         (
             {"method.stop": 6, "method.start": 2},
             "method.stop: must leave room for a window, at least start + m = 8, got 6",
         ),
-        ({"method.start": 20}, "training.epochs: 24 epochs, of which method.start passes 20, give 4 snapshots, fewer"),
+        ({"method.start": 20}, "training.epochs: 24 epochs, of which method.start skips 20, give 4 snapshots, fewer"),
         ({"method.candidates": []}, "method.candidates: tuple should have at least 1 item"),
         ({"method.candidates": [1, 0]}, "method.candidates[1]: must be greater than 0"),
         ({"method.relaxation": 0}, "method.relaxation: must be greater than 0, got 0"),

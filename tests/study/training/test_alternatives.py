@@ -162,7 +162,7 @@ def test_batches_in_fixed_order_are_the_samples_in_theirs():
             weight -= 0.05 * 2 / len(y) * np.outer(error, x)
             bias -= 0.05 * 2 / len(y) * error
     loss = np.mean((task.train_inputs @ weight.T + bias - task.train_targets) ** 2)
-    assert outcome.final_loss_train == pytest.approx(loss, rel=1e-12)  # 18 steps of the same products
+    assert outcome.losses.final_train == pytest.approx(loss, rel=1e-12)  # 18 steps of the same products
 
 
 CLASSES = {
@@ -214,7 +214,7 @@ def test_computed_weights_stay_as_they_are_and_those_above_start_as_the_baseline
         network = build_network(task, replicate.recipe, 0).double()
         x, y = torch.tensor(task.train_inputs), torch.tensor(task.train_targets)
         ClassPCA(layers=replicate.parameters["layers"]).compute(network, x, y.argmax(dim=1))
-        assert outcome.final_loss_train == pytest.approx(task.loss(network, x, y).item(), rel=1e-12)
+        assert outcome.losses.final_train == pytest.approx(task.loss(network, x, y).item(), rel=1e-12)
         assert outcome.own_metrics["accuracy_train"] == task.accuracy(network, x, y).item()
 
 
@@ -232,11 +232,11 @@ def test_a_convolutional_network_of_the_problems_own_is_computed_too():
 
 
 def test_what_class_based_pca_cannot_compute_is_refused_all_at_once():
-    with pytest.raises(SpecError, match=r"problem.name: must be a classification with the method class_pca; Quadratic"):
+    with pytest.raises(SpecError, match=r"problem.name: must be a classification problem with the method class_pca"):
         load_spec({**CLASSES, "problem": {"name": "quadratic"}})
     with pytest.raises(SpecError) as caught:
         load_spec({**CLASSES, "network": {"hidden": [8]}})
-    assert "method.layers: must be at most the hidden layers" in str(caught.value)
+    assert "method.layers: must be at most the number of hidden layers" in str(caught.value)
     assert "network.hidden: must have a unit for each of the 10 classes" in str(caught.value)
 
 

@@ -66,10 +66,13 @@ def outcome_of(spec):
 
 def same_losses(outcome, expected):
     # the same float64 operations in another order of products: some roundings, carried along a few steps
-    np.testing.assert_allclose(outcome.curve_train[1:], expected[:, 0], rtol=1e-11)
-    np.testing.assert_allclose(outcome.curve_test[1:], expected[:, 1], rtol=1e-11)
-    assert list(outcome.curve_train_epoch) == list(outcome.curve_test_epoch) == list(range(EPOCHS + 1))
-    assert (outcome.final_loss_train, outcome.final_loss_test) == (outcome.curve_train[-1], outcome.curve_test[-1])
+    np.testing.assert_allclose(outcome.losses.train[1:], expected[:, 0], rtol=1e-11)
+    np.testing.assert_allclose(outcome.losses.test[1:], expected[:, 1], rtol=1e-11)
+    assert list(outcome.losses.train_epoch) == list(outcome.losses.test_epoch) == list(range(EPOCHS + 1))
+    assert (outcome.losses.final_train, outcome.losses.final_test) == (
+        outcome.losses.train[-1],
+        outcome.losses.test[-1],
+    )
 
 
 @pytest.mark.parametrize("batch", ["full", BATCH])
@@ -87,7 +90,7 @@ def test_the_moving_average_is_judged_in_place_of_the_weights(optimizer, batch):
 
     outcome = outcome_of(spec)
     same_losses(outcome, by_hand(spec, after_step))
-    weights = outcome.flops_jumps / 3 / outcome.steps
+    weights = outcome.flops.jumps / 3 / outcome.steps
     assert weights == sum(p.numel() for p in average[0].parameters())
 
 
@@ -108,7 +111,7 @@ def test_lookahead_goes_a_part_of_the_way_of_every_k_steps(optimizer, batch):
 
     outcome = outcome_of(spec)
     same_losses(outcome, by_hand(spec, after_step))
-    assert outcome.flops_jumps == outcome.steps // 3 * 3 * sum(p.numel() for p in slow)
+    assert outcome.flops.jumps == outcome.steps // 3 * 3 * sum(p.numel() for p in slow)
 
 
 @pytest.mark.parametrize("method", [{"name": "ema", "decay": 0.0}, {"name": "lookahead", "k": 10**6}])

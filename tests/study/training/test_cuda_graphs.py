@@ -13,20 +13,20 @@ from study.planning.cells import baselines, replicates
 from study.planning.tasks import make_tasks
 from study.replicates.replicate import WITH_MOMENTUM, Pack, Recipe
 from study.training.cuda_graphs import GRAPHS, WARM_UP, Replayed
-from study.training.loop import train_stack
 from study.training.memory import predict_memory
 from study.training.networks import Networks
 from study.training.optimizers import StackOptimizer
 from study.training.packs import train_pack
+from study.training.stack import train_stack
 from tests.study.training import _tape
-from tests.study.training.test_loop import CPU, NETWORK, POLICIES, assert_alike
+from tests.study.training.test_stack import CPU, NETWORK, POLICIES, assert_alike
 
 
 @pytest.fixture
 def tapes(monkeypatch):
     """Steps are recorded on the CPU too; the list of the tapes."""
     _tape.Tapes.made = made = []
-    monkeypatch.setattr("study.training.loop.GRAPHS", {"cpu": _tape.Tapes, **GRAPHS})
+    monkeypatch.setattr("study.training.stack.GRAPHS", {"cpu": _tape.Tapes, **GRAPHS})
     return made
 
 
@@ -43,7 +43,7 @@ def assert_equal(found, expected):
     for own, other in zip(found, expected, strict=True):
         for field in dataclasses.fields(own):
             one, two = getattr(own, field.name), getattr(other, field.name)
-            if field.name == "jumps":
+            if field.name in ("jumps", "losses"):
                 for column in dataclasses.fields(one):
                     np.testing.assert_array_equal(getattr(one, column.name), getattr(two, column.name))
             elif not field.name.startswith("seconds"):
@@ -157,7 +157,8 @@ def test_a_replay_that_is_not_the_step_is_found_out_and_undone(small, tapes, gro
     told = []
     trained(warn=told.append)
     assert told == [
-        "training steps are launched one kernel after another, not as a CUDA graph: a replayed step is not the step"
+        "training steps are launched one kernel after another, not as a CUDA graph: "
+        "a replayed step differs from an eager one"
     ]
     assert [tape.replays for tape in tapes] == [1]
 
@@ -246,7 +247,7 @@ def test_one_replicate_that_stands_still_is_seen_beside_one_that_moves_far(tapes
     for _ in range(8):
         take(steps, steps, True)
     assert len(told) == 1
-    assert told[0].endswith("a replayed step is not the step")
+    assert told[0].endswith("a replayed step differs from an eager one")
     torch.testing.assert_close(state[0], 8 * steps.expand(2, 3))
 
 

@@ -7,7 +7,7 @@ import torch
 from study import load_spec
 from study.planning.cells import replicates
 from study.planning.tasks import make_tasks
-from study.training.loop import train_probed
+from study.training.stack import train_probed
 
 NETWORKS = 4
 

@@ -17,10 +17,10 @@ from study.planning.costs import predict_cost
 from study.planning.packs import plan
 from study.replicates.metrics import outcome_metrics
 from study.replicates.replicate import Pack, Task
-from study.training.loop import train_probed, train_stack
 from study.training.networks import build_network
 from study.training.packs import train_pack
 from study.training.probe_group import probed_snapshots
+from study.training.stack import train_probed, train_stack
 
 CPU = torch.device("cpu")
 CHANGES = {
@@ -70,8 +70,8 @@ def test_training_goes_on_as_if_nobody_had_asked(small):
     spec = small(CHANGES)
     (plain,) = train_stack(baselines(spec), task_of(spec), {}, CPU)
     for outcome in probed(spec):
-        assert outcome.curve_train.tolist() == plain.curve_train.tolist()
-        assert outcome.curve_test.tolist() == plain.curve_test.tolist()
+        assert outcome.losses.train.tolist() == plain.losses.train.tolist()
+        assert outcome.losses.test.tolist() == plain.losses.test.tolist()
         assert (outcome.status, outcome.steps) == ("finished", 40)
 
 
@@ -79,12 +79,12 @@ def test_costs_are_shared_and_are_those_predicted(small):
     spec = small(CHANGES)
     found = probed(spec)
     predicted = [predict_cost(spec, o.replicate) for o in found]
-    assert [o.flops_training for o in found] == pytest.approx([c.training for c in predicted])
-    assert [o.flops_jumps for o in found] == [c.jumps for c in predicted]
+    assert [o.flops.training for o in found] == pytest.approx([c.training for c in predicted])
+    assert [o.flops.jumps for o in found] == [c.jumps for c in predicted]
     (plain,) = train_stack(baselines(spec), task_of(spec), {}, CPU)
-    assert sum(o.flops_training for o in found) == pytest.approx(plain.flops_training)
+    assert sum(o.flops.training for o in found) == pytest.approx(plain.flops.training)
     lines = dict(estimate(spec))
-    assert lines["probes"] == "80 (5 of each replicate, along 1 trainings)"
+    assert lines["probes"] == "80 (5 per replicate, along 1 trainings)"
 
 
 def test_cells_of_one_training_are_one_pack(small):

@@ -1,6 +1,7 @@
 """The figures beside the heatmaps, on made-up studies: what they show, and what they say where they show nothing."""
 
 import math
+from dataclasses import replace
 from itertools import product
 
 import matplotlib
@@ -36,6 +37,8 @@ def row(kind, cell, seed, *, status="finished", stacked=1, per_jump=50.0):
         "jump_train_before": [1.0, math.nan, 1.0, 1.0][: len(at)],
         "jump_train_after": [0.5, math.nan, 2.5, math.nan][: len(at)],
         "jump_accepted": [k == 0 for k in range(len(at))],
+        "jump_outcome": ["accepted", "rejected_residual", "rejected_loss", "not_finite"][: len(at)],
+        "jump_s": [5] * len(at),
         "jump_rank": [[1 + k, 2] for k in range(len(at))],
         "jump_spectral_radius": [[0.9, 1.1 + k] for k in range(len(at))],
         **{f"curve_{split}_epoch": epochs for split in ("train", "test")},
@@ -75,8 +78,9 @@ def draw(name, data, **options):
 
 def test_eigenvalues_are_drawn_only_where_they_may_be_made(study):
     data = study()
-    assert "1 of 3 eigenvalues lie beyond the page" in draw("eigenvalues", data).figure.get_supxlabel()
-    with pytest.raises(ValueError, match=r"not recorded; .dmd-study figures DIR --only eigenvalues. trains"):
+    caption = draw("eigenvalues", data).figure.get_supxlabel().replace("\n", " ")
+    assert "1 of 3 eigenvalues lie outside the picture" in caption
+    with pytest.raises(ValueError, match=r"not recorded; .dmd-study figures --only eigenvalues. trains a cell anew"):
         draw("eigenvalues", StudyData("small", data.table, data.axes, data.seeds, data.rows))
 
 
@@ -141,7 +145,7 @@ def test_slices_run_through_the_best_cell(study):
     assert along_s["m"].tolist() == [4, 4, 4]  # of the best cell, m = 4 and s = 5
     assert along_s["centre"].tolist() == pytest.approx([0.9 - 0.04 + s / 1000 + 0.0001 for s in (5, 10, 20)], rel=1e-12)
     assert along_s["low"].tolist() == pytest.approx([0.86 + s / 1000 for s in (5, 10, 20)], rel=1e-12)
-    assert "best: m = 4, s = 5, tolerance = 1e-06" in words(picture.figure)
+    assert "best cell: m = 4, s = 5, tolerance = 1e-06" in words(picture.figure)
     assert "lowest to highest" in words(picture.figure)[0]
 
 
@@ -180,7 +184,7 @@ def test_curves_show_the_baseline_and_both_best_cells(study):
 def test_wall_time_is_shown_only_where_replicates_were_timed_alone(study):
     picture = draw("curves", study(stacked=4))
     assert "seconds" not in [axes.get_xlabel().split("\n")[0] for axes in picture.figure.axes]
-    assert "no wall time" in words(picture.figure)[0]
+    assert "No wall time" in words(picture.figure)[0]
     assert picture.frame.loc[picture.frame["line"] != "baseline", "seconds"].isna().all()
 
 
@@ -204,7 +208,7 @@ def test_a_diverged_seed_ends_in_a_cross(study):
     picture = draw("curves", StudyData("small", data.table, data.axes, data.seeds, lambda: rows))
     crosses = [line for line in picture.figure.axes[0].get_lines() if line.get_marker() == "x"]
     assert [(line.get_xdata().tolist(), line.get_ydata().tolist()) for line in crosses] == [([2.0], [4.0])]
-    assert "A cross: where a seed diverged" in words(picture.figure)[0]
+    assert "Cross: a seed diverged there" in words(picture.figure)[0]
 
 
 def test_jumps_are_shown_as_proposed_accepted_or_not(study):
@@ -213,11 +217,36 @@ def test_jumps_are_shown_as_proposed_accepted_or_not(study):
     one = frame[(frame["seed"] == 0) & (frame["group"] == "b")]
     assert one["epoch"].tolist() == [2, 4, 6, 8]
     # taken; rejected unseen; judged and rejected, the last with a loss that is not a number
+    assert one["outcome"].tolist() == ["accepted", "rejected_residual", "rejected_loss", "not_finite"]
     assert one["accepted"].tolist() == [True, False, False, False]
     assert one["proposed_ratio"].tolist() == pytest.approx([0.5, math.nan, 2.5, math.inf], nan_ok=True)
     assert one["spectral_radius"].tolist() == [1.1, 2.1, 3.1, 4.1]
     assert frame[frame["group"] == "a"]["rank"].tolist() == [1, 2, 3, 4] * 3
-    assert {"accepted", "rejected", "loss not finite", "group a", "group b"} <= set(words(picture.figure))
+    reasons = ("residual too large", "loss not low enough", "not finite")
+    assert {"accepted", *(f"rejected: {why}" for why in reasons), "group a"} <= set(words(picture.figure))
+    drawn = [line for line in picture.figure.axes[0].get_lines() if len(line.get_xdata())]
+    places = {(line.get_marker(), line.get_xdata()[0], line.get_ydata()[0]) for line in drawn}
+    # one shape each; what has no ratio lies on the lower edge, what is not finite on the upper one
+    assert {("o", 2, 0.5), ("s", 4, 0.03), ("D", 6, 2.5), ("^", 8, 0.98)} <= places
+
+
+def test_the_steps_of_the_best_candidates_are_shown_where_they_differ(study):
+    at = {"m": 2, "s": 5, "tolerance": 1e-6}
+    assert len(draw("jumps", study(), at=at).figure.axes) == 3
+    data = study()
+    rows = [{**each, "jump_s": [5, 10, 20, 10][: len(each["jump_epoch"])]} for each in data.details]
+    axes = draw("jumps", replace(data, rows=lambda: rows), at=at).figure.axes
+    assert [each.get_ylabel() for each in axes][1] == "steps leapt"
+    points = {(x, y) for line in axes[1].get_lines() for x, y in zip(*line.get_data(), strict=True)}
+    assert points == {(2, 5), (6, 20), (8, 10)}  # the jump after epoch 4 was not evaluated
+
+
+def test_older_records_tell_accepted_jumps_alone(study):
+    data = study()
+    rows = [{**each, "jump_outcome": None, "jump_s": None} for each in data.details]
+    picture = draw("jumps", replace(data, rows=lambda: rows), at={"m": 2, "s": 5, "tolerance": 1e-6})
+    assert {"accepted", "not accepted, reason not recorded", "loss not finite"} <= set(words(picture.figure))
+    assert len(picture.figure.axes) == 3
 
 
 def test_a_cell_that_never_jumped_has_no_anatomy(study):
@@ -250,7 +279,7 @@ def test_spread_is_the_standard_deviation_in_per_cent_of_the_mean(make_table):
     train = data.panels[0]
     assert train.values[[0, 2], 0].tolist() == pytest.approx([10, 100 * 0.2 / 2.2], rel=1e-12)
     assert [states[0] for states in train.states] == ["ok", "infinite", "ok"]
-    with pytest.raises(ValueError, match="that takes two seeds"):
+    with pytest.raises(ValueError, match="a spread needs two seeds"):
         spread_data(heatmap_data(*make_table({"m": [2, 4], "s": [5]}, lambda m, s: [0.9], seeds=[0])))
 
 
@@ -263,4 +292,4 @@ def test_cells_within_one_standard_error_are_marked_in_both_panels(make_table):
     # sigma is some 0.004, so the difference of two means of three has a standard error of 0.003: 0.902 is within
     assert [panel.near for panel in data.panels] == [((0, 0), (0, 1))] * 2
     assert data.frame().groupby("split")["within_one_standard_error"].sum().tolist() == [2, 2]
-    assert "within one standard error of it" in words(draw("heatmap", StudyData("small", *table, list)).figure)
+    assert "within one standard error of the best" in words(draw("heatmap", StudyData("small", *table, list)).figure)

@@ -162,8 +162,8 @@ def test_cells_without_a_number_are_hatched_by_their_state(figure):
     words = legend_words(figure)
     assert words == [
         "best cell, by the training set",
-        "within one standard error of it",
-        "seeds with a value, of all seeds",
+        "within one standard error of the best",
+        "seeds with a value / all seeds",
         "diverged (half of its seeds or more)",
         "failed",
         "not run yet",
@@ -184,6 +184,13 @@ def test_legend_names_only_what_is_in_the_picture(make_table):
     figure = draw_heatmaps(heatmap_data(*table))
     assert legend_words(figure) == ["best cell, by the training set"]
     assert figure.legends[0].get_title().get_text() == "Each cell: 1 seed."
+
+
+def test_the_colour_bar_says_above_one_where_higher_is_better(make_table):
+    table, axes, seeds = make_table({"m": M, "s": S}, lambda m, s: [m / s], seeds=(0,))
+    table["model_speedup"] = table["mean_relative_error_train"]
+    figure = draw_heatmaps(heatmap_data(table, axes, seeds, metric="model_speedup"))
+    assert "above 1: better, below 1: worse" in figure.axes[-1].get_ylabel().replace("\n", " ")
 
 
 def test_a_line_divides_better_from_worse(make_table):

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from study.analysis.pages.report import MOST_FAILURES, report_of
-from study.analysis.pages.thinned_curves import CURVE_BYTES, points_per_curve, shown, thin
+from study.analysis.pages.report import MAX_FAILURES, report_of
+from study.analysis.pages.thinned_curves import CURVE_BYTES, json_number, points_per_curve, thin
 from study.analysis.statistics.cells import Replicates
 from tests.dashboards._made_up import AXES, SEEDS, MadeUp
 
@@ -77,8 +77,8 @@ def test_states_and_failures_are_told():
 
 def test_many_failures_are_counted_but_not_all_listed():
     report = MadeUp(seeds=range(9), status=lambda cell, seed: "diverged").report()
-    assert len(report.failures.rows) == MOST_FAILURES
-    assert f"216 diverged (the first {MOST_FAILURES} are listed)" in report.failures_note
+    assert len(report.failures.rows) == MAX_FAILURES
+    assert f"216 diverged (the first {MAX_FAILURES} are listed)" in report.failures_note
     assert report.answer[0].startswith("No: every one of 24 cells diverged")
     assert metric(report, "final_loss_ratio_train")["best"] is None
 
@@ -137,7 +137,8 @@ def test_curves_of_many_replicates_are_thinned_to_what_a_page_holds():
 
 
 def test_numbers_are_shown_as_json_can_hold_them():
-    assert [shown(v) for v in (math.nan, math.inf, -math.inf, 1.23456789, 0.0)] == [None, "inf", "-inf", 1.2346, 0.0]
+    numbers = [json_number(v) for v in (math.nan, math.inf, -math.inf, 1.23456789, 0.0)]
+    assert numbers == [None, "inf", "-inf", 1.2346, 0.0]
 
 
 def test_a_search_says_why_it_has_no_shares_and_a_grid_with_holes_what_it_lacks():

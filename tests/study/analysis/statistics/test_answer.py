@@ -26,10 +26,10 @@ def test_a_gain_well_above_the_noise_is_a_yes():
     assert said.verdict == "yes"
     assert said.cell == 1 * 8 + 1 * 2
     assert said.sentences[0].startswith(
-        "Yes, with the right numbers: the best of 24 cells, m = 8, s = 10, tolerance = 1e-06, ends at 0.6 of plain"
+        "Yes, with the right parameters: the best of 24 cells, m = 8, s = 10, tolerance = 1e-06, ends at 0.6 times"
     )
     assert len(said.sentences) == 3
-    assert said.sentences[1].startswith("That costs 2 % more operations than plain training")
+    assert said.sentences[1].startswith("The best cell costs 2 % more operations than plain training")
     # 0.6 exp(0.4 (|ln m/8| + |ln s/10|)) < 1 within a factor of 3.58: not at m = 2, nor at s = 40, which are 4 away
     assert said.sentences[2].startswith("12 of 24 cells end below plain training")
 
@@ -38,7 +38,7 @@ def test_the_best_of_many_without_effect_is_a_no():
     said = asked(noisy(0.1))
     assert said.luck.ratio < 0.95  # which one would take for a gain
     assert said.verdict == "no"
-    assert said.sentences[0].startswith("No, nothing beats plain training by more than its noise")
+    assert said.sentences[0].startswith("No: no cell beats plain training by more than its noise")
 
 
 def test_nothing_below_the_baseline_is_a_no():
@@ -51,7 +51,7 @@ def test_nothing_below_the_baseline_is_a_no():
 def test_one_seed_cannot_tell():
     said = asked(noisy(0.01, gain=1.0, seeds=(0,)))
     assert said.verdict == "unsure"
-    assert "one seed cannot tell" in said.sentences[0]
+    assert "with one seed a gain cannot be told from luck" in said.sentences[0]
 
 
 def test_two_seeds_that_show_nothing_are_no_evidence_against_it():
@@ -100,7 +100,7 @@ def test_all_diverged_is_a_no_and_some_is_not():
     assert (said.verdict, said.cell) == ("unsure", None)
     assert "24 with a diverged seed" in said.sentences[0]
     said = asked(MadeUp(status=lambda cell, seed: "diverged" if cell["s"] == 10 and seed == 0 else "finished"))
-    assert "in 6 a seed diverged" in said.sentences[2]
+    assert "6 have a seed that diverged" in said.sentences[2]
 
 
 def test_a_study_in_progress_is_judged_by_what_has_run():
@@ -109,7 +109,7 @@ def test_a_study_in_progress_is_judged_by_what_has_run():
 
     said = asked(MadeUp(status=status))
     assert "the best of 16 cells, m = 8, s = 10" in said.sentences[0]
-    assert said.sentences[2].startswith("6 of 16 cells end below plain training, 8 are not known on every seed yet")
+    assert said.sentences[2].startswith("6 of 16 cells end below plain training, 8 have no value for some seed yet")
 
 
 def test_the_training_to_beat_is_the_one_that_ends_lowest():
@@ -119,14 +119,14 @@ def test_the_training_to_beat_is_the_one_that_ends_lowest():
     record.table.loc[bad, "final_loss_train"] = 5.0  # of which the baseline is 17, not 1 as at lr 1e-3
     said = asked(record)
     assert said.at == {"training.lr": 1e-3}
-    assert "ends at 0.901 of plain" in said.sentences[0]
+    assert "ends at 0.901 times plain" in said.sentences[0]
     assert "training.lr = 0.001, where plain training ends lowest" in said.sentences[0]
 
 
 def test_a_probe_does_not_say_whether_to_switch_it_on():
     said = asked(MadeUp(mode="probe"), probed=True)
     assert said.verdict == "unsure"
-    assert "none was taken" in said.sentences[0]
+    assert "took none" in said.sentences[0]
     assert "m = 8, s = 10" in said.sentences[1]
 
 

@@ -82,7 +82,7 @@ def test_an_axis_of_one_study_alone_is_held_at_a_value(study):
 @pytest.mark.parametrize(
     ("other", "options", "message"),
     [
-        ({"axes": {"m": [3], "s": [5]}}, {}, r"share no value of m \(a: 2, 4; b: 3\)"),
+        ({"axes": {"m": [3], "s": [5]}}, {}, "must share a value of m; they have a: 2, 4; b: 3"),
         ({"seeds": (7, 8, 9)}, {}, "a and b share no seed"),
         ({}, {"metric": "speed"}, "metric must be one of mean_relative_error.*; got 'speed'"),
         ({}, {"at": {"lr": 1}}, "at must name an axis of a or b; got 'lr'"),

@@ -232,7 +232,7 @@ def test_frame_holds_every_cell_of_every_panel(kinds):
 
 def test_a_facet_of_too_many_values_is_refused(make_table):
     axes = {"m": [2, 4], "s": [5], "tolerance": [10.0**-k for k in range(1, 18)]}
-    with pytest.raises(ValueError, match="up to 16 values of its facet, and tolerance has 17;"):
+    with pytest.raises(ValueError, match="up to 16 values of its facet, but tolerance has 17;"):
         heatmap_data(*make_table(axes, lambda **_: [0.9] * 3))
     assert len(heatmap_data(*make_table(axes, lambda **_: [0.9] * 3), at={"tolerance": 1e-3}).panels) == 2
 

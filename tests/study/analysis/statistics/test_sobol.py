@@ -64,7 +64,7 @@ def test_noise_is_estimated_and_lifts_totals_by_as_much(table_of):
         assert index.value == pytest.approx(found.noise, rel=0.25)  # 512 pairs: 6 %
         assert index.low > 0
     assert abs(found.of("first")[1].value) < 0.15  # no axis alone: 512 products of sd sqrt(2 x 0.23 / 512) = 0.03
-    assert f"Noise that 4 seeds leave is {found.noise:.3f} of the variance; it is not taken off" in found.notes[0]
+    assert f"The noise left by 4 seeds is {found.noise:.3f} of the variance. It is not subtracted" in found.notes[0]
 
 
 def test_the_cap_stands_for_what_is_worse_or_diverged(table_of):
@@ -77,7 +77,7 @@ def test_the_cap_stands_for_what_is_worse_or_diverged(table_of):
     assert found.indices == expected.indices  # and the bootstrap is the same at every call
     assert (found.n_capped, found.n_diverged, found.n_cells_at_cap) == (2, 1, 3)
     drawn = draw_sobol(found, title="a study")
-    assert "3 cells with a replicate at the cap of 10" in drawn.legends[0].get_title().get_text().replace("\n", " ")
+    assert "3 cells have a replicate at the cap of 10" in drawn.legends[0].get_title().get_text().replace("\n", " ")
 
 
 @pytest.mark.parametrize(("status", "words"), [("failed", "1 failed"), ("pruned", "1 pruned"), (None, "1 missing")])

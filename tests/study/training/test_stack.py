@@ -11,11 +11,11 @@ from problems.quadratic import Quadratic
 from study.planning.cells import baselines, replicates
 from study.planning.tasks import make_tasks
 from study.replicates.replicate import WITH_MOMENTUM, Pack, Replicate, Task
-from study.training import loop
-from study.training.loop import train_stack
+from study.training import stack
 from study.training.memory import free_memory, predict_memory
 from study.training.networks import why_not_stacked
 from study.training.packs import train_pack
+from study.training.stack import train_stack
 
 CPU = torch.device("cpu")
 # sums of up to 64 products in another order: 1e-16 of the losses, which a first jump enlarges a thousandfold
@@ -57,7 +57,7 @@ def assert_alike(found, expected, jumps):
     """Curves to the end of the first jumps, and what those jumps were."""
     assert found.replicate == expected.replicate
     assert found.groups == expected.groups
-    assert found.curve_train_epoch.tolist() == expected.curve_train_epoch.tolist()
+    assert found.losses.train_epoch.tolist() == expected.losses.train_epoch.tolist()
     until = expected.jumps.epoch[jumps] if len(expected.jumps.epoch) > jumps else expected.epoch
     for curve in ("curve_train", "curve_test"):
         epochs = getattr(expected, f"{curve}_epoch")
@@ -77,7 +77,7 @@ def test_the_first_window_and_jump_are_those_of_each_alone(small, policy):
         (alone,) = together(spec, [replicate])
         assert (outcome.stacked, alone.stacked) == (len(chosen), 1)
         assert_alike(outcome, alone, jumps=1)
-        assert len(alone.jumps.epoch) > 1 or replicate.acceleration is None
+        assert len(alone.jumps.epoch) > 1 or replicate.extrapolation is None
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "rmsprop", "adagrad", "adadelta"])
@@ -97,7 +97,7 @@ def test_every_optimiser_and_hyperparameters_of_each_ones_own(small, optimizer, 
     found = together(spec, chosen)
     for outcome, replicate in zip(found, chosen, strict=True):
         assert_alike(outcome, together(spec, [replicate])[0], jumps=1)
-    assert len({o.final_loss_train for o in found}) == len(chosen)
+    assert len({o.losses.final_train for o in found}) == len(chosen)
 
 
 def test_whole_runs_in_the_stable_setting(small):
@@ -113,7 +113,7 @@ def test_whole_runs_in_the_stable_setting(small):
     for outcome, replicate in zip(together(spec, replicates(spec)), replicates(spec), strict=True):
         (alone,) = together(spec, [replicate])
         # float32, whose rounding this setting does not enlarge
-        np.testing.assert_allclose(outcome.curve_train, alone.curve_train, rtol=1e-5)
+        np.testing.assert_allclose(outcome.losses.train, alone.losses.train, rtol=1e-5)
         np.testing.assert_allclose(outcome.jumps.train_after, alone.jumps.train_after, rtol=1e-5)
         assert (outcome.status, outcome.steps, outcome.epoch) == ("finished", 200, 200)
 
@@ -132,15 +132,15 @@ def test_one_that_diverges_ends_at_its_step_and_touches_no_other(small, batch, c
     for outcome, replicate in zip(found, chosen, strict=True):
         (alone,) = together(spec, [replicate])
         assert (outcome.status, outcome.epoch, outcome.steps) == (alone.status, alone.epoch, alone.steps)
-        assert outcome.flops_judging == alone.flops_judging
+        assert outcome.flops.judging == alone.flops.judging
         assert outcome.jumps.epoch.tolist() == alone.jumps.epoch.tolist()
-        np.testing.assert_array_equal(np.isfinite(outcome.curve_train), np.isfinite(alone.curve_train))
+        np.testing.assert_array_equal(np.isfinite(outcome.losses.train), np.isfinite(alone.losses.train))
         until = outcome.jumps.epoch[1] if len(outcome.jumps.epoch) > 1 else 30
-        near = outcome.curve_train_epoch < until
-        np.testing.assert_allclose(outcome.curve_train[near], alone.curve_train[near], rtol=1e-7)
+        near = outcome.losses.train_epoch < until
+        np.testing.assert_allclose(outcome.losses.train[near], alone.losses.train[near], rtol=1e-7)
         if outcome.status == "diverged":
             assert outcome.epoch < 30
-            assert outcome.final_loss_train != outcome.final_loss_train
+            assert outcome.losses.final_train != outcome.losses.final_train
 
 
 @pytest.mark.parametrize(("optimizer", "lr"), [("sgd", 1e12), ("adam", 1e200), ("rmsprop", 1e200)])
@@ -159,7 +159,7 @@ def test_those_that_are_left_go_on_whenever_the_diverged_one_is_taken_out(small,
         left = [o for o in together(spec, replicates(spec), check_every) if o.status == "finished"]
         assert len(left) == len(expected) == len(replicates(spec)) * 2 // 3
         for own, alone in zip(left, expected.values(), strict=True):
-            np.testing.assert_allclose(own.curve_train, alone.curve_train, rtol=1e-6)
+            np.testing.assert_allclose(own.losses.train, alone.losses.train, rtol=1e-6)
             assert own.jumps.epoch.tolist() == alone.jumps.epoch.tolist()
 
 
@@ -173,9 +173,9 @@ def test_moments_are_reset_for_the_one_that_jumped_alone(small, optimizer):
     chosen = replicates(spec)
     for outcome, replicate, kept in zip(together(spec, chosen), chosen, replicates(keeping), strict=True):
         (alone,) = together(spec, [replicate])
-        np.testing.assert_allclose(outcome.curve_train, alone.curve_train, rtol=1e-7)
+        np.testing.assert_allclose(outcome.losses.train, alone.losses.train, rtol=1e-7)
         (other,) = together(keeping, [kept])
-        assert not np.allclose(outcome.curve_train, other.curve_train, rtol=1e-6)
+        assert not np.allclose(outcome.losses.train, other.losses.train, rtol=1e-6)
 
 
 def test_a_network_and_a_loss_of_ones_own(small):
@@ -239,14 +239,14 @@ def test_what_runs_out_of_memory_goes_on_in_halves(small, monkeypatch):
         sizes.append(len(replicates))
         if len(replicates) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return loop.train_stack(replicates, *rest, **options)
+        return stack.train_stack(replicates, *rest, **options)
 
     monkeypatch.setattr("study.training.packs.train_stack", scarce)
     found = train_pack(Pack("test", tuple(chosen), 1, "cpu"), make_tasks(spec, chosen), {}, told.append)
     assert sizes == [12, 6, 3, 3, 6, 3, 3]
     assert [o.replicate for o in found] == chosen
     assert {(o.status, o.stacked) for o in found} == {("finished", 3)}
-    assert found[0].curve_train.tolist() == expected[0].curve_train.tolist()
+    assert found[0].losses.train.tolist() == expected[0].losses.train.tolist()
     assert "12 replicates side by side need more memory than cpu has: going on with 6" in told
 
 
@@ -266,7 +266,7 @@ def test_what_does_not_fit_at_all_is_told_with_both_numbers(small, monkeypatch):
     found = train_pack(Pack("test", tuple(chosen), 1, "cpu"), make_tasks(spec, chosen), {})
     assert {o.status for o in found} == {"failed"}
     assert found[0].reason.startswith("one replicate needs about 0.0")
-    assert "MiB, but the CPU has 0.00293 MiB free: give more" in found[0].reason
+    assert "MiB, but the CPU has 0.00293 MiB free. Give more" in found[0].reason
 
 
 def test_predicted_memory_counts_every_array(small):
@@ -315,9 +315,9 @@ def test_lower_precision_is_the_recipes_choice_alone(small, precision):
     for own, other in zip(plain, coarse, strict=True):
         assert other.status == "finished"
         # 8 bits of a product
-        np.testing.assert_allclose(other.curve_train[:4], own.curve_train[:4], rtol=2e-2)
+        np.testing.assert_allclose(other.losses.train[:4], own.losses.train[:4], rtol=2e-2)
         if precision == "bf16":
-            assert other.curve_train[1:4].tolist() != own.curve_train[1:4].tolist()
+            assert other.losses.train[1:4].tolist() != own.losses.train[1:4].tolist()
 
 
 def test_seconds_are_shared_equally_and_add_up(small, monkeypatch):
@@ -325,14 +325,14 @@ def test_seconds_are_shared_equally_and_add_up(small, monkeypatch):
     monkeypatch.setattr("study.training.stopwatch.time.perf_counter", lambda: float(next(ticks)))
     spec = small({"seeds": 2})
     found = together(spec, replicates(spec))
-    assert len({o.seconds_training for o in found}) == 1
-    assert sum(o.seconds_training for o in found) == pytest.approx(24)  # one tick within each step
-    assert all(o.seconds_jumps > 0 and o.seconds_judging > 0 for o in found)
+    assert len({o.seconds.training for o in found}) == 1
+    assert sum(o.seconds.training for o in found) == pytest.approx(24)  # one tick within each step
+    assert all(o.seconds.jumps > 0 and o.seconds.judging > 0 for o in found)
 
 
 def test_a_replicate_that_raises_fails_alone(small):
     spec = small({"seeds": 1})
     chosen = list(replicates(spec))
-    broken: Replicate = replace(chosen[1], acceleration=replace(chosen[1].acceleration, rule="nobody's"))
+    broken: Replicate = replace(chosen[1], method=replace(chosen[1].method, rule="nobody's"))
     found = train_pack(Pack("test", (chosen[0], broken, chosen[2]), 1, "cpu"), make_tasks(spec, chosen), {})
     assert [o.status for o in found] == ["finished", "failed", "finished"]
