@@ -1,9 +1,9 @@
 """Statistics and figures of a table of replicates. The input is a pandas table; how it was made does not matter."""
 
-from study.analysis.figures.all_figures import FIGURES, draw_all
+from study.analysis.figures.all_figures import FIGURES, Drawn, draw_all, draw_allowed, draw_drivers
 from study.analysis.figures.comparison import draw_comparison
 from study.analysis.figures.heatmap import draw_heatmaps, save_figure
-from study.analysis.figures.picture import FigureOptions, Picture
+from study.analysis.figures.picture import FigureOptions, Picture, options_for
 from study.analysis.figures.sensitivity import draw_sensitivity
 from study.analysis.figures.sobol import draw_sobol
 from study.analysis.statistics.best_cell import Choice, NoChoice, best
@@ -18,6 +18,7 @@ __all__ = [
     "EVALUATORS",
     "FIGURES",
     "Choice",
+    "Drawn",
     "FigureOptions",
     "HeatmapData",
     "NoChoice",
@@ -31,11 +32,14 @@ __all__ = [
     "best",
     "compare_studies",
     "draw_all",
+    "draw_allowed",
     "draw_comparison",
+    "draw_drivers",
     "draw_heatmaps",
     "draw_sensitivity",
     "draw_sobol",
     "heatmap_data",
+    "options_for",
     "optuna_importances",
     "save_figure",
     "sensitivity",

@@ -1,28 +1,16 @@
 """``best.yaml``: the best parameters of a study and the evidence for them; its content is checked when it is read."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from importlib.metadata import version
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import pandas as pd
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from study.analysis.statistics.best_cell import METRICS_IN_DOCUMENT, RULES, Choice, NoChoice, best
-from study.analysis.statistics.cells import Axes
+from study.analysis.statistics.best_cell import METRICS_IN_DOCUMENT, RULES, Choice
+from study.analysis.statistics.best_document import FORMAT_VERSION, best_text
 from study.errors import UserError
 from study.record import write_whole
 from study.specification import parse_yaml
-
-FORMAT_VERSION = 1
-
-_HEADER = """\
-# from accel import Accelerator
-# accelerator = Accelerator.from_best(model, "best.yaml")
-"""
 
 
 class _Part(BaseModel):
@@ -93,80 +81,7 @@ class BestFile(_Part):
         raise UserError(f"the best file of {self.study} holds no choice of parameters: {reason}")
 
 
-def best_document(
-    table: pd.DataFrame,
-    axes: Axes,
-    seeds: Sequence[int],
-    *,
-    study: str,
-    spec_hash: str,
-    method: Mapping[str, Any],
-    metric: str | None = None,
-    rule: str | None = None,
-    at: Mapping[str, Any] | None = None,
-    evidence: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Return the content of ``best.yaml``: the choices of both rules, for the paper's metric and the final loss ratio.
-
-    If a rule allows no choice, its entry is ``{unavailable: reason}``. With several problems, networks or trainings,
-    that is so for the metric per jump until ``at`` chooses one of each. The content holds plain Python values only,
-    ready for `write_best`.
-
-    Args:
-        table: rows of the replicates, as for `study.analysis.statistics.best_cell.best`.
-        axes: values of the axes, likewise.
-        seeds: seeds of the study, likewise.
-        study: name of the study.
-        spec_hash: hash of the spec's identity.
-        method: the spec's method section, which the parameters complete.
-        metric: metric of the choice that is used if a reader names none. By default the first possible choice is used.
-        rule: rule of that choice.
-        at: values of axes to choose at, as for `study.analysis.statistics.best_cell.best`.
-        evidence: content of `Evidence`.
-
-    Raises:
-        NoChoice: ``metric`` and ``rule`` allow no choice; the message says why.
-        ValueError: unknown metric, rule, axis or value; the message lists the valid ones.
-    """
-    wanted = None if metric is None and rule is None else (metric or METRICS_IN_DOCUMENT[0], rule or RULES[0])
-    choices: dict[str, Any] = {}
-    possible: list[tuple[str, str]] = []
-    for name in dict.fromkeys((*METRICS_IN_DOCUMENT, *(wanted or ())[:1])):
-        choices[name] = {}
-        for rule_name in RULES:
-            try:
-                choice = asdict(best(table, axes, seeds, metric=name, rule=rule_name, at=at))
-            except NoChoice as reason:
-                choices[name][rule_name] = {"unavailable": str(reason)}
-                continue
-            if rule_name == "minimum":
-                del choice["standard_error"], choice["qualifying"]
-            del choice["metric"], choice["rule"]
-            choices[name][rule_name] = choice
-            possible.append((name, rule_name))
-    if wanted is not None and wanted not in possible:
-        best(table, axes, seeds, metric=wanted[0], rule=wanted[1], at=at)  # raises NoChoice with the reason
-    chosen = wanted or next(iter(possible), None)
-    document = {
-        "format_version": FORMAT_VERSION,
-        "study": study,
-        "spec_hash": spec_hash,
-        "written_by": f"dmd-study {version('dmd-study')}",
-        "chosen": None if chosen is None else dict(zip(("metric", "rule"), chosen, strict=True)),
-        "method": method,
-        "choices": choices,
-        "evidence": evidence,
-    }
-    plain: dict[str, Any] = _plain(document)
-    return plain
-
-
-def best_text(document: Mapping[str, Any]) -> str:
-    """Return the document as YAML, with a header that shows its use."""
-    return _HEADER + yaml.safe_dump(_plain(document), sort_keys=False, allow_unicode=True, width=120)
-
-
-def write_best(path: Path | str, document: Mapping[str, Any]) -> Path:
+def write_best_file(path: Path | str, document: Mapping[str, Any]) -> Path:
     """Write the document as YAML, completely or not at all; return the path.
 
     Raises:
@@ -214,14 +129,3 @@ def _first_mistake(error: ValidationError) -> str:
     (where, text), *more = mistakes.items()
     text = text.removeprefix("Value error, ").replace("Input should be", "must be")
     return f"{where}: {text[0].lower()}{text[1:]}" + (f"; and {len(more)} more mistakes" if more else "")
-
-
-def _plain(value: Any) -> Any:
-    """Return the document in the types that YAML's safe dumper knows."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return value.item()
-    return value

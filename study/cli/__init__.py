@@ -41,7 +41,7 @@ app.command("cluster-template")(stoppable(cluster_template.cluster_template))
 
 
 def main() -> None:
-    """Run a command; what a user can mend is one message and exit status 2, never a traceback."""
+    """Run a command. A mistake that the user can fix is one message and exit status 2, never a traceback."""
     signal.signal(signal.SIGTERM, on_sigterm)
     try:
         app()

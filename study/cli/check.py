@@ -1,4 +1,4 @@
-"""Commands for the parts of a study: the problems that come with it, and problems and rules of one's own."""
+"""Commands for the parts of a study: draw a problem of the package, check a problem or rule of the user's."""
 
 from pathlib import Path
 from typing import Annotated

@@ -19,7 +19,7 @@ def cluster_template(
         list[str] | None, typer.Option("--set", help="KEY=VALUE: override a key, e.g. resources.gpu=0.25.")
     ] = None,
 ) -> None:
-    """Print the file that runs a study on a cluster_templates, with its resources filled in."""
+    """Print the file that runs a study on a cluster, with its resources filled in."""
     from study.execution import cluster_templates
     from study.specification import load_spec
 

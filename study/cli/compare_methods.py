@@ -1,6 +1,6 @@
 """The command that compares methods, each with its own best parameters."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +11,6 @@ from study.cli.signals import recording, this_command
 
 if TYPE_CHECKING:
     from study.method_comparison import MethodsFile
-    from study.method_comparison.standings import Standing
 
 
 def compare_methods(
@@ -30,7 +29,8 @@ def compare_methods(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained; train nothing.")] = False,
 ) -> None:
     """Tune every method on every problem, train the best with fresh seeds, and set it beside plain training."""
-    from study.method_comparison import load_methods, run_methods
+    from study.method_comparison import load_methods, run_methods, write_standings
+    from study.method_comparison.standings import verdict
 
     loaded = load_methods(file, set_ or [])
     folder = out or Path("results") / loaded.name
@@ -49,30 +49,12 @@ def compare_methods(
                 say=lambda text: err_console.print(text, markup=False, highlight=False),
             )
         )
-        write_standings(loaded, standings, folder)
-
-
-def write_standings(file: "MethodsFile", standings: "Sequence[Standing]", folder: Path) -> None:
-    """Write how methods stand as a page, a table of numbers and a picture, and print the verdicts."""
-    from study.analysis import save_figure
-    from study.method_comparison.draw_standings import draw_standings
-    from study.method_comparison.standings import standings_frame, verdict
-    from study.method_comparison.standings_text import standings_page
-    from study.record import write_whole
-
-    scale = {problem: file.scale(problem) for problem in dict.fromkeys(one.problem for one in standings)}
-    page = folder / "standings.md"
-    text = standings_page(file.name, scale, file.choices(), standings)
-    write_whole(page, lambda path: path.write_text(text, encoding="utf-8"))
-    paths = [page]
-    try:
-        figure = draw_standings(file.name, scale, standings)
-        paths += save_figure(figure, folder / "figures", "standings", frame=standings_frame(standings))
-    except ValueError as error:
-        err_console.print(f"Not drawn: {error}", soft_wrap=True, markup=False)
-    for problem in scale:
-        say(verdict(problem, standings))
-    for path in paths:
+        written = write_standings(loaded, standings, folder)
+    if written.not_drawn is not None:
+        err_console.print(f"Not drawn: {written.not_drawn}", soft_wrap=True, markup=False)
+    for studied in dict.fromkeys(standing.problem for standing in standings):
+        say(verdict(studied, standings))
+    for path in written.paths:
         say(str(path))
 
 

@@ -1,6 +1,7 @@
-"""What every command shares: where it prints, options that several have, and mistakes told as the user's."""
+"""Things that commands share: consoles, options that several have, and errors told as the user's mistakes."""
 
 import contextlib
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,7 +30,7 @@ def say(text: str) -> None:
 
 
 def chosen_values(at: Iterable[str] | None) -> dict[str, Any]:
-    """``AXIS=VALUE`` texts as a mapping; the values are YAML."""
+    """Return ``AXIS=VALUE`` texts as a mapping; the values are YAML."""
     from study.specification import parse_yaml
 
     chosen: dict[str, Any] = {}
@@ -49,7 +50,7 @@ def chosen_values(at: Iterable[str] | None) -> dict[str, Any]:
 
 
 def opened(folder: Path, storage: str | None) -> "Record":
-    """A study's record, for reading."""
+    """Open a study's record for reading."""
     from study.record import open_study
 
     return open_study(folder, storage)
@@ -57,8 +58,20 @@ def opened(folder: Path, storage: str | None) -> "Record":
 
 @contextlib.contextmanager
 def as_user_errors() -> Iterator[None]:
-    """Whatever the analysis refuses, the user can mend; so is a folder that cannot be written to."""
+    """Turn what the analysis refuses, and a folder that cannot be written to, into errors of the user."""
     try:
         yield
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from error
+
+
+@contextlib.contextmanager
+def print_warnings() -> Iterator[None]:
+    """Print the warnings of a block when it ends, each in a line of its own."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            yield
+        finally:
+            for text in dict.fromkeys(str(warning.message) for warning in caught):
+                err_console.print(f"Warning: {text}", soft_wrap=True, markup=False, highlight=False)

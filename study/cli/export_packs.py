@@ -1,11 +1,11 @@
-"""Commands for machines without Ray and Optuna: packs out to a file, what they gave back in."""
+"""Commands for machines without Ray and Optuna: export packs to a file, import their outcomes."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from study.cli import printing
+from study.cli import printing, results
 from study.cli.console import Storage, say
 
 
@@ -17,7 +17,7 @@ def export_packs(
     ] = None,
     done: Annotated[Path | None, typer.Option(help="A folder of the study: leave out what it has trained.")] = None,
 ) -> None:
-    """Write a study's packs to a file, to be trained where there is torch and numpy only."""
+    """Write a study's packs to a file, to be trained on a machine with torch and numpy only."""
     from study.execution.offline import export_packs
 
     file = export_packs(spec, out, set_ or [], done)
@@ -32,11 +32,11 @@ def import_outcomes(
     out: Annotated[Path | None, typer.Option(help="The study's folder; results/NAME by default.")] = None,
     storage: Storage = None,
 ) -> None:
-    """Take what a file of trained packs holds into the study's record, and draw its pictures."""
+    """Add the outcomes of trained packs to the study's record, and draw its pictures."""
     from study.execution.offline import import_outcomes
     from study.record import open_study
 
     record, _ = import_outcomes(file, out, storage)
     record = open_study(record.folder, storage)
     printing.print_status(record)
-    printing.write_results(record)
+    results.everything(record)

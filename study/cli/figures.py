@@ -1,34 +1,41 @@
-"""Commands that turn what is recorded into figures and tables. They import nothing that a record names."""
+"""Commands that turn a record into figures and tables. They import nothing that a record names."""
 
 import math
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
+from study.cli import results
 from study.cli.console import At, Folder, Storage, as_user_errors, chosen_values, opened, out_console, say
-from study.cli.printing import study_data, write_figures
 from study.errors import UserError
 
 if TYPE_CHECKING:
     from study.analysis import Sensitivity, SobolIndices
 
-Metric = Annotated[str, typer.Option(help="Which metric, without _train or _test.")]
-X = Annotated[str, typer.Option(help="Axis of the heatmap to the right.")]
-Y = Annotated[str, typer.Option(help="Axis of the heatmap upwards.")]
-Facet = Annotated[str, typer.Option(help="Axis with one row of heatmaps per value.")]
+Metric = Annotated[
+    str | None,
+    typer.Option(
+        help="Which metric, without _train or _test; mean_relative_error by default, or that of a method without jumps."
+    ),
+]
+X = Annotated[str | None, typer.Option(help="Axis of the heatmap to the right; s, or the first axis there is.")]
+Y = Annotated[str | None, typer.Option(help="Axis of the heatmap upwards; m, or the next axis there is.")]
+Facet = Annotated[
+    str | None,
+    typer.Option(help="Axis with one row of heatmaps per value; tolerance, or the next axis of several values."),
+]
 To = Annotated[Path | None, typer.Option(help="Folder for the pictures; DIR/figures by default.")]
 
 
 def figures(
     folder: Folder,
     only: Annotated[list[str] | None, typer.Option(help="Only the figure of this name. May be repeated.")] = None,
-    metric: Metric = "mean_relative_error",
-    x: X = "s",
-    y: Y = "m",
-    facet: Facet = "tolerance",
+    metric: Metric = None,
+    x: X = None,
+    y: Y = None,
+    facet: Facet = None,
     at: At = None,
     to: To = None,
     storage: Storage = None,
@@ -39,23 +46,22 @@ def figures(
     jumps), jumps (ratio, outcome, rank, spectral radius), plane (final loss ratio against overhead), and eigenvalues (of the
     jumps, on the unit circle): that one only where it is named, since it trains the cell once more.
     """
-    from study.analysis import FIGURES, FigureOptions
+    from study.analysis import FIGURES
 
     for name in only or []:
         if name not in FIGURES:
             raise UserError(f"--only must be one of {', '.join(FIGURES)}, got {name!r}")
     record = opened(folder, storage)
-    options = FigureOptions(metric=metric, x=x, y=y, facet=facet, at=chosen_values(at))
     with as_user_errors():
-        write_figures(record, to, options, only)
+        results.figures(record, to, only=only, metric=metric, x=x, y=y, facet=facet, at=chosen_values(at))
 
 
 def heatmap(
     folder: Folder,
-    metric: Metric = "mean_relative_error",
-    x: X = "s",
-    y: Y = "m",
-    facet: Facet = "tolerance",
+    metric: Metric = None,
+    x: X = None,
+    y: Y = None,
+    facet: Facet = None,
     at: At = None,
     to: To = None,
     storage: Storage = None,
@@ -66,7 +72,7 @@ def heatmap(
 
 def sensitivity(
     folder: Folder,
-    metric: Metric = "mean_relative_error",
+    metric: Metric = None,
     split: Annotated[str, typer.Option(help="train or test.")] = "train",
     at: At = None,
     to: To = None,
@@ -74,73 +80,48 @@ def sensitivity(
 ) -> None:
     """Say which axes drive a metric: shares of its variance with intervals, effect curves, and Optuna's importances.
 
-    Of a study with design: saltelli, its Sobol' indices: first order, total and second order, with intervals.
+    A study with design: saltelli has its Sobol' indices instead: first order, total and second order, with intervals.
     """
-    from study.analysis import NoIndices, draw_sensitivity, draw_sobol, optuna_importances, save_figure, sobol_indices
-    from study.analysis import sensitivity as decomposed
+    from study.products import write_sensitivity
 
     if split not in ("train", "test"):
         raise UserError(f"--split must be train or test, got {split!r}")
     record = opened(folder, storage)
-    table, grid = record.table(), record.grid
-    stem = "sensitivity" if metric == "mean_relative_error" else f"sensitivity_{metric}"
-    if grid.sampled is not None:
-        if at:
-            raise UserError("--at must be left out for Sobol' indices, which are of all samples together")
-        with as_user_errors():
-            try:
-                indices = sobol_indices(table, grid.sampled, grid.axes, grid.seeds, metric=metric, split=split)  # type: ignore[arg-type]
-            except NoIndices as reason:
-                raise UserError(f"no Sobol' indices of {metric}: {reason}") from reason
-            figure = draw_sobol(indices, title=record.name)
-            paths = save_figure(figure, to or record.folder / "figures", stem, frame=indices.frame())
-        _print_indices(indices)
-        for path in paths:
-            say(str(path))
-        return
-    options: dict[str, Any] = {"metric": metric, "split": split, "at": chosen_values(at)}
     with as_user_errors():
-        found = decomposed(table, grid.axes, grid.seeds, **options)
-        if found.shares is None:
-            raise UserError(f"no sensitivities of {metric}: {found.unavailable}")
-        importances = optuna_importances(table, grid.axes, grid.seeds, **options)
-        figure = draw_sensitivity(found, title=record.name)
-        paths = save_figure(figure, to or record.folder / "figures", stem, frame=found.frame())
-    _print_shares(found)
-    _print_importances(importances)
-    for path in paths:
-        say(str(path))
+        written = write_sensitivity(record, to, metric=metric, split=split, at=chosen_values(at))  # type: ignore[arg-type]
+    if written.importances is None:
+        _print_indices(written.drivers)  # type: ignore[arg-type]
+    else:
+        _print_shares(written.drivers)  # type: ignore[arg-type]
+        _print_importances(written.importances)
+    results.say_paths(written.paths)
 
 
 def compare(
     first: Folder,
     second: Annotated[Path, typer.Argument(help="Another study's folder.", metavar="DIR")],
-    metric: Metric = "mean_relative_error",
+    metric: Metric = None,
     at: At = None,
     to: Annotated[Path | None, typer.Option(help="Folder for the pictures; the second DIR/figures by default.")] = None,
 ) -> None:
     """Put two studies side by side: the cells and seeds they share, and how much they differ, with intervals."""
-    from study.analysis import compare_studies, draw_comparison, save_figure
+    from study.products import write_comparison
 
-    studies = [study_data(opened(folder, None)) for folder in (first, second)]
-    if studies[0].name == studies[1].name:
-        studies = [replace(data, name=str(folder)) for data, folder in zip(studies, (first, second), strict=True)]
     with as_user_errors():
-        found = compare_studies(*studies, metric=metric, at=chosen_values(at))
-        paths = save_figure(draw_comparison(found), to or second / "figures", f"compared_{metric}", frame=found.frame)
-    say(f"{found.names[1]} against {found.names[0]} by {metric}, training set:")
-    say(f"{len(found.frame)} cells and {len(found.seeds)} seeds are in both")
-    how = "by 95 % intervals" if len(found.seeds) >= 5 else "on every seed"
-    for words, count in found.counted().items():
+        written = write_comparison(opened(first, None), opened(second, None), to, metric=metric, at=chosen_values(at))
+    comparison = written.comparison
+    say(f"{comparison.names[1]} against {comparison.names[0]} by {comparison.metric.name}, training set:")
+    say(f"{len(comparison.frame)} cells and {len(comparison.seeds)} seeds are in both")
+    how = "by 95 % intervals" if len(comparison.seeds) >= 5 else "on every seed"
+    for words, count in comparison.counted().items():
         say(f"  {count:5} cells {words}" + ("" if words == "not told apart" else f" {how}"))
-    centre, low, high = found.overall
+    centre, low, high = comparison.overall
     interval = "" if math.isnan(low) else f" ({low:.4g} to {high:.4g} over seeds)"
-    what = f"{'ratio' if found.relative else 'difference'}, mean over the cells that all seeds finished in both"
+    what = f"{'ratio' if comparison.relative else 'difference'}, mean over the cells that all seeds finished in both"
     say(f"  {what}: {centre:.4g}{interval}")
-    for note in found.notes:
+    for note in comparison.notes:
         say(note)
-    for path in paths:
-        say(str(path))
+    results.say_paths(written.paths)
 
 
 def _print_shares(found: "Sensitivity") -> None:
@@ -174,11 +155,11 @@ def _print_indices(found: "SobolIndices") -> None:
         order = "total" if index.order == "total" else f"{index.order} order"
         lines.add_row(index.name, order, f"{index.value:.3f}", f"{index.low:.3f} to {index.high:.3f}")
     out_console.print(lines)
-    said = [
+    notes = [
         f"{found.samples} samples in {found.cells} cells; mean over {found.seeds} seed{'s' * (found.seeds > 1)}.",
         "Intervals: SALib's bootstrap over the samples.",
     ]
-    say(" ".join([*said, *_capped(found), *found.notes]))
+    say(" ".join([*notes, *_capped(found), *found.notes]))
 
 
 def _jackknifed(found: "Sensitivity") -> list[str]:
@@ -188,13 +169,12 @@ def _jackknifed(found: "Sensitivity") -> list[str]:
 
 
 def _capped(found: "Sensitivity | SobolIndices") -> list[str]:
-    said = []
-    if found.n_capped or found.n_diverged:
-        said.append(
-            f"Held at the cap of {found.cap:.4g}: {found.n_capped} replicates that are worse and {found.n_diverged} "
-            f"that diverged, in {found.n_cells_at_cap} cells."
-        )
-    return said
+    if not (found.n_capped or found.n_diverged):
+        return []
+    return [
+        f"Held at the cap of {found.cap:.4g}: {found.n_capped} replicates that are worse and {found.n_diverged} "
+        f"that diverged, in {found.n_cells_at_cap} cells."
+    ]
 
 
 def _print_importances(found: dict[str, dict[str, float]]) -> None:

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from study.cli import printing
+from study.cli import printing, results
 from study.cli.console import Storage, err_console
 from study.cli.signals import recording, this_command
 from study.errors import UserError
 
 TIME_LIMIT_STATUS = 124
-"""Exit status of a sweep that its time limit has ended, as that of timeout(1)."""
+"""Exit status of a run that its time limit has ended, as that of timeout(1)."""
 
 
 def run(
@@ -98,14 +98,14 @@ def run(
         printing.print_comparison(record, best)
         return
     try:
-        printing.write_results(record)
+        results.everything(record)
     except OSError as error:
         raise UserError(f"{error}. All replicates are recorded in {folder}; {resume}") from error
 
 
 def parse_duration_s(text: str) -> float:
-    """Seconds that a duration such as 5400, 90m, 1.5h or 2d lasts. Raises UserError where it is none."""
-    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)([smhd]?)", text.strip())
-    if found is None or not float(found[1]) > 0:
+    """Return the seconds of a duration such as 5400, 90m, 1.5h or 2d. Raises UserError for any other text."""
+    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)([smhd]?)", text.strip())
+    if match is None or not float(match[1]) > 0:
         raise UserError(f"--time-limit must be a number above 0 of seconds, or one with m, h or d, got {text!r}")
-    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]

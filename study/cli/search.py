@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from study.cli import printing
+from study.cli import printing, results
 from study.cli.console import Storage, err_console, out_console, say
 from study.cli.run import TIME_LIMIT_STATUS, parse_duration_s
 from study.cli.signals import recording, this_command
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from study.record import Record
 
 LOWEST = 5
-"""Cells that are shown when a search ends."""
+"""Number of cells that are shown when a search ends."""
 
 
 def search(
@@ -34,7 +34,7 @@ def search(
     metric: Annotated[
         str, typer.Option(help="To be low: mean_relative_error, final_loss_ratio or another such ratio.")
     ] = "mean_relative_error",
-    sampler_seed: Annotated[int, typer.Option(help="Of what the sampler draws.", min=0)] = 0,
+    sampler_seed: Annotated[int, typer.Option(help="Seed of what the sampler draws.", min=0)] = 0,
     prune: Annotated[
         bool,
         typer.Option(
@@ -78,35 +78,35 @@ def search(
     record = open_study(folder, storage)
     printing.print_status(record)
     _print_lowest(record, metric, front=sampler == "nsga2")
-    found = len(record.grid.cells or ())
-    whole = len(record.table()) == len(record.grid.names())
-    if (found < trials or not whole) and time_limit is not None:
-        err_console.print(f"{found} of {trials} cells; {resume}", soft_wrap=True, markup=False)
+    cells = len(record.grid.cells or ())
+    complete = len(record.table()) == len(record.grid.names())
+    if (cells < trials or not complete) and time_limit is not None:
+        err_console.print(f"{cells} of {trials} cells; {resume}", soft_wrap=True, markup=False)
         raise typer.Exit(TIME_LIMIT_STATUS)
-    if found < trials:
-        say(f"There are no more than these {found} cells to ask for")
+    if cells < trials:
+        say(f"There are no more than these {cells} cells to ask for")
     try:
-        printing.write_best(record, metric)
+        results.best(record, metric)
     except ValueError as error:
         raise UserError(str(error)) from error
 
 
 def _print_lowest(record: "Record", metric: str, *, front: bool) -> None:
-    """Print the cells of the lowest metric, medians over seeds; or all that none beats in metric and overhead both."""
+    """Print the cells of the lowest metric, or (``front``) all that no cell beats in both metric and overhead."""
     table, axes = record.table(), list(record.grid.axes)
     table = table[table["status"] == "finished"]
     seeds = len(record.grid.seeds)
     by_cell = table.groupby(axes, dropna=False, sort=False)[[f"{metric}_train", "overhead"]]
-    found = by_cell.median()[by_cell.size() == seeds].sort_values([f"{metric}_train", "overhead"])
+    lowest = by_cell.median()[by_cell.size() == seeds].sort_values([f"{metric}_train", "overhead"])
     if front:
-        found = found[found["overhead"] < found["overhead"].cummin().shift(fill_value=float("inf"))]
-    if found.empty:
+        lowest = lowest[lowest["overhead"] < lowest["overhead"].cummin().shift(fill_value=float("inf"))]
+    if lowest.empty:
         return
     title = f"None is lower in both {metric} and overhead" if front else f"Lowest {metric}"
     lines = Table(title=title)
     for heading in (*axes, metric, "overhead"):
         lines.add_column(heading)
-    for cell, numbers in (found if front else found.head(LOWEST)).iterrows():
+    for cell, numbers in (lowest if front else lowest.head(LOWEST)).iterrows():
         values = cell if isinstance(cell, tuple) else (cell,)
         lines.add_row(*map(str, values), *(f"{number:.4g}" for number in numbers))
     out_console.print(lines)

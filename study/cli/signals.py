@@ -1,4 +1,4 @@
-"""Being told to stop: Ctrl-C, and SIGTERM as schedulers send it, end every command in the same way."""
+"""Signals that stop a command: Ctrl-C, and SIGTERM as schedulers send it, end it in the same way."""
 
 import contextlib
 import functools
@@ -16,8 +16,7 @@ from study.cli.console import err_console
 from study.errors import UserError
 
 _received: list[int] = []
-"""Signals that asked us to stop. SIGTERM (schedulers end jobs by it) is raised as KeyboardInterrupt too, since what we
-call (Ray) lets that through and nothing else."""
+"""Signals that asked to stop. SIGTERM is raised as KeyboardInterrupt too, since Ray lets nothing else through."""
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -28,16 +27,16 @@ def on_sigterm(number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def stop(said: str = "Stopped.") -> NoReturn:
+def stop(message: str = "Stopped.") -> NoReturn:
     """End the command that a signal has interrupted: status 130 after Ctrl-C, 143 after SIGTERM."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # a second one must not cut short what is said here
-    err_console.print(said, soft_wrap=True, markup=False, highlight=False)
+        signal.signal(number, signal.SIG_IGN)  # a second signal must not cut this message short
+    err_console.print(message, soft_wrap=True, markup=False, highlight=False)
     raise typer.Exit(128 + (_received or [signal.SIGINT])[0])
 
 
 def this_command() -> str:
-    """The command that runs, to be typed again; without passwords."""
+    """Return the command that runs, to be typed again; without passwords."""
     from study.record import masked
 
     return masked(shlex.join(["dmd-study", *sys.argv[1:]]))
@@ -45,13 +44,13 @@ def this_command() -> str:
 
 @contextlib.contextmanager
 def recording(folder: Path, resume: str) -> Iterator[None]:
-    """Whatever ends training before its time is said with where the record is, and how to go on (``resume``)."""
+    """Say where the record is, and how to go on (``resume``), if training ends before its time."""
     try:
         yield
     except KeyboardInterrupt:
         stop(f"Stopped. What has ended is recorded in {folder}; {resume}")
     except OSError as error:
-        raise UserError(f"{error}. What has ended is recorded in {folder}; when that is mended, {resume}") from error
+        raise UserError(f"{error}. What has ended is recorded in {folder}. Fix the cause, then {resume}") from error
 
 
 def stoppable(command: Callable[P, R]) -> Callable[P, R]:

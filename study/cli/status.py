@@ -1,4 +1,4 @@
-"""Commands that look at what is recorded. They import nothing that a record names."""
+"""Commands that look at a record. They import nothing that a record names."""
 
 import sys
 from pathlib import Path
@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from study.cli import results
 from study.cli.console import At, Folder, Storage, as_user_errors, chosen_values, opened, say
-from study.cli.printing import print_status, write_best
+from study.cli.printing import print_status
 from study.errors import UserError
 
 
@@ -23,23 +24,19 @@ def table(
     ] = None,
     storage: Storage = None,
 ) -> None:
-    """One row per replicate, with every metric."""
+    """Print or write one row per replicate, with every metric."""
     if to is not None and to.suffix not in (".csv", ".parquet"):
         raise UserError(f"--to must end in .csv or .parquet, got {to}")
-    frame = opened(folder, storage).table()
+    from study.products import write_table
+
+    record = opened(folder, storage)
     if to is None:
-        frame.to_csv(sys.stdout, index=False)
+        record.table().to_csv(sys.stdout, index=False)
         return
     try:
-        if to.suffix == ".parquet":
-            # a column of Parquet holds one type; an axis may mix them, as training.batch does
-            frame = frame.astype({name: "string" for name in frame if frame[name].dtype == object})
-            frame.to_parquet(to)
-        else:
-            frame.to_csv(to, index=False)
+        say(str(write_table(record, to)))
     except OSError as error:
         raise UserError(f"{to} cannot be written: {error}") from error
-    say(str(to))
 
 
 def best(
@@ -55,4 +52,4 @@ def best(
     """Choose the best parameters and write them to DIR/best.yaml, with the evidence and how to use them."""
     record = opened(folder, storage)
     with as_user_errors():
-        write_best(record, metric, rule, chosen_values(at))
+        results.best(record, metric, rule, chosen_values(at))

@@ -5,13 +5,12 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from study.analysis.figures.style import INK, LINES, RC, caption, label_plainly, legend_below
+from study.analysis.figures.style import INK, LINES, StudyFigure, caption, house_style, label_plainly, legend_below
 from study.method_comparison.standings import STEPS, TIME, Standing, methods_of, short_number
 
 _MARKS: tuple[tuple[str, str, str, dict[str, Any], float], ...] = (
@@ -47,8 +46,8 @@ def draw_standings(name: str, scale: Mapping[str, str], standings: Sequence[Stan
     methods = list(controls)
     if not any(standing.ratios for standing in standings):
         raise ValueError("no method has a ratio to plain training: there is nothing to draw")
-    with matplotlib.rc_context(RC):
-        figure = Figure(
+    with house_style():
+        figure = StudyFigure(
             figsize=(_PANEL_IN * len(scale) + 1.2, 0.42 * len(methods) + 2.6),
             layout=ConstrainedLayoutEngine(wspace=0.03),
         )

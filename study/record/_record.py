@@ -1,309 +1,313 @@
-"""A record, open for reading or for writing."""
+"""A record: a study, how much of it has ended, and what that says."""
 
 import json
-import math
+import os
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import optuna
 import pandas as pd
-from optuna.trial import FrozenTrial
-from sqlalchemy.engine import make_url
 
-from study.planning.cells import distinct
 from study.record import _rows
-from study.record._files import listed
-from study.record._grid import StudyGrid
-from study.record._storage import engine_options, persist, reading
-from study.record._tables import add_together
-from study.record._trials import Trials, ended
-from study.replicates.keys import key, replicate_key
-from study.replicates.metric_catalogue import TABLE_COLUMNS
-from study.replicates.metrics import proposed_ratios, steps_to_loss
-from study.replicates.outcome import ReplicateOutcome
-from study.replicates.replicate import Pack, Replicate, Value
-from study.specification import Spec
-from study.specification.axes import parse_axis, within
-from study.specification.saltelli import saltelli
+from study.record._grid import StudyGrid, grid_of
+from study.record._ledger import Ledger
+from study.record._storage import reading
+from study.record._summary import Summary, ended_in_words, first_line
+from study.record._table import COLUMNS_READ, count_jump_outcomes, read_rows, tidy_table
+from study.record._trials import ended
+from study.replicates.metric_catalogue import HEADLINES
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from study.analysis import Choice, StudyData
+    from study.analysis.statistics.answer import Answer
+    from study.record._report import ReportPage
 
 
-class Record:
-    """A study's folder and its Optuna storage. Make one with `create` (to run) or `open_study` (to read)."""
+def _ignore(*progress: object) -> None:
+    pass
 
-    def __init__(self, folder: Path, storage: optuna.storages.RDBStorage, url: str, name: str) -> None:
-        self.folder, self.url, self.name = folder, url, name
-        with reading(url):
-            self.study = optuna.load_study(study_name=name, storage=storage)
-            self.baseline = optuna.load_study(study_name=f"{name}/baseline", storage=storage)
-            self.attributes: dict[str, Any] = self.study.user_attrs
-        self._storage = storage
-        self._known: dict[str, tuple[str, str]] | None = None
-        self._trials: dict[str, Trials] = {}
 
-    @property
-    def spec(self) -> dict[str, Any]:
-        """The spec that ran last, as plain data; names in it are never imported."""
-        spec: dict[str, Any] = self.attributes["spec"]
-        return spec
+class Record(Ledger):
+    """A study: what it is, how much of it has ended, and what that says.
+
+    Make one with `study.run` or `study.open_study`. It closes its storage at the end of a ``with`` block.
+    """
+
+    # the study, and how much of it has ended
 
     @property
     def grid(self) -> StudyGrid:
         """Axes and seeds of the spec that ran last.
 
-        Of samples with the cells that were drawn, of a search with the recorded cells that its space holds.
+        Samples have the cells that were drawn, a search has the recorded cells that its space holds.
         """
-        written, seeds = self.spec["axes"], tuple(self.spec["seeds"])
-        if self.spec.get("design") == "search":
-            cells = self._cells_within(written)
-            return StudyGrid(_values_of(cells, written), seeds, tuple(cells))
-        if self.spec.get("design") == "saltelli":
-            options = {
-                axis: parse_axis(values) if isinstance(values, dict) else list(map(_rows.hashable, values))
-                for axis, values in written.items()
-            }
-            sampled = saltelli(options, self.spec["samples"])
-            return StudyGrid(_values_of(sampled, written), seeds, tuple(distinct(sampled)), tuple(sampled))
-        return StudyGrid({axis: tuple(map(_rows.hashable, values)) for axis, values in written.items()}, seeds)
-
-    def _cells_within(self, axes: Mapping[str, Any]) -> list[dict[str, Any]]:
-        found = {}
-        for name in self.done():
-            kind, _, text = name.partition(" ")
-            if kind != "cell":
-                continue
-            recorded = json.loads(text)
-            cell = {axis: _rows.hashable(recorded[axis]) for axis in axes}
-            if all(within(values, cell[axis]) for axis, values in axes.items()):
-                found[key(cell, 0)] = cell
-        return list(found.values())
+        return grid_of(self.spec, self.done)
 
     @property
-    def engine_options(self) -> dict[str, Any]:
-        """How SQLAlchemy opens its storage."""
-        return engine_options(make_url(self.url))
-
-    def done(self) -> dict[str, tuple[str, str]]:
-        """Every recorded replicate: its key (`study.replicates.keys.replicate_key`) -> pack that holds its row, status.
-
-        A replicate that was trained again, since it had failed or its pack could not be read, counts as it ended last.
-        """
-        with reading(self.url):
-            return self._done()
-
-    def _done(self) -> dict[str, tuple[str, str]]:
-        found = {}
-        for kind, study in (("baseline", self.baseline), ("cell", self.study)):
-            for name, said in ended(self._storage, study.study_name):
-                found[f"{kind} {name}"] = (said["pack"], said["status"])
-        return found
-
-    def damaged(self) -> dict[str, str]:
-        """Packs of recorded replicates that cannot be read -> which file, and why."""
-        return self._damaged(self.done())
-
-    def _damaged(self, done: Mapping[str, tuple[str, str]]) -> dict[str, str]:
-        packs = sorted({pack for pack, _ in done.values()})
-        return {pack: why for pack in packs if (why := _rows.inspect_pack(self.pack_path(pack)).damage)}
-
-    def missing(
-        self, replicates: Iterable[Replicate], *, retry_failed: bool = False, keep_pruned: bool = False
-    ) -> list[Replicate]:
-        """The replicates to train, in order: not recorded, or in a pack that cannot be read, or (if asked) failed.
-
-        One that a search has pruned has no value yet, and is missing too where that is wanted (not ``keep_pruned``).
-        """
-        done = self.done()  # once: of a long record it is most of the time
-        damaged = self._damaged(done)
-        again = {"failed": retry_failed, "pruned": not keep_pruned}
-        self._known = {
-            name: (pack, status)
-            for name, (pack, status) in done.items()
-            if pack not in damaged and not again.get(status, False)
-        }
-        return [replicate for replicate in replicates if replicate_key(replicate) not in self._known]
+    def is_jump_rule(self) -> bool:
+        """True if the method is a jump rule of the package, which `accel.Accelerator.from_best` takes."""
+        name = str(self.spec["method"].get("name"))
+        return ":" not in name and name not in HEADLINES
 
     def provenance(self) -> list[dict[str, Any]]:
-        """Versions and machines that the replicates were trained with, each with its number of ``replicates``.
+        """Return versions and machines that the replicates were trained with, each with its number of ``replicates``.
 
         Those of most replicates come first; replicates whose worker was lost, and packs that cannot be read, have none.
         """
-        found: dict[str, dict[str, Any]] = {}
+        groups: dict[str, dict[str, Any]] = {}
         for pack, count in Counter(pack for pack, _ in self.done().values()).items():
-            said = dict(_rows.inspect_pack(self.pack_path(pack)).provenance)
-            if said:
-                one = found.setdefault(json.dumps(said, sort_keys=True), said | {"replicates": 0})
-                one["replicates"] += count
-        return sorted(found.values(), key=lambda one: -one["replicates"])
+            versions = dict(_rows.inspect_pack(self.pack_path(pack)).provenance)
+            if versions:
+                group = groups.setdefault(json.dumps(versions, sort_keys=True), versions | {"replicates": 0})
+                group["replicates"] += count
+        return sorted(groups.values(), key=lambda group: -group["replicates"])
 
     def statuses(self) -> pd.Series:
-        """Number of cells' replicates by status, those of the current grid only."""
+        """Return the number of cells' replicates by status, those of the current grid only."""
         done = self.done()
-        found = [done[name][1] for name in (f"cell {wanted}" for wanted in self.grid.names()) if name in done]
-        return pd.Series(found, dtype=str).value_counts()
+        counted = [done[name][1] for name in (f"cell {wanted}" for wanted in self.grid.names()) if name in done]
+        return pd.Series(counted, dtype=str).value_counts()
+
+    def progress(self) -> str:
+        """Say how many replicates have ended how, and how many are missing."""
+        counts = {str(status): int(count) for status, count in self.statuses().items()}
+        return ended_in_words(counts, len(self.grid.names()))
 
     def jump_outcomes(self) -> dict[str, int]:
         """Count the jumps of the current grid's cells by outcome, the most frequent first.
 
         Jumps of an older format count as ``not recorded``; packs that cannot be read are left out.
         """
-        packs: dict[str, set[str]] = {}
-        for name, (pack, _) in self.done().items():
-            packs.setdefault(pack, set()).add(name)
-        wanted = {f"cell {name}" for name in self.grid.names()}
-        counts: Counter[str] = Counter()
-        for pack, names in packs.items():
-            if not (names := names & wanted):
-                continue
-            try:
-                outcomes = _rows.count_outcomes(self.pack_path(pack))
-            except _rows.Unreadable:
-                continue
-            for name in names:
-                counts += outcomes.get(name, Counter())
-        return dict(sorted(counts.items(), key=lambda each: (-each[1], each[0])))
+        done, wanted = self.done(), (f"cell {name}" for name in self.grid.names())
+        return count_jump_outcomes(self.folder, {name: done[name][0] for name in wanted if name in done})
 
     def failures(self) -> dict[str, int]:
-        """Why replicates of the current grid failed, and how many for each reason."""
+        """Return why replicates of the current grid failed, and how many for each reason."""
         wanted = set(self.grid.names())
         with reading(self.url):
             latest = dict(ended(self._storage, self.name))
         reasons = [a.get("reason", "unknown") for n, a in latest.items() if n in wanted and a["status"] == "failed"]
         return dict(Counter(reasons).most_common())
 
-    def add(self, pack: Pack, outcomes: Iterable[ReplicateOutcome], provenance: Mapping[str, Any], spec: Spec) -> None:
-        """Write a pack's rows, then add its trials, but for replicates that are recorded already.
-
-        Raises:
-            OSError: the folder or the storage cannot be written to.
-        """
-        known = self._known if self._known is not None else self.done()
-        self._known = known  # the driver alone adds trials, so what it knows stays true
-        outcomes = list(outcomes)
-        if all(replicate_key(outcome.replicate) in known for outcome in outcomes):
-            return
-        rows = [_rows.row_of(outcome) for outcome in outcomes]
-        metadata = {"format_version": _rows.FORMAT_VERSION, "study": self.name, "spec_hash": spec.hash(), **provenance}
-        _rows.write_pack(self.pack_path(pack.id), rows, metadata)
-        self.add_trials(
-            [
-                (row, outcome.replicate.parameters, pack.id)
-                for outcome, row in zip(outcomes, rows, strict=True)
-                if replicate_key(outcome.replicate) not in known
-            ],
-            spec,
-        )
-
-    def add_trials(self, ended: Sequence[tuple[Mapping[str, Any], Mapping[str, Value], str]], spec: Spec) -> None:
-        """Add the trials of replicates whose rows are in place, all of them or none.
-
-        Args:
-            ended: of each its row, its cell, and the pack that holds the row.
-            spec: that they were trained by.
-
-        Raises:
-            OSError: the storage cannot be written to.
-        """
-        added = {f"{row['kind']} {key(cell, row['seed'])}": (pack_id, row["status"]) for row, cell, pack_id in ended}
-
-        def write() -> None:
-            made: dict[str, list[FrozenTrial]] = {}
-            for row, cell, pack_id in ended:
-                study = (self.baseline if row["kind"] == "baseline" else self.study).study_name
-                if study not in self._trials:
-                    self._trials[study] = Trials(spec, self._storage, study)
-                made.setdefault(study, []).append(self._trials[study].make(row, cell, pack_id))
-            add_together(self._storage, made)
-
-        def written() -> bool:
-            done = self._done()
-            return all(done.get(name) == found for name, found in added.items())
-
-        persist(self.url, write, written)
-        if self._known is not None:
-            self._known |= added
-
-    def close(self) -> None:
-        """Let go of the storage; the record is of no use afterwards."""
-        self._storage.remove_session()
-        self._storage.engine.dispose()
-
-    def pack_path(self, pack_id: str) -> Path:
-        """Where a pack's rows are."""
-        return _rows.pack_path(self.folder, pack_id)
+    # the numbers
 
     def table(self) -> pd.DataFrame:
-        """One tidy row per recorded replicate of the current grid, in the grid's order.
+        """Return one tidy row per recorded replicate of the current grid, in the grid's order.
 
         Columns: one per axis, seed, status, reason, epoch, steps, jumps, every metric of
         `study.replicates.metric_catalogue.METRICS` (``_train`` and ``_test`` where it has a split), seconds and FLOPs
         by what they were spent on, pack.
         """
-        rows = self._read((*_rows.PLAIN, "curve_train_epoch", "curve_train"))
-        grid = self.grid
-        out = []
-        for name in grid.names():
-            if row := rows.get(f"cell {name}"):
-                shared = key({axis: row["cell"][axis] for axis in grid.plain_axes}, row["seed"])
-                out.append(_against_baseline(row, rows.get(f"baseline {shared}")))
-        names = [*grid.axes, *TABLE_COLUMNS]
-        return pd.DataFrame([{n: row[n] for n in names} for row in out], columns=names)
+        return tidy_table(self._read(COLUMNS_READ), self.grid)
 
-    def details(self, done: Callable[[int, int], object] = lambda done, total: None) -> list[dict[str, Any]]:
-        """Every recorded replicate of the current grid with its jumps and curves, cells and baselines alike.
+    def details(self, progress: Callable[[int, int], object] = _ignore) -> list[dict[str, Any]]:
+        """Return every recorded replicate of the current grid with its jumps and curves, cells and baselines alike.
 
-        ``done`` is called with the packs that have been read, and of how many.
+        ``progress`` is called with the number of packs read so far and of all packs.
         """
-        rows = self._read(_rows.SCHEMA.names, done)
+        rows = self._read(_rows.SCHEMA.names, progress)
         wanted = {f"cell {name}" for name in self.grid.names()}
         cells = [row for name, row in rows.items() if name in wanted]
         return [*(row for row in rows.values() if row["kind"] == "baseline"), *cells]
 
     def _read(
-        self, columns: Sequence[str], count: Callable[[int, int], object] = lambda done, total: None
+        self, columns: Sequence[str], progress: Callable[[int, int], object] = _ignore
     ) -> dict[str, dict[str, Any]]:
-        """Rows by name as plain dicts with their cell and pack; a pack that cannot be read is named in a warning."""
-        done = {name: pack for name, (pack, _) in self.done().items()}
-        rows, damaged = {}, []
-        packs = sorted(set(done.values()))
-        for number, pack_id in enumerate(packs, 1):
+        return read_rows(self.folder, {name: pack for name, (pack, _) in self.done().items()}, columns, progress)
+
+    # what they say
+
+    def study_data(self) -> "StudyData":
+        """Return the record as figures and statistics take it: its table is read now, jumps and curves when needed."""
+        from study.analysis import StudyData
+
+        grid, method = self.grid, self.spec["method"]
+        return StudyData(
+            self.name,
+            self.table(),
+            grid.axes,
+            grid.seeds,
+            self.details,
+            probed=method.get("mode") == "probe",
+            sampled=grid.sampled,
+            headline=HEADLINES.get(str(method.get("name")), "mean_relative_error"),
+        )
+
+    def answer(self) -> "Answer":
+        """Return the report's answer to whether the method should be switched on; ``str`` of it is its sentences.
+
+        Raises:
+            ValueError: there are no replicates yet.
+        """
+        from study.analysis.pages.report import answer_of
+
+        return answer_of(self.study_data())
+
+    def best(
+        self, metric: str = "mean_relative_error", rule: str = "minimum", *, at: Mapping[str, Any] | None = None
+    ) -> "Choice":
+        """Choose the best cell by its training metric.
+
+        Args:
+            metric: a ratio to be low, such as ``mean_relative_error`` or ``final_loss_ratio``.
+            rule: ``minimum`` or ``one-standard-error``, as of `study.analysis.best`.
+            at: axis -> value; considers only the cells with these values.
+
+        Raises:
+            NoChoice: the replicates allow none; says why. ValueError: unknown metric, rule, axis or value.
+        """
+        from study.analysis import best
+
+        grid = self.grid
+        return best(self.table(), grid.axes, grid.seeds, metric=metric, rule=rule, at=at)
+
+    def best_document(
+        self,
+        metric: str | None = None,
+        rule: str | None = None,
+        *,
+        at: Mapping[str, Any] | None = None,
+        data: "StudyData | None" = None,
+    ) -> dict[str, Any]:
+        """Return the content of the record's ``best.yaml``: the best cells by two metrics and two rules, with evidence.
+
+        Args:
+            metric: metric of the choice that readers take by default; None for the first that is possible.
+            rule: rule of that choice.
+            at: axis -> value; considers only the cells with these values.
+            data: the record's, if they have been read already.
+
+        Raises:
+            NoChoice: the metric and rule asked for allow none; says why. ValueError: one of them is unknown.
+        """
+        from study.analysis.statistics.best_document import best_document
+
+        data, spec = data or self.study_data(), self.spec
+        sections = {section: spec[section] for section in ("problem", "network", "training", "axes")}
+        return best_document(
+            data.table,
+            data.axes,
+            data.seeds,
+            study=self.name,
+            spec_hash=self.attributes["spec_hash"],
+            method=spec["method"],
+            metric=metric,
+            rule=rule,
+            at=at,
+            evidence={**sections, "trained_with": self.provenance()},
+        )
+
+    def heatmap(
+        self,
+        metric: str | None = None,
+        *,
+        x: str | None = None,
+        y: str | None = None,
+        facet: str | None = None,
+        at: Mapping[str, Any] | None = None,
+    ) -> "Figure":
+        """Draw heatmaps of a metric over two axes, as `figures` does with ``only="heatmap"``; its arguments are those.
+
+        Args:
+            metric: name without ``_train`` and ``_test``.
+            x: axis to the right.
+            y: axis upwards.
+            facet: axis with one row of heatmaps per value.
+            at: axis -> value to show.
+        """
+        return self.figures("heatmap", metric=metric, x=x, y=y, facet=facet, at=at)["heatmap"]
+
+    def figures(
+        self,
+        only: str | Sequence[str] | None = None,
+        *,
+        metric: str | None = None,
+        x: str | None = None,
+        y: str | None = None,
+        facet: str | None = None,
+        at: Mapping[str, Any] | None = None,
+    ) -> dict[str, "Figure"]:
+        """Draw the study's figures: all that the record allows, or those named.
+
+        Eigenvalues of jumps are not recorded; `study.write_figures` draws them if they are named.
+
+        Args:
+            only: name or names of `study.analysis.FIGURES`.
+            metric: name without ``_train`` and ``_test``; by default the paper's, or that of a method without jumps.
+            x: axis of heatmaps to the right; by default s, or another axis in a study without it, and so below.
+            y: axis of heatmaps upwards; by default m.
+            facet: axis with one row of heatmaps per value; by default the tolerance.
+            at: axis -> value to show, for axes that a figure has no room for.
+
+        Returns:
+            Name -> figure. It shows itself in a notebook; `study.analysis.save_figure` writes it.
+
+        Raises:
+            ValueError: a figure that is named cannot be drawn, or none can; says why.
+        """
+        from study.analysis import draw_allowed, options_for
+
+        data = self.study_data()
+        drawn = draw_allowed(data, options_for(data, metric=metric, x=x, y=y, facet=facet, at=at), only)
+        return {name: picture.figure for name, picture in drawn.pictures.items()}
+
+    def report(
+        self, *, data: "StudyData | None" = None, progress: Callable[[str, int, int], object] = _ignore
+    ) -> "ReportPage":
+        """Make the report: one page with the answer, heatmaps, curves, costs and failures.
+
+        ``data`` are the record's, if they have been read already. ``progress`` is called with what is done, how much of
+        it, and of how much. Packs that cannot be read are named in a warning and on the page.
+
+        Raises:
+            ValueError: there are no replicates yet.
+        """
+        from study.record._report import report_page
+
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            data = data or self.study_data()
+            details = self.details(lambda done, total: progress("packs read", done, total))
+        texts = sorted({str(warning.message).replace(f"{self.folder}{os.sep}", "") for warning in caught})
+        for text in texts:
+            warnings.warn(text, stacklevel=2)
+        return report_page(
+            data,
+            details,
+            self.spec,
+            best=self.best_document(data=data),
+            jump_rule=self.is_jump_rule,
+            provenance=self.provenance(),
+            replicates=len(self.grid.names()),
+            warnings=texts,
+            progress=lambda done, total: progress("replicates in the report", done, total),
+        )
+
+    # itself
+
+    def __repr__(self) -> str:
+        return self._summary().line()
+
+    def _repr_html_(self) -> str:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # packs that cannot be read are counted in the table
             try:
-                found = _rows.read_pack(self.pack_path(pack_id), columns)
-            except _rows.Unreadable as error:
-                damaged.append(str(error))
-                continue
-            for row in found:
-                if done.get(name := _rows.name_of(row)) == pack_id:
-                    rows[name] = {**row, **row["cell"], "pack": pack_id}
-            count(number, len(packs))
-        if damaged:
-            warnings.warn(f"left out, since they cannot be read: {listed(damaged)}", stacklevel=3)
-        return rows
+                damaged, answer = len(self.damaged()), str(self.answer())
+            except Exception as error:  # a notebook shows what there is, also of a damaged record
+                damaged, answer = 0, f"none: {first_line(error)}"
+        return self._summary().html(answer, damaged)
+
+    def _summary(self) -> Summary:
+        try:
+            progress = self.progress()
+        except Exception as error:
+            progress = f"cannot be read: {first_line(error)}"
+        method, problem = (self.spec.get(section) for section in ("method", "problem"))
+        return Summary(self.name, _named(problem), _named(method), progress, str(self.folder))
 
 
-def _values_of(cells: Iterable[Mapping[str, Any]], axes: Iterable[str]) -> dict[str, tuple[Any, ...]]:
-    """The values that each axis takes in these cells."""
-    cells = list(cells)
-    return {axis: tuple(dict.fromkeys(cell[axis] for cell in cells)) for axis in axes}
-
-
-def _against_baseline(row: dict[str, Any], baseline: dict[str, Any] | None) -> dict[str, Any]:
-    """Add the metrics that compare a replicate with its baseline: NaN without one that finished."""
-    row["seconds"] = row["seconds_training"] + row["seconds_jumps"] + row["seconds_judging"]
-    row["final_loss_ratio_train"] = row["final_loss_ratio_test"] = row["steps_to_baseline_loss"] = math.nan
-    row["measured_speedup"] = math.nan
-    if baseline is None or baseline["status"] != "finished" or math.isnan(row["final_loss_train"]):
-        return row
-    for split in ("train", "test"):
-        before, after = np.array([baseline[f"final_loss_{split}"]]), np.array([row[f"final_loss_{split}"]])
-        row[f"final_loss_ratio_{split}"] = float(proposed_ratios(before, after)[0])
-    row["steps_to_baseline_loss"] = steps_to_loss(
-        row["curve_train_epoch"], row["curve_train"], baseline["final_loss_train"], row["steps"] / max(row["epoch"], 1)
-    )
-    solved = row["iterations"] is not None and math.isfinite(row["iterations"])
-    if solved and baseline["stacked"] == 1:  # side by side with others, neither has a time of its own
-        row["measured_speedup"] = baseline["seconds_training"] / row["seconds_training"]
-    return row
+def _named(section: object) -> str:
+    return str(section.get("name")) if isinstance(section, dict) else "?"

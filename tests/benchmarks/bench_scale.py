@@ -96,15 +96,14 @@ def _timed_s(*arguments: Any) -> float:
 
 _LOOK = """
 import sys, time
-from study import load_spec, open_study
+from study import load_spec, open_study, write_figures
 from study.planning.cells import replicates
-from study.cli.printing import write_heatmap
 start_s = time.perf_counter()
 record = open_study(sys.argv[2])
 opened_s = time.perf_counter()
 assert record.missing(replicates(load_spec(sys.argv[1]))) == []
 known_s = time.perf_counter()
-write_heatmap(record)
+write_figures(record, only="heatmap")
 print(opened_s - start_s, known_s - opened_s, time.perf_counter() - known_s)
 """
 

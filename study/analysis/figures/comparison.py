@@ -1,12 +1,11 @@
 """Figure of two studies side by side: their metric in common cells, with intervals over seeds."""
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from study.analysis.figures.style import INK, LINES, RC, caption, label_plainly, legend_below
+from study.analysis.figures.style import INK, LINES, StudyFigure, caption, house_style, label_plainly, legend_below
 from study.analysis.statistics.anova import MIN_SEEDS_FOR_INTERVALS
 from study.analysis.statistics.comparison import StudyComparison
 from study.analysis.statistics.sensitivity import CAP
@@ -23,8 +22,8 @@ def draw_comparison(comparison: StudyComparison) -> Figure:
     if both.empty:
         raise ValueError(f"no common cell has a finite {metric.name} in both studies: there is nothing to draw")
     first, second = comparison.names
-    with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(8.6, 4.6), layout=ConstrainedLayoutEngine(wspace=0.06))
+    with house_style():
+        figure = StudyFigure(figsize=(8.6, 4.6), layout=ConstrainedLayoutEngine(wspace=0.06))
         left, right = figure.subplots(1, 2)
         capped = both[["first", "second"]].clip(upper=CAP if metric.scale == "ratio" else None)
         left.plot(capped["first"], capped["second"], "o", color=LINES[1]["color"], markersize=4, alpha=0.8)

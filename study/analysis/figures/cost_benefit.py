@@ -15,10 +15,11 @@ from matplotlib.lines import Line2D
 from study.analysis.figures.picture import FigureOptions, Picture
 from study.analysis.figures.style import (
     INK,
-    RC,
+    StudyFigure,
     axis_label,
     caption,
     cell_label,
+    house_style,
     label_plainly,
     legend_below,
     setting_label,
@@ -66,8 +67,8 @@ def draw_plane(data: StudyData, options: FigureOptions) -> Picture:
     varying = [key for key, values in grid.items() if len(values) > 1]
     colour = varying[0] if varying else next(iter(grid))
     marker = next((key for key in reversed(varying) if key != colour and len(grid[key]) <= len(_MARKERS)), None)
-    with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(7.2, 5.4), layout=ConstrainedLayoutEngine())
+    with house_style():
+        figure = StudyFigure(figsize=(7.2, 5.4), layout=ConstrainedLayoutEngine())
         axes = figure.subplots()
         _draw_points(figure, axes, frame, grid, colour, marker)
         _draw_front(axes, frame)

@@ -3,17 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from study.analysis.figures.picture import FigureOptions, Picture, cells_to_show
-from study.analysis.figures.style import LINES, RC, SPLIT_LABEL, caption, cell_label, legend_below
+from study.analysis.figures.style import LINES, SPLIT_LABEL, StudyFigure, caption, cell_label, house_style, legend_below
 from study.analysis.statistics.equal_cost import Price, Row, price_in_epochs
 from study.analysis.statistics.study_data import StudyData
 
@@ -43,9 +41,9 @@ def draw_curves(data: StudyData, options: FigureOptions) -> Picture:
         raise ValueError("no replicate of the cells to show has a loss curve: there is nothing to draw")
     timed = all(row["stacked"] == 1 for _, _, rows in lines for row in rows)
     units = ["epoch", "step_equivalents", *(["seconds"] if timed else [])]
-    with matplotlib.rc_context(RC):
+    with house_style():
         layout = ConstrainedLayoutEngine(wspace=0.04, hspace=0.04)
-        figure = Figure(figsize=(2.9 * len(units) + 0.8, 5.6), layout=layout)
+        figure = StudyFigure(figsize=(2.9 * len(units) + 0.8, 5.6), layout=layout)
         grid = figure.subplots(2, len(units), squeeze=False, sharex="col", sharey="row")
         for axes_row, split in zip(grid, ("train", "test"), strict=True):
             for axes, unit in zip(axes_row, units, strict=True):

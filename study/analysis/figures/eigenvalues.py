@@ -1,12 +1,10 @@
 """Figure of the eigenvalues of the operators of jumps, with the unit circle."""
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from study.analysis.figures.picture import FigureOptions, Picture, cells_to_show
-from study.analysis.figures.style import INK, RC, caption, cell_label
+from study.analysis.figures.style import INK, RC, StudyFigure, caption, cell_label, house_style
 from study.analysis.statistics.study_data import StudyData
 
 _LIMIT = 1.6
@@ -22,14 +20,16 @@ def draw_eigenvalues(data: StudyData, options: FigureOptions) -> Picture:
     """
     words, cell = next(iter(cells_to_show(data, options.at).items()))
     if data.spectrum is None:
-        raise ValueError("eigenvalues are not recorded; ask for them by name (--only) to train the cell once more")
+        raise ValueError(
+            "eigenvalues are not recorded; `dmd-study figures --only eigenvalues` trains a cell anew"
+        )
     seed = data.seeds[0]
     frame = data.spectrum(cell, seed)
     if frame.empty:
         raise ValueError(f"the cell {cell_label(cell)} has not jumped: there is nothing to draw")
     outside = int((np.hypot(frame["real"], frame["imag"]) > _LIMIT).sum())
-    with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(6.2, 5.6), layout=ConstrainedLayoutEngine())
+    with house_style():
+        figure = StudyFigure(figsize=(6.2, 5.6), layout=ConstrainedLayoutEngine())
         axes = figure.subplots()
         angle = np.linspace(0, 2 * np.pi, 400)
         axes.plot(np.cos(angle), np.sin(angle), color=INK, linewidth=0.9)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import seaborn
@@ -23,13 +22,14 @@ from numpy.typing import NDArray
 
 from study.analysis.figures.style import (
     INK,
-    RC,
     SPLIT_LABEL,
     STAR,
     STATE_LOOK,
+    StudyFigure,
     axis_label,
     colour_map,
     colour_norm,
+    house_style,
     legend_below,
     number_label,
     round_ticks,
@@ -72,8 +72,8 @@ def draw_heatmaps(data: HeatmapData, *, title: str | None = None) -> Figure:
         cell_width, cell_height = min(0.2, _MAX_PANEL_IN / nx), min(0.175, _MAX_PANEL_IN / ny)
     width = columns * max(3.0, cell_width * nx) + 1.9
     height = rows * (max(1.8, cell_height * ny) + 0.65) + 1.5
-    with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(wspace=0.04, hspace=0.06))
+    with house_style():
+        figure = StudyFigure(figsize=(width, height), layout=ConstrainedLayoutEngine(wspace=0.04, hspace=0.06))
         grid = figure.subplots(rows, columns, squeeze=False)
         for k, (axes, panel) in enumerate(zip(grid.flat, data.panels, strict=True)):
             _draw_panel(axes, panel, data, annotate)
@@ -107,7 +107,7 @@ def save_figure(figure: Figure, folder: Path | str, stem: str, *, frame: pd.Data
     undated: dict[str, dict[str, Any]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
     def save_as(kind: str, path: Path) -> None:
-        with matplotlib.rc_context(RC):
+        with house_style():
             figure.savefig(path, format=kind, dpi=200, metadata=undated[kind])
 
     paths, layout = [], figure.get_layout_engine()

@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -13,7 +12,16 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from study.analysis.figures.picture import FigureOptions, Picture, cells_to_show
-from study.analysis.figures.style import INK, LINES, RC, caption, cell_label, label_plainly, legend_below
+from study.analysis.figures.style import (
+    INK,
+    LINES,
+    StudyFigure,
+    caption,
+    cell_label,
+    house_style,
+    label_plainly,
+    legend_below,
+)
 from study.analysis.statistics.jump_outcomes import LABELS, outcomes_of
 from study.analysis.statistics.study_data import StudyData
 from study.replicates.metrics import proposed_ratios
@@ -43,8 +51,8 @@ def draw_jumps(data: StudyData, options: FigureOptions) -> Picture:
     shows_steps = bool((frame.groupby("cell")["s"].nunique() > 1).any())
     lines = {"modes kept": "rank", r"largest $|\lambda|$": "spectral_radius"}
     labels = ["loss after the jump /\nloss before it", *(["steps leapt"] if shows_steps else []), *lines]
-    with matplotlib.rc_context(RC):
-        figure = Figure(
+    with house_style():
+        figure = StudyFigure(
             figsize=(4.2 * len(cells) + 0.9, 2.2 * len(labels)),
             layout=ConstrainedLayoutEngine(wspace=0.04, hspace=0.04),
         )

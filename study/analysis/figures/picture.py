@@ -44,6 +44,49 @@ class FigureOptions:
         return name if self.metric == "mean_relative_error" else f"{name}_{self.metric}"
 
 
+def options_for(
+    data: StudyData,
+    *,
+    metric: str | None = None,
+    x: str | None = None,
+    y: str | None = None,
+    facet: str | None = None,
+    at: Mapping[str, Any] | None = None,
+) -> FigureOptions:
+    """Return what is asked for, and what suits the study for all that is left open (None).
+
+    Heatmaps show s to the right, m upwards and a row per tolerance. Where the study lacks one of these axes, another of
+    its axes takes the place: one with several values before one with a single value, in the order of the spec.
+
+    Args:
+        data: the study.
+        metric: name without ``_train`` and ``_test``; by default the study's headline.
+        x: axis of a heatmap to the right.
+        y: axis of a heatmap upwards.
+        facet: axis with one row of heatmaps per value.
+        at: values of other axes to show; these axes are not chosen for a place.
+    """
+    chosen, at = {"x": x, "y": y, "facet": facet}, dict(at or {})
+    free = [axis for axis in data.axes if axis not in at and axis not in chosen.values()]
+    free.sort(key=lambda axis: len(data.axes[axis]) < 2)
+
+    def take(place: str, axis: str) -> None:
+        if chosen[place] is None and axis in free:
+            chosen[place] = axis
+            free.remove(axis)
+
+    take("x", "s")
+    take("y", "m")
+    for place in ("x", "y"):
+        if free:
+            take(place, free[0])
+    several = [axis for axis in free if len(data.axes[axis]) > 1]
+    if several:
+        take("facet", "tolerance" if "tolerance" in several else several[0])
+    take("facet", "tolerance")  # of a single value, which is then named above the panels
+    return FigureOptions(metric or data.headline, chosen["x"] or "s", chosen["y"] or "m", chosen["facet"], at)
+
+
 def best_cell(data: StudyData, metric: str, at: Mapping[str, Any]) -> tuple[Metric, CellSummary]:
     """Return the metric, and the complete cell with its best median over seeds on the training set.
 

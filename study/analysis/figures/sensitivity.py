@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,10 +12,11 @@ from matplotlib.patches import Patch
 from study.analysis.figures.style import (
     INK,
     LINES,
-    RC,
     SPLIT_LABEL,
+    StudyFigure,
     axis_label,
     caption,
+    house_style,
     label_plainly,
     legend_below,
     setting_label,
@@ -41,8 +41,8 @@ def draw_sensitivity(result: Sensitivity, *, title: str) -> Figure:
         both.append(("Divergence", result.diverged))
     bars = 0.27 * len(result.shares.shares) + 0.7
     width = max(3.1 * len(both) + 2.0, 2.3 * len(result.curves) + 0.6, 6.0)
-    with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(width, bars + 3.6), layout=ConstrainedLayoutEngine(wspace=0.05, hspace=0.1))
+    with house_style():
+        figure = StudyFigure(figsize=(width, bars + 3.6), layout=ConstrainedLayoutEngine(wspace=0.05, hspace=0.1))
         upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=(bars, 2.4))[:, 0]
         for axes, (words, shares) in zip(upper.subplots(1, len(both), squeeze=False).flat, both, strict=True):
             _draw_bars(axes, shares)

@@ -3,7 +3,6 @@
 import math
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -16,12 +15,13 @@ from study.analysis.figures.picture import FigureOptions, Picture, best_cell
 from study.analysis.figures.style import (
     INK,
     LINES,
-    RC,
     SPLIT_LABEL,
     STAR,
+    StudyFigure,
     axis_label,
     caption,
     cell_label,
+    house_style,
     label_plainly,
     legend_below,
     shown_ticks,
@@ -54,9 +54,9 @@ def draw_slices(data: StudyData, options: FigureOptions) -> Picture:
         ]
     )
     splits = ["train", "test"] if metric.split else [""]
-    with matplotlib.rc_context(RC):
+    with house_style():
         width = max(2.5 * len(varying) + 0.9, 5.0)
-        figure = Figure(figsize=(width, 3.9), layout=ConstrainedLayoutEngine(wspace=0.04))
+        figure = StudyFigure(figsize=(width, 3.9), layout=ConstrainedLayoutEngine(wspace=0.04))
         panels = figure.subplots(1, len(varying), squeeze=False, sharey=True)[0]
         for axes, (axis, values) in zip(panels, varying.items(), strict=True):
             for k, split in enumerate(splits):

@@ -2,14 +2,13 @@
 
 from typing import Any
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from study.analysis.figures.style import INK, RC, SPLIT_LABEL, caption, legend_below
+from study.analysis.figures.style import INK, SPLIT_LABEL, StudyFigure, caption, house_style, legend_below
 from study.analysis.statistics.sobol import Index, SobolIndices
 
 _LOOK: dict[str, dict[str, Any]] = {
@@ -28,8 +27,8 @@ def draw_sobol(result: SobolIndices, *, title: str) -> Figure:
     """Draw bars with 95 % intervals: every axis on the left, every pair (if there is one) on the right."""
     pairs = result.of("second")
     rows = max(len(result.axes), len(pairs))
-    with matplotlib.rc_context(RC):
-        figure = Figure(
+    with house_style():
+        figure = StudyFigure(
             figsize=(8.6 if pairs else 5.6, 0.42 * rows + 2.5), layout=ConstrainedLayoutEngine(wspace=0.05, hspace=0.1)
         )
         panels = figure.subplots(1, 2 if pairs else 1, squeeze=False, sharex=True)[0]

@@ -1,10 +1,13 @@
 """Style of the study's figures: fonts, colours, and the words on their axes."""
 
+import io
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
+import matplotlib.style
 import numpy as np
 import seaborn
 from matplotlib.artist import Artist
@@ -31,6 +34,8 @@ RC: Any = {
     "svg.hashsalt": "dmd-study",  # without it, identifiers inside an SVG are random
 }
 """Settings of matplotlib."""
+
+_NOTEBOOK_DPI = 100
 
 INK = "#1a1a1a"
 
@@ -74,6 +79,22 @@ _AXIS_LABEL = {
 }
 
 SPLIT_LABEL = {"train": "Training set", "test": "Test set"}
+
+
+def house_style() -> AbstractContextManager[None]:
+    """Draw with matplotlib's defaults and `RC`, whatever the user has set; the user's settings come back afterwards."""
+    return matplotlib.style.context(["default", RC])
+
+
+class StudyFigure(Figure):
+    """A figure of no window that shows itself in a notebook, whatever matplotlib's backend is."""
+
+    def _repr_png_(self) -> bytes:
+        """Return the picture as PNG, which a notebook asks for."""
+        picture = io.BytesIO()
+        with house_style():
+            self.savefig(picture, format="png", dpi=_NOTEBOOK_DPI)
+        return picture.getvalue()
 
 
 def axis_label(key: str) -> str:

@@ -11,9 +11,10 @@ import yaml
 from dashboards import Report, Snippet, TextTable
 from study.analysis.pages.drivers import Drivers, drivers_of_grid, drivers_of_samples
 from study.analysis.pages.explorer import explorer, written_values
-from study.analysis.statistics.answer import answer
+from study.analysis.statistics.answer import Answer, answer
 from study.analysis.statistics.cells import Axes, describe_cell, list_values, rising
 from study.analysis.statistics.jump_outcomes import LABELS, count_outcomes
+from study.analysis.statistics.study_data import StudyData
 
 MAX_FAILURES = 200
 """Largest number of failures that a report lists one by one."""
@@ -64,15 +65,13 @@ def report_of(
     Raises:
         ValueError: The table is empty.
     """
-    axes = {key: rising(values) for key, values in axes.items()}
-    full_table, all_axes = table, axes
-    if math.prod(map(len, axes.values())) > MAX_CELLS:
-        axes, table, details = _cells_as_one_axis(axes, table, details)
+    full_table, full_axes = table, {key: rising(values) for key, values in axes.items()}
+    axes, table, details = _reduced(full_axes, table, details)
     seeds = list(spec["seeds"])
     probed = spec["method"].get("mode") == "probe"
     metrics = _PROBED_METRICS if probed else _TAKEN_METRICS
     if sampled is not None:
-        drivers = drivers_of_samples(full_table, sampled, all_axes, seeds, metrics)
+        drivers = drivers_of_samples(full_table, sampled, full_axes, seeds, metrics)
     elif list(axes) == ["cell"]:
         drivers = Drivers(f"No shares: {_SEARCHED}.")
     else:
@@ -105,6 +104,25 @@ def report_of(
         failures_note=_failures_note(replicates - len(table), failures),
         warnings=tuple(warnings),
     )
+
+
+def answer_of(data: StudyData) -> Answer:
+    """Return the answer that the report of a study gives. Raises ValueError while the study has no replicates."""
+    axes, table, _ = _reduced({key: rising(values) for key, values in data.axes.items()}, data.table, ())
+    drives = None
+    if data.sampled is None and list(axes) != ["cell"]:
+        metric = (_PROBED_METRICS if data.probed else _TAKEN_METRICS)[0]
+        drives = drivers_of_grid(table, axes, data.seeds, [metric]).shares.get(metric)
+    return answer(table, axes, data.seeds, probed=data.probed, drives=drives)
+
+
+def _reduced(
+    axes: Mapping[str, list[Any]], table: pd.DataFrame, details: Sequence[Mapping[str, Any]]
+) -> tuple[Axes, pd.DataFrame, Sequence[Mapping[str, Any]]]:
+    """Turn the cells into values of one axis if the axes have too many combinations for a heatmap."""
+    if math.prod(map(len, axes.values())) > MAX_CELLS:
+        return _cells_as_one_axis(axes, table, details)
+    return axes, table, details
 
 
 def _question(spec: Mapping[str, Any], probed: bool) -> str:

@@ -67,6 +67,9 @@ class Answer:
     at: dict[str, Any]
     luck: Luck | None
 
+    def __str__(self) -> str:
+        return " ".join(self.sentences)
+
 
 def answer(
     table: pd.DataFrame, axes: Axes, seeds: Sequence[int], *, probed: bool = False, drives: Sensitivity | None = None

@@ -35,6 +35,8 @@ class StudyData:
     probed: bool = False
     spectrum: Callable[[Mapping[str, Any], int], pd.DataFrame] | None = field(default=None, repr=False)
     sampled: Sequence[Mapping[str, Any]] | None = field(default=None, repr=False)
+    headline: str = "mean_relative_error"
+    """Metric that pictures show where none is named."""
 
     @cached_property
     def details(self) -> list[Mapping[str, Any]]:

@@ -10,7 +10,8 @@ from torch import nn
 
 from accel import Accelerator
 from study.analysis import NoChoice
-from study.best.file import best_document, read_best, write_best
+from study.analysis.statistics.best_document import best_document
+from study.best.file import read_best, write_best_file
 from study.errors import UserError
 
 AXES = {"m": [2, 4], "s": [5, 10], "tolerance": [1e-6]}
@@ -25,7 +26,7 @@ def test_document_survives_yaml(make_table, tmp_path):
     table["final_loss_ratio_test"] = math.nan
     method = {"name": "dmd", "group": "layer", "form": "state", "candidates": (5, 10)}
     document = best_document(table, axes, seeds, study="quick", spec_hash="12ab", method=method)
-    path = write_best(tmp_path / "new" / "best.yaml", document)
+    path = write_best_file(tmp_path / "new" / "best.yaml", document)
 
     read = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert read == document
@@ -53,7 +54,7 @@ def test_document_survives_yaml(make_table, tmp_path):
 
 def test_file_begins_with_how_to_use_it(make_table, tmp_path):
     document = best_document(*make_table(AXES, lambda **_: [0.9] * 3), study="a", spec_hash="b", method={})
-    lines = write_best(tmp_path / "best.yaml", document).read_text(encoding="utf-8").splitlines()
+    lines = write_best_file(tmp_path / "best.yaml", document).read_text(encoding="utf-8").splitlines()
     assert lines[0] == "# from accel import Accelerator"
     assert 'Accelerator.from_best(model, "best.yaml")' in lines[1]
 
@@ -75,7 +76,7 @@ def test_the_accelerator_reads_what_is_written(make_table, tmp_path):
     axes = {"m": [2, 14], "s": [5, 55], "tolerance": [1e-10, 1e-6], "training.lr": [1e-3]}
     table = make_table(axes, lambda **p: [0.8 if (p["m"], p["s"], p["tolerance"]) == (14, 55, 1e-6) else 0.9] * 3)
     method = {"name": "dmd", "mode": "train", "group": "layer", "form": "displacement", "accept": "always"}
-    path = write_best(tmp_path / "best.yaml", best_document(*table, study="a", spec_hash="b", method=method))
+    path = write_best_file(tmp_path / "best.yaml", best_document(*table, study="a", spec_hash="b", method=method))
     for choice in ("minimum", "one-standard-error"):
         accelerator = Accelerator.from_best(nn.Linear(3, 2), path, choice=choice)
         assert (accelerator.m, accelerator.s) == (14, 55)
@@ -114,7 +115,7 @@ def document(make_table):
 def test_what_is_written_is_read(document, tmp_path):
     evidence = {"problem": {"name": "x"}, "network": {}, "training": {"lr": 0.1}, "axes": {"m": [2, 4]}}
     evidence["trained_with"] = [{"commit": "c", "torch": "2", "replicates": 12}]
-    found = read_best(write_best(tmp_path / "best.yaml", document(evidence=evidence)))
+    found = read_best(write_best_file(tmp_path / "best.yaml", document(evidence=evidence)))
     assert found.evidence.trained_with == evidence["trained_with"]
     assert found.choice().parameters == {"m": 4, "s": 10, "tolerance": 1e-6}
     assert (found.choice().metric, found.choice().rule, found.choice().seeds) == ("mean_relative_error", "minimum", 3)
@@ -122,11 +123,11 @@ def test_what_is_written_is_read(document, tmp_path):
 
 
 def test_readers_take_the_choice_that_was_asked_for(document, tmp_path):
-    path = write_best(tmp_path / "best.yaml", document(metric="final_loss_ratio"))
+    path = write_best_file(tmp_path / "best.yaml", document(metric="final_loss_ratio"))
     assert read_best(path).choice().parameters == {"m": 2, "s": 5, "tolerance": 1e-6}
     assert Accelerator.from_best(nn.Linear(3, 2), path).s == 5
     assert Accelerator.from_best(nn.Linear(3, 2), path, metric="mean_relative_error").s == 10
-    write_best(path, document(metric="geometric_mean_relative_error", rule="one-standard-error"))
+    write_best_file(path, document(metric="geometric_mean_relative_error", rule="one-standard-error"))
     assert read_best(path).choice().metric == "geometric_mean_relative_error"
     assert Accelerator.from_best(nn.Linear(3, 2), path).s == 10
 
@@ -134,13 +135,13 @@ def test_readers_take_the_choice_that_was_asked_for(document, tmp_path):
 def test_the_first_possible_choice_is_taken_where_none_is_asked_for(make_table, tmp_path):
     table = make_table({"m": [2, 4], "s": [5], "training.lr": [1e-4, 1e-3]}, lambda **_: [0.9] * 2, seeds=(0, 1))
     made = {"study": "a", "spec_hash": "b", "method": {"name": "dmd"}}
-    path = write_best(tmp_path / "best.yaml", best_document(*table, **made))
+    path = write_best_file(tmp_path / "best.yaml", best_document(*table, **made))
     assert read_best(path).chosen.model_dump() == {"metric": "final_loss_ratio", "rule": "minimum"}
     with pytest.raises(NoChoice, match="choose one value with at"):
         best_document(*table, **made, metric="mean_relative_error")
 
     nothing = make_table({"m": [2, 4], "s": [5]}, lambda **_: ["diverged"] * 2, seeds=(0, 1))
-    write_best(path, best_document(*nothing, **made))
+    write_best_file(path, best_document(*nothing, **made))
     with pytest.raises(UserError, match="holds no choice of parameters"):
         read_best(path).choice()
     with pytest.raises(ValueError, match="the study allowed no choice"):
@@ -168,7 +169,7 @@ def test_a_file_that_no_study_wrote_is_one_clear_line(document, tmp_path, place,
         section = section[key]
     section[place[-1]] = value
     with pytest.raises(UserError, match=message) as raised:
-        read_best(write_best(tmp_path / "best.yaml", content))
+        read_best(write_best_file(tmp_path / "best.yaml", content))
     assert "\n" not in str(raised.value)
     assert str(tmp_path / "best.yaml") in str(raised.value)
 

@@ -16,7 +16,8 @@ from accel import Accelerator
 from accel._jump.options import OPTION_NAMES
 from problems.pollutant import Pollutant
 from study import load_spec, open_study, run
-from study.best.file import best_document, read_best, write_best
+from study.analysis.statistics.best_document import best_document
+from study.best.file import read_best, write_best_file
 from study.best.reuse import compare, spec_from_best
 from study.cli import app
 from study.errors import SpecError, UserError
@@ -196,7 +197,7 @@ def test_every_option_of_the_method_goes_home(key, where, tmp_path):
     best |= {"overhead": None, "final_loss_ratio": None, "improves": True, "beats_baseline": None}
     document = {"format_version": 1, "study": "one", "spec_hash": "x", "written_by": "test"}
     document |= {"method": dict(spec.sections["method"]), "choices": {"mean_relative_error": {"minimum": best}}}
-    path = write_best(tmp_path / "best.yaml", document)
+    path = write_best_file(tmp_path / "best.yaml", document)
 
     model = nn.Linear(8, 8)
     home = Accelerator.from_best(model, path, optimizer=torch.optim.SGD(model.parameters())).options
@@ -240,7 +241,7 @@ def test_the_best_of_probes_is_trained_and_an_axis_of_the_training_is_not_taken(
     content["method"]["mode"] = "probe"
     content["choices"]["mean_relative_error"]["minimum"]["parameters"] = {"m": 4, "method.s": 2, "training.lr": 0.5}
     content["method"]["rank"] = 2
-    spec = spec_from_best(raw, read_best(write_best(tmp_path / "best.yaml", content)))
+    spec = spec_from_best(raw, read_best(write_best_file(tmp_path / "best.yaml", content)))
     assert spec.sections["method"]["mode"] == "train"
     assert dict(spec.axes) == {"m": (4,), "s": (2,)}
     assert spec.sections["training"]["lr"] == 0.05
@@ -253,7 +254,7 @@ def test_code_that_only_the_best_names_is_not_imported(home, tmp_path, monkeypat
     content = yaml.safe_load((folder / "best.yaml").read_text())
     content["method"] = {"name": "planted:Rule"}
     with pytest.raises(UserError, match="'planted:Rule', which is user code"):
-        spec_from_best(raw, read_best(write_best(tmp_path / "best.yaml", content)))
+        spec_from_best(raw, read_best(write_best_file(tmp_path / "best.yaml", content)))
     with pytest.raises(SystemExit, match="imported"):  # once the user's own spec names it, it is
         spec_from_best({**raw, "method": {"name": "planted:Rule"}}, read_best(tmp_path / "best.yaml"))
 
@@ -312,8 +313,8 @@ def test_a_best_that_diverges_elsewhere_is_not_said_to_pay(home):
 def test_bad_input_is_one_message_and_writes_nothing(home, tmp_path, monkeypatch, contents, arguments, message):
     _, folder = home
     content = yaml.safe_load((folder / "best.yaml").read_text())
-    write_best(folder / "version2.yaml", {**content, "format_version": 2})
-    write_best(folder / "method.yaml", {**content, "method": {"name": "magic"}})
+    write_best_file(folder / "version2.yaml", {**content, "format_version": 2})
+    write_best_file(folder / "method.yaml", {**content, "method": {"name": "magic"}})
     monkeypatch.chdir(tmp_path)
     before = contents(folder)
     status, _, said = command(*(argument.replace("{home}", str(folder)) for argument in arguments))
@@ -347,4 +348,4 @@ def test_a_document_of_a_table_alone_has_no_evidence(home, tmp_path):
     document = best_document(
         record.table(), record.grid.axes, record.grid.seeds, study="a", spec_hash="b", method=raw["method"]
     )
-    assert read_best(write_best(tmp_path / "best.yaml", document)).evidence is None
+    assert read_best(write_best_file(tmp_path / "best.yaml", document)).evidence is None

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from study import cli, open_study, run
-from study.cli import printing
+from study.cli import results
 from study.specification import presets
 
 SPEC = """\
@@ -36,8 +36,8 @@ def here(tmp_path, monkeypatch):
 @pytest.fixture
 def no_pictures(monkeypatch):
     """Leave out what takes the longest, where it is not what is tested."""
-    monkeypatch.setattr("study.cli.printing.write_heatmap", lambda record, table: None)
-    monkeypatch.setattr("study.cli.printing.write_report", lambda record, table: None)
+    monkeypatch.setattr("study.cli.results.heatmap", lambda record, data: None)
+    monkeypatch.setattr("study.cli.results.report", lambda record, data: None)
 
 
 @pytest.fixture(scope="module")
@@ -227,8 +227,8 @@ def test_run_twice(dmd_study, here, contents, monkeypatch):
 
     monkeypatch.undo()
     monkeypatch.chdir(here)
-    monkeypatch.setattr("study.cli.printing.write_heatmap", lambda record, table: None)
-    monkeypatch.setattr("study.cli.printing.write_report", lambda record, table: None)
+    monkeypatch.setattr("study.cli.results.heatmap", lambda record, data: None)
+    monkeypatch.setattr("study.cli.results.report", lambda record, data: None)
     wider = dmd_study("run", "spec.yaml", "--executor", "inline", "--set", "axes.m=[4, 5]", "--set", "axes.s=[2]")
     assert "replicates 2/2" in wider.err  # m = 5 at both tolerances
     assert "small: 4 replicates: 4 finished" in wider.out
@@ -240,7 +240,7 @@ def test_what_a_run_leaves_behind_is_made_from_one_reading_of_the_table(dmd_stud
     record = open_study(folder)
     read, real = [], type(record).table
     monkeypatch.setattr(type(record), "table", lambda self: read.append(self) or real(self))
-    printing.write_results(record)
+    results.everything(record)
     assert len(read) == 1
     at_once = {path: (folder / path).read_bytes() for path in ("figures/heatmap.csv", "best.yaml", "report.html")}
     for command in ("heatmap", "best", "report"):
@@ -362,7 +362,7 @@ def test_a_disk_that_fills_up_keeps_what_is_recorded(dmd_study, here, monkeypatc
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert result.status == 2
     assert "study.db cannot be written to: " in result.err
-    assert "What has ended is recorded in out; when that is mended, run the same command again" in result.err
+    assert "What has ended is recorded in out. Fix the cause, then run the same command again" in result.err
     assert "Traceback" not in result.err
     before = open_study("out")
     table = before.table()

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from study import run
-from study.cli import printing
+from study.cli import results
 from study.errors import UserError
 from study.record import create, open_study
 
@@ -26,7 +26,7 @@ def record(tmp_path_factory):
 
 
 def test_it_is_written_into_the_studys_folder(record, capsys):
-    printing.write_report(record)
+    results.report(record)
     path = record.folder / "report.html"
     assert str(path) in capsys.readouterr().out
     text = path.read_text()
@@ -38,18 +38,18 @@ def test_it_is_written_into_the_studys_folder(record, capsys):
 
 
 def test_it_is_the_same_for_the_same_record_and_names_no_path(record, tmp_path):
-    printing.write_report(record, tmp_path / "once.html")
-    printing.write_report(open_study(record.folder), tmp_path / "deeper" / "twice.html")
+    results.report(record, tmp_path / "once.html")
+    results.report(open_study(record.folder), tmp_path / "deeper" / "twice.html")
     once = (tmp_path / "once.html").read_bytes()
     assert once == (tmp_path / "deeper" / "twice.html").read_bytes()
     assert str(record.folder).encode() not in once
 
 
 def test_progress_goes_to_the_log_and_the_path_to_standard_output(record, tmp_path, capsys, monkeypatch):
-    printing.write_report(record, tmp_path / "report.html")
+    results.report(record, tmp_path / "report.html")
     assert capsys.readouterr() == (f"{tmp_path / 'report.html'}\n", "")
     monkeypatch.setattr("study.execution.terminal_progress.LOG_INTERVAL_S", -1.0)  # as if it took long
-    printing.write_report(record, tmp_path / "report.html")
+    results.report(record, tmp_path / "report.html")
     said = capsys.readouterr().err.splitlines()
     packs = len(list((record.folder / "packs").glob("*.parquet")))
     for line in (f"packs read {packs}/{packs}", "replicates in the report 1/18", "replicates in the report 18/18"):
@@ -59,13 +59,13 @@ def test_progress_goes_to_the_log_and_the_path_to_standard_output(record, tmp_pa
 def test_a_study_without_replicates_is_refused_and_nothing_written(small, tmp_path):
     empty = create(tmp_path / "out", small(), None, None)
     with pytest.raises(ValueError, match="no replicates yet: there is nothing to report"):
-        printing.write_report(empty)
+        results.report(empty)
     assert not (tmp_path / "out" / "report.html").exists()
 
 
 def test_a_study_in_which_all_diverged_says_so(tmp_path):
     raw = yaml.safe_load(SPEC) | {"training": {"optimizer": "sgd", "lr": 1e6, "epochs": 24}}
-    printing.write_report(run(raw, tmp_path / "out", executor="inline"))
+    results.report(run(raw, tmp_path / "out", executor="inline"))
     text = (tmp_path / "out" / "report.html").read_text()
     assert "No: every one of 8 cells diverged" in text
     assert "18 diverged" in text
@@ -75,7 +75,7 @@ def test_a_pack_that_cannot_be_read_is_told_on_the_page(tmp_path, capsys):
     record = run(yaml.safe_load(SPEC), tmp_path / "out", executor="inline")
     damaged = next(path for path in sorted((tmp_path / "out" / "packs").iterdir()) if path.suffix == ".parquet")
     damaged.write_bytes(b"not Parquet")
-    printing.write_report(record)
+    results.report(record)
     text = (tmp_path / "out" / "report.html").read_text()
     said = f"left out, since they cannot be read: packs/{damaged.name}"
     assert said in text

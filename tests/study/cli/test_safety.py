@@ -242,8 +242,9 @@ def test_trials_that_others_add_are_left_alone(harmless, tmp_path):
 
 def test_text_of_a_spec_is_text_in_pictures_and_tables(raw, tmp_path, monkeypatch):
     """The strings that a rule of one's own takes may hold anything; so may its axes, and their pictures."""
-    from study.analysis import FigureOptions
-    from study.cli.printing import print_status, write_best, write_figures
+    from study import write_figures
+    from study.cli import results
+    from study.cli.printing import print_status
 
     (tmp_path / "wordy.py").write_text(
         "from dataclasses import dataclass\nfrom accel import DMD\n\n@dataclass(frozen=True)\nclass Wordy:\n"
@@ -256,8 +257,8 @@ def test_text_of_a_spec_is_text_in_pictures_and_tables(raw, tmp_path, monkeypatc
     record = run(str(tmp_path / "spec.yaml"), tmp_path / "out", executor="inline")
     assert list(dict.fromkeys(record.table()["word"])) == MARKUP
     print_status(record)
-    write_best(record)
-    write_figures(record, options=FigureOptions(facet="word"))
+    results.best(record)
+    write_figures(record, facet="word")
     drawn = {path.stem: path.read_text() for path in (tmp_path / "out" / "figures").glob("*.svg")}
     assert {"heatmap", "slices", "sensitivity", "curves", "jumps", "plane"} <= set(drawn)
     assert not [name for name, svg in drawn.items() if "<script" in svg]

@@ -206,7 +206,7 @@ def test_an_answer_that_is_lost_does_not_record_a_replicate_twice(raw, tmp_path,
             lost.append(trials)
             raise sqlalchemy.exc.OperationalError("COMMIT", {}, Exception("server closed the connection unexpectedly"))
 
-    monkeypatch.setattr("study.record._record.add_together", unanswered)
+    monkeypatch.setattr("study.record._ledger.add_together", unanswered)
     run(raw(), tmp_path / "out", executor="inline", storage=url)
     assert len(lost) == 3
     assert trials(url) == {"small": 8, "small/baseline": 2}

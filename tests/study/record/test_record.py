@@ -346,7 +346,7 @@ def test_rows_are_in_place_before_their_trials(raw, small, swept, tmp_path, monk
 
     folder = tmp_path / "out"
     with monkeypatch.context() as patch:
-        patch.setattr("study.record._record.add_together", killed)
+        patch.setattr("study.record._ledger.add_together", killed)
         with pytest.raises(Killed):
             run(raw(), folder, executor="inline")
     spec = small()
@@ -618,7 +618,7 @@ def test_a_storage_that_fails_while_writing_says_which_and_why(small, train, tmp
     def full(*arguments):
         raise sqlalchemy.exc.DatabaseError("INSERT", {}, OSError("database or disk is full\n[SQL: ...]"))
 
-    monkeypatch.setattr("study.record._record.add_together", full)
+    monkeypatch.setattr("study.record._ledger.add_together", full)
     pack = plan(spec, baselines(spec))[0]
     with pytest.raises(
         OSError, match=r"^postgresql://user:\*\*\*@host/study cannot be written to: database or disk is"

@@ -9,7 +9,6 @@ import yaml
 
 from study import load_spec, run
 from study.analysis import FIGURES, FigureOptions, sobol_indices
-from study.cli.printing import study_data
 from study.errors import SpecError, UserError
 from study.planning.cells import baselines, cells, replicates
 from study.record import create, open_study
@@ -176,7 +175,7 @@ def test_commands_count_the_cells_and_print_what_they_draw(folder, dmd_study, tm
     for words in ("logarithm of the final loss ratio", "m × tolerance", f"4 samples in {len(grid.cells)} cells",
                   "mean over 2 seeds", "SALib's bootstrap", "The noise left by 2 seeds"):  # fmt: skip
         assert words in result.out
-    drawn = FIGURES["sensitivity"](study_data(open_study(folder)), FigureOptions(metric="final_loss_ratio"))
+    drawn = FIGURES["sensitivity"](open_study(folder).study_data(), FigureOptions(metric="final_loss_ratio"))
     assert drawn.stem == stem
     pd.testing.assert_frame_equal(drawn.frame, frame, rtol=1e-12)
 
@@ -204,7 +203,7 @@ def test_the_report_has_the_indices_as_bars(folder, dmd_study, tmp_path):
     [
         (["heatmap"], "a heatmap must have neighbouring cells, but the cells of small are samples, not a grid"),
         (["figures", "--only", "slices"], "slices must have neighbouring cells"),
-        (["sensitivity", "--at", "m=4"], "--at must be left out for Sobol' indices"),
+        (["sensitivity", "--at", "m=4"], "at must be left out for Sobol' indices"),
         (["figures", "--only", "sensitivity", "--at", "m=4"], "at must be left out for Sobol' indices"),
         (["sensitivity", "--metric", "speed"], "metric must be one of"),
     ],

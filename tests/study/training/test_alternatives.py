@@ -257,11 +257,11 @@ def test_accuracies_of_replicates_side_by_side_are_those_of_each(train):
 def test_the_picture_of_a_run_shows_the_methods_own_metric_and_others_can_be_asked_for(
     which, metric, request, tmp_path
 ):
+    from study import write_figures
     from study.cli.figures import heatmap
-    from study.cli.printing import write_heatmap
 
     record = request.getfixturevalue(which)
-    write_heatmap(record)
+    write_figures(record, only="heatmap")
     drawn = pd.read_csv(record.folder / "figures" / f"heatmap_{metric}.csv")
     table = record.table()
     column = metric if metric in table else f"{metric}_train"
@@ -275,9 +275,9 @@ def test_the_picture_of_a_run_shows_the_methods_own_metric_and_others_can_be_ask
 
 
 def test_a_method_that_is_no_rule_is_not_offered_to_a_training_loop(classes, capsys):
-    from study.cli.printing import write_best
+    from study.cli import results
 
-    write_best(classes)
+    results.best(classes)
     said = capsys.readouterr().out
     assert "* is what these take" in said
     assert "import Accelerator" not in said

@@ -80,7 +80,7 @@ def test_eigenvalues_are_drawn_only_where_they_may_be_made(study):
     data = study()
     caption = draw("eigenvalues", data).figure.get_supxlabel().replace("\n", " ")
     assert "1 of 3 eigenvalues lie outside the picture" in caption
-    with pytest.raises(ValueError, match=r"not recorded; ask for them by name .--only."):
+    with pytest.raises(ValueError, match=r"not recorded; .dmd-study figures --only eigenvalues. trains a cell anew"):
         draw("eigenvalues", StudyData("small", data.table, data.axes, data.seeds, data.rows))
 
 
