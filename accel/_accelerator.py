@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import fields
 from os import PathLike
 from typing import Any, Literal, Self
 
@@ -54,7 +55,7 @@ class Accelerator:
 
     @property
     def outcome(self) -> JumpOutcome:
-        """What became of the latest call of `step`: of the jump, if it jumped, and otherwise why it did not."""
+        """Outcome of the latest call of `step`: of its jump, or the reason why it did not jump."""
         return self._outcome or self._stack.outcome
 
     @classmethod
@@ -229,9 +230,11 @@ class Accelerator:
         """
         if state.get("format") != _STATE_FORMAT:
             raise ValueError(f"state_dict must have format {_STATE_FORMAT}, got {state.get('format')!r}")
-        own, other = self._described(), state["options"]
+        here, there = self._described(), dict(state["options"])
+        for option in fields(JumpOptions):  # an option that came after the state was saved was at its default
+            there.setdefault(option.name, option.default)
         differences = [
-            f"{key} is {other.get(key)!r} there, {own[key]!r} here" for key in own if other.get(key) != own[key]
+            f"{key} is {there.get(key)!r} there, {here[key]!r} here" for key in here if there.get(key) != here[key]
         ]
         if differences:
             raise ValueError("state_dict must come from the same model and options; " + "; ".join(differences))

@@ -1,4 +1,4 @@
-"""How far each jump leaps: schedules of the horizon s over the jumps of a training."""
+"""Schedules of the horizon s, the steps that each jump leaps, over the jumps of a training."""
 
 import math
 from dataclasses import dataclass
@@ -32,13 +32,13 @@ class Constant:
         _check(self, s=1)
 
     def __call__(self, jump: int, relative_loss: float | None) -> int:
-        """Always s."""
+        """Return s."""
         return self.s
 
 
 @dataclass(frozen=True)
 class Linear:
-    """From ``s`` at the first to ``last`` at the ``jumps``-th jump in equal parts, then staying there."""
+    """Lower s in equal parts, from ``s`` at the first jump to ``last`` at the ``jumps``-th, and keep it there."""
 
     s: int
     jumps: int
@@ -48,7 +48,7 @@ class Linear:
         _check(self, s=1, jumps=1, last=1)
 
     def __call__(self, jump: int, relative_loss: float | None) -> int:
-        """Interpolated and rounded."""
+        """Interpolate and round."""
         return _nearest(_between(float(self.s), float(self.last), jump, self.jumps))
 
 
@@ -69,7 +69,7 @@ class Decay:
             raise ValueError(f"Decay: power must be a finite number above 0, got {self.power!r}")
 
     def __call__(self, jump: int, relative_loss: float | None) -> int:
-        """Interpolated in the power's root, and rounded."""
+        """Interpolate in the power's root, and round."""
         return _nearest(_between(self.s ** (1 / self.power), 1.0, jump, self.jumps) ** self.power)
 
 
@@ -90,7 +90,7 @@ class ByLoss:
             raise ValueError(f"ByLoss: power must be a finite number above 0, got {self.power!r}")
 
     def __call__(self, jump: int, relative_loss: float | None) -> int:
-        """Scaled and rounded; a loss above the first, or not finite, gives s."""
+        """Scale s and round it; a loss above the first, or one that is not finite, gives s."""
         if relative_loss is None:
             raise ValueError("ByLoss needs the loss at every jump: call step(closure)")
         if not 0 <= relative_loss < 1:
@@ -99,7 +99,12 @@ class ByLoss:
 
 
 def schedule(kind: str, s: int, jumps: int | None) -> Horizon:
-    """A schedule by the name that a study gives it: constant, linear or decay (over so many jumps), or loss.
+    """Make a schedule by the name that a study gives it.
+
+    Args:
+        kind: ``constant``, ``linear``, ``decay`` or ``loss``.
+        s: Horizon of the first jump.
+        jumps: Jumps until s is 1, for linear and decay.
 
     Raises:
         ValueError: Unknown kind.

@@ -25,10 +25,10 @@ _SNAPSHOT_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 @dataclass(frozen=True)
 class JumpOptions:
-    """How a training is accelerated: the rule, its window, how far it leaps, and which jumps are taken."""
+    """Options of an acceleration: the rule, its window, the steps that it leaps, and which jumps are taken."""
 
     rule: Annotated[Rule, NotInSpec()]
-    """How a window of snapshots is extrapolated, such as `DMD`."""
+    """Rule that extrapolates a window of snapshots, such as `DMD`."""
     _: KW_ONLY
     m: Annotated[int, Bounds(at_least=2)]
     """Snapshots in a window. Memory: m copies of the weights, in their dtype and on their device unless told otherwise
@@ -67,7 +67,7 @@ class JumpOptions:
     accept: Literal["always", "improve"] = "always"
     """``"always"`` takes every finite prediction, ``"improve"`` only one that lowers the loss of the closure."""
     margin: Annotated[float, Bounds(at_least=0, below=1)] = 0.0
-    """With ``accept="improve"``: the loss must fall by more than this part of itself."""
+    """Part of itself by which the loss must fall, with ``accept="improve"``."""
     max_residual: Annotated[float, Bounds(at_least=0)] | None = None
     """Reject a jump, before evaluating it, if a moving group's residual is above this."""
     max_inconsistency: Annotated[float, Bounds(at_least=0)] | None = None
@@ -86,14 +86,14 @@ class JumpOptions:
     differences from the first in this dtype, where that is narrower than the weights'. Halves the window's memory for
     float32 weights; the differences are rounded to 8 bits in bfloat16, 11 in float16."""
     snapshot_device: Annotated[torch.device | str | None, NotInSpec()] = None
-    """Where snapshots are kept and jumps are computed, such as ``"cpu"``; None for the weights' own."""
+    """Device that keeps the snapshots and computes the jumps, such as ``"cpu"``; None for the weights' own."""
 
     def __post_init__(self) -> None:
         normalize(self)
 
     @property
     def window(self) -> tuple[object, ...]:
-        """What replicates must share to fill their windows together."""
+        """Key that replicates must share to fill their windows together."""
         pairs = isinstance(self.rule, Koopman)  # whose windows may be kept as pairs of snapshots
         kept = self.snapshot_dtype, self.snapshot_device
         return self.m, self.group, self.every, self.start, self.stop, *kept, pairs

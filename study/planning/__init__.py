@@ -1,1 +1,1 @@
-"""From a spec to cells, replicates, packs, their data, and their cost."""
+"""Cells, replicates and packs of a spec, their data and their cost."""

@@ -1,39 +1,39 @@
-"""From a spec to its cells, replicates and baselines."""
+"""Cells, replicates and baselines of a spec."""
 
 import itertools
 from collections.abc import Iterable, Mapping
 
-from study.replicates.keys import _as_text, key
+from study.replicates.keys import as_text, key
 from study.replicates.replicate import Alternative, Jumps, Method, Plain, Probes, Replicate, Value
 from study.specification import Spec, option_keys, split_axis
 from study.specification.saltelli import saltelli
 
 
 def cells(spec: Spec) -> list[dict[str, Value]]:
-    """All combinations of axis values, the first axis varying slowest; or those that the design has sampled, each once.
+    """List all combinations of axis values, the first axis varying slowest, or the cells that were sampled, each once.
 
-    Of a search, which has not asked yet, combinations of the ends of its ranges.
+    For a search, which has not asked yet, these are the combinations of the ends of its ranges.
     """
     if spec.samples is not None:
         return distinct(saltelli({**spec.axes, **spec.ranges}, spec.samples))
     return [dict(zip(spec.axes, values, strict=True)) for values in itertools.product(*spec.axes.values())]
 
 
-def distinct(found: Iterable[Mapping[str, Value]]) -> list[dict[str, Value]]:
-    """These cells in order, each once."""
-    return [dict(cell) for cell in {key(cell, 0): cell for cell in found}.values()]
+def distinct(listed: Iterable[Mapping[str, Value]]) -> list[dict[str, Value]]:
+    """Return these cells in order, each once."""
+    return [dict(cell) for cell in {key(cell, 0): cell for cell in listed}.values()]
 
 
 def replicates(spec: Spec, chosen: Iterable[Mapping[str, Value]] | None = None) -> list[Replicate]:
-    """Every cell with every seed; or these cells alone."""
+    """Make the replicates of all cells, or of the ``chosen`` ones, with every seed."""
     chosen = cells(spec) if chosen is None else chosen
     return [_replicate(spec, cell, seed) for cell in chosen for seed in spec.seeds]
 
 
 def baselines(spec: Spec, chosen: Iterable[Mapping[str, Value]] | None = None) -> list[Replicate]:
-    """The accelerator off: one for every seed and combination of the axes that are not the method's.
+    """Make the baselines: one for every seed and combination of the axes that are not the method's.
 
-    ``chosen``: the baselines of these cells alone, each once.
+    With ``chosen``, only the baselines of these cells, each once.
     """
     axes = {axis: values for axis, values in spec.axes.items() if split_axis(axis)[0] != "method"}
     if chosen is None and spec.samples is not None:
@@ -47,14 +47,14 @@ def baselines(spec: Spec, chosen: Iterable[Mapping[str, Value]] | None = None) -
 
 
 def _replicate(spec: Spec, cell: Mapping[str, Value], seed: int, fill: Mapping[str, Value] | None = None) -> Replicate:
-    whole = {**(fill or {}), **cell}
-    varied = {axis: value for axis, value in whole.items() if split_axis(axis)[0] == "problem"}
+    filled = {**(fill or {}), **cell}
+    varied = {axis: value for axis, value in filled.items() if split_axis(axis)[0] == "problem"}
     return Replicate(
         parameters=dict(cell),
         seed=seed,
-        task=_as_text(varied),
-        recipe=spec.recipe(whole),
-        method=Plain() if fill is not None else _method(spec, whole),
+        task=as_text(varied),
+        recipe=spec.recipe(filled),
+        method=Plain() if fill is not None else _method(spec, filled),
     )
 
 

@@ -10,10 +10,11 @@ from study.specification import Spec, split_axis
 
 
 def predict_cost(spec: Spec, replicate: Replicate) -> Breakdown | None:
-    """Cost of one replicate; None where only training tells it: of a problem's own network, or an alternative.
+    """Predict the cost of one replicate in operations.
 
-    An upper bound where jumps may be rejected before they are evaluated, or candidates round to the same horizon; a
-    best candidate that is not the last costs one combination more.
+    None if only training shows it: for a problem's own network, and for an alternative. It is an upper bound if jumps
+    are rejected before they are evaluated, or if candidates round to the same horizon. A best candidate that is not the
+    last costs one combination more.
     """
     if spec.has_own_network(replicate.parameters) or isinstance(replicate.method, Alternative):
         return None
@@ -39,10 +40,10 @@ def predict_cost(spec: Spec, replicate: Replicate) -> Breakdown | None:
 
 
 def probed_cells(spec: Spec) -> int:
-    """Cells that one training is probed for: all combinations of the method's axes."""
+    """Count the cells that one training is probed for: all combinations of the method's axes."""
     return math.prod(len(values) for axis, values in spec.axes.items() if split_axis(axis)[0] == "method")
 
 
 def count_jumps(problem: Problem, replicate: Replicate) -> int:
-    """Jumps of a replicate that does not diverge."""
+    """Count the jumps of a replicate that does not diverge."""
     return replicate.jump_count(problem.sizes().train_samples)

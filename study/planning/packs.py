@@ -1,4 +1,4 @@
-"""From replicates to packs: the unit that is scheduled."""
+"""Packs of replicates: the unit that is scheduled."""
 
 from collections.abc import Iterable
 
@@ -8,14 +8,11 @@ from study.replicates.replicate import Pack, Replicate
 from study.specification import Spec, content_hash
 
 GPU_PACK = 64
-"""Replicates of a pack on a GPU; the trainer puts fewer side by side where its memory holds no more."""
-
-
+"""Replicates of a pack on a GPU; the trainer puts fewer side by side if its memory holds no more."""
 CPU_PACK = 32
-
-
+"""Replicates of a pack on a CPU, for small networks."""
 CPU_PACK_BELOW = 1e9
-"""Operations per epoch below which packs pay on a CPU: there, single products leave it waiting for the interpreter."""
+"""Operations per epoch below which packs pay on a CPU: there, the interpreter takes longer than single products."""
 
 
 def plan(spec: Spec, missing: Iterable[Replicate]) -> list[Pack]:

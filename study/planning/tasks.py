@@ -1,4 +1,4 @@
-"""From a problem to the data that replicates train on."""
+"""Data of the problems that replicates train on."""
 
 from collections.abc import Callable, Iterable
 
@@ -10,7 +10,13 @@ from study.specification import Spec
 def make_tasks(
     spec: Spec, needed: Iterable[Replicate], progress: Callable[[int, int], None] | None = None
 ) -> dict[str, Task]:
-    """Make the data of every task that these replicates train on."""
+    """Make the data of every task that these replicates train on.
+
+    Args:
+        spec: The study.
+        needed: The replicates.
+        progress: Called with the samples made so far, and of how many.
+    """
     tasks: dict[str, Task] = {}
     for replicate in needed:
         if replicate.task in tasks:

@@ -45,9 +45,14 @@ def open_study(folder: str | Path, storage: str | None = None) -> Record:
 
 
 def open_if_exists(folder: Path, spec: Spec, storage: str | None) -> Record | None:
-    """What a folder holds of a study already; None where it is not begun, or its database is to be made anew.
+    """Open the record that a folder holds; None if there is none yet, or if its database must be made anew.
 
     Nothing is written.
+
+    Args:
+        folder: Folder of the study.
+        spec: What is to be run.
+        storage: URL of the Optuna storage; None for the database in the folder.
 
     Raises:
         UserError: the folder or storage holds another study (the difference is shown) or another format, the storage
@@ -89,35 +94,35 @@ def create(
     replicates count as missing. What was done is said in warnings.
 
     Args:
-        folder: of the study.
-        spec: what is to be run.
+        folder: Folder of the study.
+        spec: What is to be run.
         storage: URL of the Optuna storage; None for the database in the folder.
-        code_hash: of the user's own code; None where there is none.
-        progress: called with the trials put back so far, and of how many.
+        code_hash: Hash of the user's own code; None if there is none.
+        progress: Called with the trials restored so far, and of how many.
 
     Raises:
         UserError: as of `open_if_exists`; or the folder cannot be written to.
     """
     check_writable(folder)
-    said = []
+    repairs = []
     if open_if_exists(folder, spec, storage) is None and not chosen(storage) and _rows.packs(folder):
         kept = renew_database(folder, lambda url: _make(folder, spec, url, code_hash))
-        said.append(f"{folder / DATABASE} was damaged: it is made anew from the packs beside it, and kept as {kept}")
+        repairs.append(f"{folder / DATABASE} was damaged: it is made anew from the packs beside it, and kept as {kept}")
     record = _make(folder, spec, storage_url(folder, storage), code_hash)
     text = yaml.safe_dump(spec.to_dict(), sort_keys=False)
     write_whole(folder / SPEC_FILE, lambda path: path.write_text(text, encoding="utf-8"))
     if damaged := record.damaged():
-        said.append(f"trained again, since they cannot be read: {listed(damaged.values())}")
+        repairs.append(f"trained again, since they cannot be read: {listed(damaged.values())}")
     if aside := set_aside_damaged(record):
-        said.append(f"damaged packs are kept as {listed(aside)}")
+        repairs.append(f"damaged packs are kept as {listed(aside)}")
     put_back(record, spec, progress)
-    if said:
-        warnings.warn("; ".join(said), stacklevel=2)
+    if repairs:
+        warnings.warn("; ".join(repairs), stacklevel=2)
     return record
 
 
 def _found(folder: Path, storage: str | None) -> Record | None:
-    """The record in a folder or its storage; None where there is none, or one that was killed while it was made."""
+    """Open the record in a folder or its storage; None if there is none, or if its making was interrupted."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     url = storage_url(folder, storage)
     if not chosen(storage) and not os.path.isfile(folder / DATABASE):
@@ -141,7 +146,7 @@ def _found(folder: Path, storage: str | None) -> Record | None:
 
 
 def _is_a_record(recorded: Mapping[str, Any]) -> bool:
-    """Whether what reading relies on has the form that it is written in; what the spec names is not looked for."""
+    """Return True if all that reading relies on has the form in which it is written. Nothing is imported."""
     spec = recorded["spec"]
     if not (isinstance(spec, dict) and isinstance(recorded.get("identity"), dict) and "spec_hash" in recorded):
         return False
@@ -162,7 +167,7 @@ def _is_sampled(axes: Mapping[str, Any], samples: object) -> bool:
         options = [parse_axis(values) for values in axes.values()]
     except ValueError:
         return False
-    return is_sample_count(samples) and any(isinstance(found, Range) or len(found) > 1 for found in options)
+    return is_sample_count(samples) and any(isinstance(axis, Range) or len(axis) > 1 for axis in options)
 
 
 def _is_axis(values: object) -> bool:
@@ -172,7 +177,7 @@ def _is_axis(values: object) -> bool:
 
 
 def _name_beside(folder: Path) -> str | None:
-    """Name of the study that ran in a folder with another storage."""
+    """Return the name of the study that ran in a folder with another storage."""
     try:
         return str(yaml.safe_load((folder / SPEC_FILE).read_text(encoding="utf-8"))["name"])
     except (OSError, yaml.YAMLError, ValueError, TypeError, KeyError):
@@ -180,7 +185,7 @@ def _name_beside(folder: Path) -> str | None:
 
 
 def _make(folder: Path, spec: Spec, url: str, code_hash: str | None) -> Record:
-    """Make the two Optuna studies where there are none, and let them hold the spec that runs now."""
+    """Make the two Optuna studies if there are none, and store the spec that runs now in them."""
     backend = open_storage(url, make=True)
     assert backend is not None
     with reading(url):
@@ -258,7 +263,7 @@ def _check_same(recorded: Mapping[str, Any], spec: Spec, folder: Path) -> None:
 
 
 def _check_packs(folder: Path, spec: Spec) -> None:
-    """Where only packs are left of a record, see that they are this study's."""
+    """Check that packs without a record belong to this study."""
     for path in _rows.packs(folder):
         seen = _rows.inspect_pack(path)
         if not seen.damage and (seen.study, seen.spec_hash) != (spec.name, spec.hash()):

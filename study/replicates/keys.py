@@ -5,12 +5,12 @@ from collections.abc import Mapping
 
 from study.replicates.replicate import Replicate, Value
 
-_as_text = json.JSONEncoder(sort_keys=True).encode  # `json.dumps` would make an encoder for each of 10,000 names
+as_text = json.JSONEncoder(sort_keys=True).encode  # `json.dumps` would make an encoder for each of 10,000 names
 
 
 def key(parameters: Mapping[str, Value], seed: int) -> str:
     """Return the name of a replicate within its study."""
-    return _as_text({**parameters, "seed": seed})
+    return as_text({**parameters, "seed": seed})
 
 
 def replicate_key(replicate: Replicate) -> str:

@@ -1,4 +1,4 @@
-"""What a trainer is handed: plain data, so that it can run in any process on any machine."""
+"""Input of a trainer: plain data, so that it can run in any process on any machine."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -25,7 +25,7 @@ class Method(Section):
     mode: Literal["train", "probe"] = "train"
     """``probe``: propose and judge jumps along one training that takes none, for all cells at once."""
     probes: Annotated[Whole, Field(ge=1)] = 30
-    """With ``mode: probe``: number of probes, evenly spread in the logarithm of the epochs."""
+    """Number of probes, evenly spread in the logarithm of the epochs; only with ``mode: probe``."""
     snapshots: Literal["step", "epoch"] = "step"
     """Take a snapshot after every optimiser step, or after every epoch."""
     horizon: Literal["constant", "linear", "decay", "loss"] = "constant"
@@ -35,7 +35,7 @@ class Method(Section):
 
 
 class _Truncated(Section):
-    """What holds of a rule whose modes are kept by a tolerance or by a fixed rank: a study names one of them."""
+    """Condition on a rule whose modes are kept by a tolerance or by a fixed rank: a study names one of them."""
 
     model_config = ConfigDict(validate_default=True)
 

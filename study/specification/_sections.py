@@ -24,9 +24,9 @@ def _no_booleans(value: Any) -> Any:
 
 # an Optuna storage keeps numbers as floats, which hold whole numbers to 2^53 exactly
 Whole = Annotated[int, BeforeValidator(_no_booleans), Field(le=2**53)]
-
-
+"""A whole number."""
 Real = Annotated[float, BeforeValidator(_no_booleans), Field(allow_inf_nan=False)]
+"""A real number that is finite."""
 
 
 class Network(Section):
@@ -47,22 +47,22 @@ class Training(Section):
     batch: Literal["full"] | Annotated[Whole, Field(ge=1)] = "full"
     dtype: Literal["float32", "float64"] = "float32"
     order: Literal["shuffled", "fixed"] = "shuffled"
-    """Of the samples in the batches of an epoch."""
+    """Order of the samples in the batches of an epoch."""
     precision: Literal["full", "tf32", "bf16"] = "full"
-    """Of matrix products in training and judging: that of dtype, or lower where the device has it."""
+    """Precision of matrix products in training and judging: that of dtype, or lower if the device has it."""
 
 
 class Resources(Section):
-    """What each pack is given. gpu may be a fraction; above zero, replicates train on it, in that part of its memory.
-
-    pack: replicates trained side by side in one process; ``auto``: as many as pay, and as the device's memory holds.
-    """
+    """Resources of each pack."""
 
     cpu: Annotated[Real, Field(gt=0)] = 1.0
+    """Number of CPUs."""
     gpu: Annotated[Real, Field(ge=0)] = 0.0
+    """Number of GPUs. Above zero, replicates train on a GPU; a fraction is that part of its memory."""
     pack: Literal["auto"] | Annotated[Whole, Field(ge=1)] = 1
+    """Replicates trained side by side in one process; ``auto``: as many as pay, and as the device's memory holds."""
 
     @property
     def threads(self) -> int:
-        """CPU threads of a pack."""
+        """Number of CPU threads of a pack."""
         return max(1, int(self.cpu))

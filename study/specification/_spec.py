@@ -23,7 +23,7 @@ TOP_LEVEL = ("name", *SECTIONS, "axes", "seeds", "design", "samples", "resources
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 DESIGNS = ("grid", "saltelli", "search")
 MAX_CACHED_SECTIONS = 1000
-"""Sections and problems of cells that a spec keeps, so that a search does not gather them without end."""
+"""Largest number of sections and problems of cells that a spec keeps; a search would gather them without end."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,19 @@ class Spec:
     """A validated spec. Sections hold every key with its default, except those that are axes.
 
     Attributes:
-        axes: axis key -> its values in the order given; a method's key stands bare (``m``), others dotted
-            (``training.lr``). Of a range, its two ends.
-        ranges: the axes that are ranges, which samples and searches draw from; a grid has none.
+        name: Name of the study.
+        sections: Section name -> its keys and values, without the keys that are axes.
+        axes: Axis key -> its values in the order given, or the two ends of its range. A method's key stands alone
+            (``m``), other keys with their section (``training.lr``).
+        ranges: Axes that are ranges, from which samples and searches draw; a grid has none.
+        seeds: Seeds of every cell.
         design: ``grid``, all combinations of the axis values; ``saltelli``, samples for Sobol' indices; or ``search``,
             the cells that a search has asked for.
-        samples: of the design saltelli, a power of two; None of another design.
-        models: the pydantic model of each section, from which a cell's sections are built.
-        problem_class: the problem's class; rule_class: the rule's, where it is the user's own.
+        samples: Number of samples of the design saltelli, a power of two; None for other designs.
+        resources: Resources of each pack.
+        models: The pydantic model of each section, from which a cell's sections are built.
+        problem_class: The problem's class.
+        rule_class: The rule's class if it is the user's own, else None.
     """
 
     name: str
@@ -55,23 +60,23 @@ class Spec:
     _made: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def section(self, name: str, cell: Mapping[str, Value]) -> Mapping[str, Any]:
-        """A section with the cell's values filled in."""
+        """Return a section with the cell's values filled in."""
         varying = self._varying(name, cell)
         section: Mapping[str, Any] = self._once(name, varying, lambda: self._filled(name, varying))
         return section
 
     def _varying(self, name: str, cell: Mapping[str, T]) -> dict[str, T]:
-        """What a cell, or the axes, hold of one section, by key."""
+        """Return the values of a cell, or of the axes, that belong to one section, by key."""
         return {key: cell[axis] for axis, key in self._axes_of[name] if axis in cell}
 
     @functools.cached_property
     def _axes_of(self) -> dict[str, list[tuple[str, str]]]:
-        """Of each section its axes, as (axis, key): asked some times for each of 10,000 cells."""
+        """Section name -> its axes as (axis, key). It is needed several times for each of 10,000 cells."""
         split = {axis: split_axis(axis) for axis in self.axes}
         return {name: [(axis, key) for axis, (owner, key) in split.items() if owner == name] for name in SECTIONS}
 
     def _filled(self, name: str, varying: Mapping[str, Value]) -> dict[str, Any]:
-        """Validated, unless each value was when the spec was loaded: 10,000 cells may be of 100 values of two axes."""
+        """Return a validated section. Values are validated once: 10,000 cells may hold 200 values only."""
         first, known = self._validated[name]
         seen = varying.keys() == first.keys() and all((key, repr(value)) in known for key, value in varying.items())
         if seen and varying != first:
@@ -80,7 +85,7 @@ class Spec:
 
     @functools.cached_property
     def _validated(self) -> dict[str, tuple[dict[str, Value], frozenset[tuple[str, str]]]]:
-        """Of each section the first value of its axes, and every value as (key, repr)."""
+        """Section name -> the first value of each of its axes, and every value as (key, repr)."""
         first = {axis: values[0] for axis, values in self.axes.items()}
         return {
             name: (
@@ -91,7 +96,7 @@ class Spec:
         }
 
     def _once(self, what: str, varying: Mapping[str, Value], make: Callable[[], Any]) -> Any:
-        """Make a thing, or give the one made before: most cells are alike in most sections."""
+        """Make an object, or return the one made before: most cells agree in most sections."""
         name = f"{what} {varying!r}"
         if name not in self._made:
             if len(self._made) >= MAX_CACHED_SECTIONS:
@@ -100,7 +105,7 @@ class Spec:
         return self._made[name]
 
     def problem(self, cell: Mapping[str, Value]) -> Problem:
-        """The problem of a cell; cells that differ in other axes share it."""
+        """Return the problem of a cell; cells that differ in other axes share it."""
 
         def make() -> Problem:
             section = self.section("problem", cell)
@@ -111,7 +116,7 @@ class Spec:
         return problem
 
     def recipe(self, cell: Mapping[str, Value]) -> Recipe:
-        """The plain training of a cell; cells that differ in other axes share it."""
+        """Return the plain training of a cell; cells that differ in other axes share it."""
 
         def make() -> Recipe:
             training = self.section("training", cell)
@@ -123,25 +128,25 @@ class Spec:
         return recipe
 
     def has_own_network(self, cell: Mapping[str, Value]) -> bool:
-        """Whether the problem of a cell brings its network."""
-        # a protocol with methods is slow to be asked about
-        own: bool = self._once(
+        """Return True if the problem of a cell brings its network."""
+        # isinstance() is slow for a protocol with methods
+        brings: bool = self._once(
             "OwnNetwork", self._varying("problem", cell), lambda: isinstance(self.problem(cell), OwnNetwork)
         )
-        return own
+        return brings
 
     @property
     def rules(self) -> dict[str, type]:
-        """The user's own rule by the name that replicates call it; empty where the rule is the package's."""
+        """Name -> class of the user's own rule; empty if the rule comes with the package."""
         return {} if self.rule_class is None else {str(self.sections["method"]["name"]): self.rule_class}
 
     @property
     def jumps(self) -> bool:
-        """Whether the method is a jump rule."""
+        """True if the method is a jump rule."""
         return issubclass(self.models["method"], Method)
 
     def kind(self, axis: str) -> Literal["int", "float"] | tuple[Any, ...] | None:
-        """What an axis holds: whole numbers, real numbers, one of these choices, or (None) anything else."""
+        """Return the kind of an axis: ``int``, ``float``, a tuple of choices, or None for anything else."""
         section, key = split_axis(axis)
         annotation: Any = self.models[section].model_fields[key].annotation
         if get_origin(annotation) in (Union, UnionType) and None not in self.axes[axis]:
@@ -157,11 +162,11 @@ class Spec:
         return get_args(annotation) if get_origin(annotation) is Literal else None
 
     def is_number(self, axis: str) -> bool:
-        """Whether an axis holds whole or real numbers, which have others between them."""
+        """Return True if an axis holds whole or real numbers, so that there are values between two of them."""
         return self.kind(axis) in ("int", "float") and not any(value is None for value in self.axes[axis])
 
     def identity(self) -> dict[str, Any]:
-        """What makes two specs the same study: everything but what chooses cells, seeds, name and resources."""
+        """Return all that two specs of the same study share: everything but axis values, seeds, name and resources."""
         return {
             "format_version": IDENTITY_VERSION,  # named as before records had a version of their own
             **{name: plain(self._lasting(name)) for name in SECTIONS},

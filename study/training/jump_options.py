@@ -1,4 +1,4 @@
-"""From a replicate's method to the options that `accel` takes."""
+"""Options that `accel` takes, from a replicate's method."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

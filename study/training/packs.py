@@ -22,16 +22,16 @@ def train_pack(
     rules: Mapping[str, Callable[..., Rule]],
     warn: Callable[[str], None] = warnings.warn,
 ) -> list[ReplicateOutcome]:
-    """Train every replicate of a pack, side by side where they have one architecture and one recipe.
+    """Train every replicate of a pack, side by side if they have one architecture and one recipe.
 
-    As many are trained side by side as the device's memory holds; if that runs out all the same, half as many. Where
-    one raises, its stack is trained again one by one, so that only the one at fault fails.
+    As many are trained side by side as the device's memory holds; if it still runs out, half as many. If a replicate
+    raises an exception, its stack is trained again one by one, so that only that replicate fails.
 
     Args:
-        pack: what to train, with how many threads, on which device.
-        tasks: data by the key that replicates name.
-        rules: the user's own rules by name; ``dmd`` needs no entry.
-        warn: told of replicates that could have been trained side by side, but for a reason that it is given.
+        pack: Replicates to train, number of threads and device.
+        tasks: Data by the key that replicates name.
+        rules: The user's own rules by name; rules of the package need no entry.
+        warn: Called with the reason if replicates are not trained side by side.
 
     Returns:
         One outcome per replicate, in order. One that raises becomes ``failed`` with the traceback as its reason.
@@ -56,12 +56,19 @@ def train_pack(
 def train(
     replicate: Replicate, task: Task, rules: Mapping[str, Callable[..., Rule]], device: torch.device
 ) -> ReplicateOutcome:
-    """Train one replicate from its initial weights to its last epoch, or until it diverges."""
+    """Train one replicate from its initial weights to its last epoch, or until it diverges.
+
+    Args:
+        replicate: What to train.
+        task: Its data.
+        rules: The user's own rules by name.
+        device: Where to train.
+    """
     return train_stack([replicate], task, rules, device)[0]
 
 
 def _stacks(replicates: Sequence[Replicate]) -> list[tuple[bool, list[int]]]:
-    """Places of the replicates that are trained together; and whether they are probes of one training."""
+    """Return, for replicates that are trained together, their places, and True if they are probes of one training."""
     stacks: dict[tuple[object, ...], list[int]] = {}
     for place, replicate in enumerate(replicates):
         key = replicate.probed_with or (isinstance(replicate.method, Alternative), *replicate.architecture)

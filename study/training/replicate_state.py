@@ -1,4 +1,4 @@
-"""What is known of each replicate of a stack while it is trained, and the outcome it ends as."""
+"""State of each replicate of a stack while it is trained, and the outcome it ends as."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -32,9 +32,9 @@ class ReplicateState:
     """Extra combinations of snapshots, beyond the one per jump that `jump_flops` counts."""
     own_metrics: dict[str, float] = field(default_factory=dict)
     prediction_errors: list[float] = field(default_factory=list)
-    """Of each probe whose s steps were trained."""
+    """Error of the prediction of each probe whose s steps were trained."""
     seconds: dict[str, float] = field(default_factory=dict)
-    """Its share of the stack's."""
+    """Its share of the stack's seconds, by part."""
 
     @property
     def extrapolation(self) -> Jumps:
@@ -44,16 +44,16 @@ class ReplicateState:
         return jumps
 
     def charge(self, seconds: Mapping[str, float], among: int) -> None:
-        """Count an equal share of what so many replicates have cost."""
+        """Add an equal share of the seconds that were spent on ``among`` replicates."""
         for part, spent_s in seconds.items():
             self.seconds[part] = self.seconds.get(part, 0.0) + spent_s / among
 
     def is_hopeless(self, epoch: int) -> bool:
-        """Whether one of its stops ends it after this epoch."""
-        own = {key: [jump[key] for jump in self.jumps] for key in ("epoch", "train_before", "train_after")}
+        """Return True if one of its stops ends it after this epoch."""
+        history = {key: [jump[key] for jump in self.jumps] for key in ("epoch", "train_before", "train_after")}
         curve_epoch, curve = zip(*self.train_curve, strict=True) if self.train_curve else ((), ())
         return any(
-            value_so_far(stop.metric, epoch, curve_epoch, curve, *own.values()) > stop.bound
+            value_so_far(stop.metric, epoch, curve_epoch, curve, *history.values()) > stop.bound
             for stop in self.replicate.stops
             if stop.epoch == epoch
         )
@@ -61,7 +61,15 @@ class ReplicateState:
     def outcome(
         self, weights: int, samples: int, test_samples: int, *, stacked: int, shared_by: int = 1
     ) -> ReplicateOutcome:
-        """What it has become, of a network of so many weights; the training may be shared by several probed cells."""
+        """Make the outcome.
+
+        Args:
+            weights: Weights of the network.
+            samples: Training samples.
+            test_samples: Test samples.
+            stacked: Replicates trained side by side, this one included.
+            shared_by: Cells that were probed for along the same training, and share its cost.
+        """
         jumping = self.replicate.extrapolation
         m = 0 if jumping is None else jumping.m
         (train_epoch, train), (test_epoch, test) = map(_curve, (self.train_curve, self.test_curve))
