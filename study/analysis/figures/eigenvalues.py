@@ -20,9 +20,7 @@ def draw_eigenvalues(data: StudyData, options: FigureOptions) -> Picture:
     """
     words, cell = next(iter(cells_to_show(data, options.at).items()))
     if data.spectrum is None:
-        raise ValueError(
-            "eigenvalues are not recorded; `dmd-study figures --only eigenvalues` trains a cell anew"
-        )
+        raise ValueError("eigenvalues are not recorded; `dmd-study figures --only eigenvalues` trains a cell anew")
     seed = data.seeds[0]
     frame = data.spectrum(cell, seed)
     if frame.empty:
