@@ -43,8 +43,8 @@ def figures(
     """Draw every figure that the record allows: PNG, SVG, PDF and the CSV behind each; say what is left out and why.
 
     They are heatmap, spread (over seeds), slices (through the best cell), sensitivity, curves (loss with and without
-    jumps), jumps (ratio, outcome, rank, spectral radius), plane (final loss ratio against overhead), and eigenvalues (of the
-    jumps, on the unit circle): that one only where it is named, since it trains the cell once more.
+    jumps), jumps (ratio, outcome, rank, spectral radius), plane (final loss ratio against overhead), and eigenvalues
+    (of the jumps, on the unit circle). Eigenvalues are drawn only if they are named, since that trains a cell anew.
     """
     from study.analysis import FIGURES
 
