@@ -12,7 +12,7 @@ from numbers import Integral, Real
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Bounds:
     """Bounds of a number; None where there is none.
 
@@ -36,6 +36,9 @@ class Bounds:
             and (self.at_most is None or value <= self.at_most)
             and (self.below is None or value < self.below)
         )
+
+    def __repr__(self) -> str:
+        return f"Bounds({self})"
 
     def __str__(self) -> str:
         """Return the bounds as a message names them: ``of at least 2``, ``in (0, 2]``."""

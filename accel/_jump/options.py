@@ -178,16 +178,19 @@ def takes(
     def decorate(
         construct: Callable[[S, nn.Module, JumpOptions], None],
     ) -> Callable[Concatenate[S, nn.Module, P], None]:
-        @functools.wraps(construct)
-        def construct_from(self: S, model: nn.Module, /, *arguments: P.args, **keywords: P.kwargs) -> None:
-            construct(self, model, options(*arguments, **keywords))
-
         given = inspect.signature(options)
         first = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("self", "model")]
-        construct_from.__signature__ = given.replace(  # type: ignore[attr-defined]
-            parameters=[*first, *given.parameters.values()], return_annotation=None
-        )
-        return construct_from
+        signature = given.replace(parameters=[*first, *given.parameters.values()], return_annotation=None)
+
+        @functools.wraps(construct)
+        def construct_from(self: S, *arguments: Any, **keywords: Any) -> None:
+            bound = signature.bind(self, *arguments, **keywords).arguments
+            del bound["self"]
+            model = bound.pop("model")
+            construct(self, model, options(**bound))  # type: ignore[call-arg]
+
+        construct_from.__signature__ = signature  # type: ignore[attr-defined]
+        return construct_from  # type: ignore[return-value]
 
     return decorate
 

@@ -44,7 +44,7 @@ def figures(
 
     They are heatmap, spread (over seeds), slices (through the best cell), sensitivity, curves (loss with and without
     jumps), jumps (ratio, outcome, rank, spectral radius), plane (final loss ratio against overhead), and eigenvalues
-    (of the jumps, on the unit circle): draw these by name only, since they train the cell once more.
+    (of the jumps, on the unit circle). Eigenvalues are drawn only if they are named, since that trains a cell anew.
     """
     from study.analysis import FIGURES
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from study.cli.console import out_console, say
-from study.replicates.outcome import NOT_RECORDED
 
 if TYPE_CHECKING:
     from study.analysis import Choice
@@ -81,6 +80,8 @@ def _in_words(choice: "Choice") -> str:
 
 def print_status(record: "Record") -> None:
     """Print how many replicates have ended how, and why some failed."""
+    from study.replicates.outcome import NOT_RECORDED
+
     say(f"{record.name}: {record.progress()}")
     outcomes = record.jump_outcomes()
     if outcomes.keys() - {NOT_RECORDED}:

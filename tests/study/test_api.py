@@ -69,15 +69,6 @@ def test_every_name_is_there_and_found_by_completion():
         study.serch  # noqa: B018
 
 
-def test_what_reads_a_spec_imports_nothing_heavy():
-    code = (
-        "import sys\nfrom study import load_spec\nload_spec('quick')\n"
-        "print(sorted({'torch', 'optuna', 'pandas', 'matplotlib', 'ray'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
-
-
 # what a record says
 
 
