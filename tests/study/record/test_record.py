@@ -75,7 +75,7 @@ def test_the_table_is_what_was_trained(small, train, swept):
         for column, value in outcome_metrics(outcome).items():
             assert row[column] == value or (math.isnan(row[column]) and math.isnan(value)), column
         for part in ("training", "jumps", "judging"):
-            assert row[f"flops_{part}"] == getattr(outcome, f"flops_{part}")
+            assert row[f"flops_{part}"] == getattr(outcome.flops, part)
         other = baseline[outcome.replicate.seed]
         assert row["final_loss_ratio_train"] == outcome.losses.final_train / other.losses.final_train
         assert row["final_loss_ratio_test"] == outcome.losses.final_test / other.losses.final_test
@@ -114,11 +114,21 @@ def test_jumps_and_curves_are_kept(small, train, swept):
     for row in rows:
         outcome = outcomes[f"{row['kind']} {json.dumps({**row['cell'], 'seed': row['seed']}, sort_keys=True)}"]
         assert row["groups"] == list(outcome.groups)
-        for name in ("epoch", "train_before", "train_after", "test_before", "test_after", "accepted", "rank"):
+        for name in (
+            "epoch",
+            "train_before",
+            "train_after",
+            "test_before",
+            "test_after",
+            "accepted",
+            "outcome",
+            "s",
+            "rank",
+        ):
             assert row[f"jump_{name}"] == getattr(outcome.jumps, name).tolist()
         assert row["jump_spectral_radius"] == outcome.jumps.spectral_radius.tolist()
         for name in ("curve_train_epoch", "curve_train", "curve_test_epoch", "curve_test"):
-            assert row[name].tolist() == getattr(outcome, name).tolist()
+            assert row[name].tolist() == getattr(outcome.losses, name.removeprefix("curve_")).tolist()
 
 
 def test_the_table_has_the_grids_order_whatever_ran_first(swept):
