@@ -37,8 +37,13 @@ def test_a_part_within_another_interrupts_it(clock):
 
 def test_a_part_that_raises_ends(clock):
     made, spend = clock
-    with pytest.raises(KeyError), made("jumps"), made("judging"):
-        spend(1.0)
-        raise KeyError
+
+    def fail():
+        with made("jumps"), made("judging"):
+            spend(1.0)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     spend(5.0)
     assert made.take() == {"training": 0.0, "jumps": 0.0, "judging": 1.0}
