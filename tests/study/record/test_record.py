@@ -75,7 +75,7 @@ def test_the_table_is_what_was_trained(small, train, swept):
         for column, value in outcome_metrics(outcome).items():
             assert row[column] == value or (math.isnan(row[column]) and math.isnan(value)), column
         for part in ("training", "jumps", "judging"):
-            assert row[f"flops_{part}"] == getattr(outcome, f"flops_{part}")
+            assert row[f"flops_{part}"] == getattr(outcome.flops, part)
         other = baseline[outcome.replicate.seed]
         assert row["final_loss_ratio_train"] == outcome.losses.final_train / other.losses.final_train
         assert row["final_loss_ratio_test"] == outcome.losses.final_test / other.losses.final_test
@@ -117,8 +117,8 @@ def test_jumps_and_curves_are_kept(small, train, swept):
         for name in ("epoch", "train_before", "train_after", "test_before", "test_after", "accepted", "rank"):
             assert row[f"jump_{name}"] == getattr(outcome.jumps, name).tolist()
         assert row["jump_spectral_radius"] == outcome.jumps.spectral_radius.tolist()
-        for name in ("curve_train_epoch", "curve_train", "curve_test_epoch", "curve_test"):
-            assert row[name].tolist() == getattr(outcome, name).tolist()
+        for name in ("train_epoch", "train", "test_epoch", "test"):
+            assert row[f"curve_{name}"].tolist() == getattr(outcome.losses, name).tolist()
 
 
 def test_the_table_has_the_grids_order_whatever_ran_first(swept):
