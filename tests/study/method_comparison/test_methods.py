@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -172,7 +173,7 @@ def test_the_command_trains_nothing_that_is_there_and_writes_a_page_a_picture_an
     assert "on every seed: 1 (anderson)" in done.out
     page = (folder / "standings.md").read_text()
     assert "* quadratic: 64 + 16 samples, 8 inputs, 4 outputs; noise 0, condition 1000; hidden []; epochs 60" in page
-    assert "| wild | 7.6e279 / 2.9e279; " in page  # far from good, but finite
+    assert re.search(r"\| wild \| \d\.\de\d+ / ", page)  # far from good, but finite
     numbers = pd.read_csv(folder / "figures" / "standings.csv")
     assert list(numbers["method"]) == ["plain", "plain-lower-lr", "anderson", "wild"]
     assert np.allclose(numbers["ratio_test_step_equivalents"][2], standings[2].middle(STEPS, "test")[0])
