@@ -38,6 +38,8 @@ class _Truncated(Section):
     """Condition on a rule whose modes are kept by a tolerance or by a fixed rank: a study names one of them."""
 
     model_config = ConfigDict(validate_default=True)
+    rank: Any = None
+    """Placed here to be read before the tolerance, whose check needs it; the rule brings its type."""
 
     @field_validator("tolerance", check_fields=False)
     @classmethod

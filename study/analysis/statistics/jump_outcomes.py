@@ -31,7 +31,7 @@ def outcomes_of(row: Mapping[str, Any]) -> list[str]:
 
 def count_outcomes(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     """Return the number of jumps by outcome, in the order of `LABELS`; empty if no outcome was recorded."""
-    rows = [row for row in rows if row["kind"] == "cell" and row["jump_accepted"]]
+    rows = [row for row in rows if row["jump_accepted"]]  # others, such as baselines, have no jumps
     if all(row["jump_outcome"] is None for row in rows):
         return {}
     counts = Counter(outcome for row in rows for outcome in outcomes_of(row))

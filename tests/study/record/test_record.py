@@ -114,7 +114,17 @@ def test_jumps_and_curves_are_kept(small, train, swept):
     for row in rows:
         outcome = outcomes[f"{row['kind']} {json.dumps({**row['cell'], 'seed': row['seed']}, sort_keys=True)}"]
         assert row["groups"] == list(outcome.groups)
-        for name in ("epoch", "train_before", "train_after", "test_before", "test_after", "accepted", "rank"):
+        for name in (
+            "epoch",
+            "train_before",
+            "train_after",
+            "test_before",
+            "test_after",
+            "accepted",
+            "outcome",
+            "s",
+            "rank",
+        ):
             assert row[f"jump_{name}"] == getattr(outcome.jumps, name).tolist()
         assert row["jump_spectral_radius"] == outcome.jumps.spectral_radius.tolist()
         for name in ("train_epoch", "train", "test_epoch", "test"):

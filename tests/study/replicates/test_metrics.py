@@ -115,7 +115,7 @@ def test_ratios_whose_sum_overflows():
 
 
 def test_without_a_jump_there_is_no_ratio(outcome):
-    found = outcome_metrics(replace(outcome, jumps=JumpHistory(), flops_jumps=0.0))
+    found = outcome_metrics(replace(outcome, jumps=JumpHistory(), flops=Breakdown(training=200.0)))
     assert (found["log_gain_per_epoch_train"], found["overhead"], found["final_loss_train"]) == (0.0, 1.0, 0.25)
     others = [c for c in found if c.startswith(("mean", "geometric", "median", "worst", "fraction", "acceptance"))]
     assert len(others) == 11

@@ -66,6 +66,27 @@ def test_a_probe_is_the_jump_of_a_training_that_begins_to_look_then(small, batch
                 assert probe.jumps.s[number] == jump.jumps.s[0]
 
 
+@pytest.mark.parametrize(
+    ("changes", "outcome", "after"),
+    [
+        ({}, "probed", "finite"),
+        ({"method.max_residual": 0.0}, "rejected_residual", "nan"),
+        ({"training.lr": 1e-300}, "rank_deficient", "nan"),
+        # lr 4.2: the fastest mode grows 1.1-fold a step, beyond every number and beyond the squares of all numbers
+        ({"training.optimizer": "sgd", "training.lr": 4.2, "axes.s": [100_000]}, "not_finite", "inf"),
+        ({"training.optimizer": "sgd", "training.lr": 4.2, "axes.s": [5000]}, "not_finite", "inf"),
+    ],
+)
+def test_a_probe_tells_why_its_jump_would_be_refused(small, changes, outcome, after):
+    axes = {"m": [4], "s": [3], "tolerance": [1e-4]}
+    spec = small({**CHANGES, "network.hidden": [] if "axes.s" in changes else [6, 5], "axes": axes, **changes})
+    (found,) = probed(spec)
+    assert found.jumps.outcome.tolist() == [outcome] * len(found.jumps.epoch)
+    assert not found.jumps.accepted.any()
+    losses = found.jumps.train_after
+    assert {"finite": np.isfinite(losses), "nan": np.isnan(losses), "inf": losses == np.inf}[after].all()
+
+
 def test_training_goes_on_as_if_nobody_had_asked(small):
     spec = small(CHANGES)
     (plain,) = train_stack(baselines(spec), task_of(spec), {}, CPU)
