@@ -68,12 +68,12 @@ class DMD(BatchableRule):
         ValueError: An option is not among its values, or both truncations are given; the message lists all mistakes.
     """
 
-    rank: Annotated[int, Bounds(at_least=1)] | None = field(default=None, kw_only=True)
     tolerance: Annotated[float, Bounds(at_least=0, below=1)] | None = None
     form: Form = "state"
     amplitudes: Amplitudes = "least_squares"
     modes: Modes = "projected"
     growth: Growth = "keep"
+    rank: Annotated[int, Bounds(at_least=1)] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         lines = []

@@ -53,7 +53,7 @@ SCHEMA = pa.schema(
         ("jump_test_after", _FLOATS),
         ("jump_accepted", pa.list_(pa.bool_())),
         ("jump_outcome", _STRINGS),
-        ("jump_s", _INTS),
+        ("jump_s", pa.list_(pa.int64())),
         ("jump_rank", pa.list_(_INTS)),
         ("jump_spectral_radius", pa.list_(_FLOATS)),
         ("curve_train_epoch", _INTS),

@@ -38,6 +38,8 @@ class _Truncated(Section):
     """Condition on a rule whose modes are kept by a tolerance or by a fixed rank: a study names one of them."""
 
     model_config = ConfigDict(validate_default=True)
+    rank: Any = None
+    """Placed here to be read before the tolerance, whose check needs it; the rule brings its type."""
 
     @field_validator("tolerance", check_fields=False)
     @classmethod
@@ -63,7 +65,7 @@ def jump_method() -> type[Method]:
     from accel._fields import NotInSpec, hints, marks
 
     hidden = [key for key, hint in hints(JumpOptions).items() if any(isinstance(m, NotInSpec) for m in marks(hint))]
-    return section_of("JumpMethod", JumpOptions, Method, "a jump", leave_out=hidden)
+    return section_of("JumpMethod", JumpOptions, Method, "a jump", leave_out=hidden, bounded=True)
 
 
 def option_keys() -> frozenset[str]:
@@ -84,7 +86,7 @@ def rule_method(name: str) -> type[Method]:
         bases.insert(0, _WithoutHorizon)
     named: Any = (Literal[name], name)
     base: type[Method] = create_model(f"{rule.__name__}Base", __base__=tuple(bases), name=named)  # type: ignore[arg-type]
-    return section_of(f"{rule.__name__}Method", rule, base, name)
+    return section_of(f"{rule.__name__}Method", rule, base, name, bounded=True)
 
 
 def method_names() -> tuple[str, ...]:

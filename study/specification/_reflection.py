@@ -15,7 +15,9 @@ SINCE = "since"
 """Name of the mark of a key that came later; see `accel._fields.Since`."""
 
 
-def section_of(title: str, owner: type, base: type[S], name: str, leave_out: Iterable[str] = ()) -> type[S]:
+def section_of(
+    title: str, owner: type, base: type[S], name: str, *, leave_out: Iterable[str] = (), bounded: bool = False
+) -> type[S]:
     """Make the section whose keys are those of a base and the fields of a dataclass.
 
     Args:
@@ -24,6 +26,7 @@ def section_of(title: str, owner: type, base: type[S], name: str, leave_out: Ite
         base: The section that the model extends.
         name: The owner's name, as messages call it and as the key ``name`` of the section holds it.
         leave_out: Fields that are no keys.
+        bounded: True if the fields are annotated with `accel._fields.Bounds`; else their hints are taken as they are.
 
     Raises:
         ValueError: A field has a type that YAML cannot hold.
@@ -43,7 +46,10 @@ def section_of(title: str, owner: type, base: type[S], name: str, leave_out: Ite
             default = field.default_factory()
         since = _since(hints[field.name])
         extra: Any = None if since is None else {SINCE: since}
-        keys[field.name] = (key_type(hints[field.name]), Field(default, json_schema_extra=extra))
+        keys[field.name] = (
+            key_type(hints[field.name]) if bounded else hints[field.name],
+            Field(default, json_schema_extra=extra),
+        )
     try:
         model: type[S] = create_model(title, __base__=base, **keys)
     except PydanticUserError as error:

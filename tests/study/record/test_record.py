@@ -127,8 +127,8 @@ def test_jumps_and_curves_are_kept(small, train, swept):
         ):
             assert row[f"jump_{name}"] == getattr(outcome.jumps, name).tolist()
         assert row["jump_spectral_radius"] == outcome.jumps.spectral_radius.tolist()
-        for name in ("curve_train_epoch", "curve_train", "curve_test_epoch", "curve_test"):
-            assert row[name].tolist() == getattr(outcome.losses, name.removeprefix("curve_")).tolist()
+        for name in ("train_epoch", "train", "test_epoch", "test"):
+            assert row[f"curve_{name}"].tolist() == getattr(outcome.losses, name).tolist()
 
 
 def test_the_table_has_the_grids_order_whatever_ran_first(swept):
