@@ -30,22 +30,21 @@ TEXT = """\
 Made by `python -m tests.faults` at commit {commit} on {cores} cores of {processor} ({system}), Python {python}, Ray
 {ray}, torch {torch}, no GPU; other programs may have run at the same time: counts are the result, times are rough.
 
-Each line is one sweep of replicates that take {nap_s:g} s, on a Ray cluster of two CPUs, with faults injected by
-SIGKILL: into the driver at random moments (while it starts, trains or records; it is then started again with the same
-command), into a process that trains, into the process that runs a node, or into a whole node, in place of which another
-one joins.
+Each line is one sweep of replicates that take {nap_s:g} s, on a Ray cluster of two CPUs. SIGKILL injects the faults.
+It ends the driver at random moments (while it starts, trains or records; the same command then starts it again), a
+process that trains, the process that runs a node (raylet), or a whole node, which another one then replaces.
 
 {table}
 
 * **lost**: replicates without a result at the end.
-* **trained twice**: trainings begun although the same one had come to its end before. In a sweep those are packs that
-  had ended and were on their way to the record, or packs of several of which some members had ended.
-* **cut short**: trainings that a fault interrupted, and that were begun anew.
-* **recovered after**: from a fault to the first training begun after it (of the driver, its start included); after the
-  loss of a worker or node, by a worker that was started after it. Median, and worst.
+* **trained twice**: trainings that began although the same training had already ended. In a sweep these are packs that
+  had ended but were not recorded yet, or packs in which some replicates had ended.
+* **cut short**: trainings that a fault interrupted, and that began again.
+* **recovered after**: time from a fault to the first training that began after it; median, and worst. For the driver it
+  includes the start; after the loss of a worker or node, the training is by a worker started after it.
 
-"plain Tune" is the same work as one Tune trial each, with `max_failures=2`, gone on with by `Tuner.restore`
-(`tests/faults/_plain_tune.py`); its results are those in the `ResultGrid` at the end.
+"plain Tune" is the same work with one Tune trial per replicate and `max_failures=2`, continued by `Tuner.restore`
+(`tests/faults/_plain_tune.py`). Its results are those in the `ResultGrid` at the end.
 """
 
 
