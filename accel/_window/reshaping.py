@@ -39,7 +39,7 @@ def limit_move(coefficients: Tensor, windows: Tensor, limits: Sequence[float | N
     """Return the coefficients of w_m + β (ŵ - w_m), with the largest β ≤ 1 for which the move keeps to its limit.
 
     A trust region as of Levenberg and Marquardt, on the length of a jump; the form is ours. It needs no pass over the
-    weights. Moves that are not finite stay as they are.
+    weights. A move that is not finite does not become finite.
 
     Args:
         coefficients: (groups, m) float64, of ŵ.
@@ -51,7 +51,7 @@ def limit_move(coefficients: Tensor, windows: Tensor, limits: Sequence[float | N
     length = move.norm(dim=1)
     longest = torch.tensor([math.inf if limit is None else limit for limit in limits], dtype=torch.float64)
     longest = longest * newest.norm(dim=1)
-    factors = torch.where((length > longest) & length.isfinite(), longest / length, 1.0)
+    factors = torch.where(length > longest, longest / length, 1.0)
     limited = factors[:, None] * coefficients
     limited[:, -1] += 1 - factors
     return torch.where((factors < 1)[:, None], limited, coefficients)
