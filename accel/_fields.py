@@ -6,7 +6,7 @@ A field's type hint says all: ``Annotated[float, Bounds(above=0, at_most=2)] = 1
 import dataclasses
 import math
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -100,10 +100,14 @@ def choices(hint: Any, bounds: Bounds | None = None) -> Iterator[Choice]:
 
 
 def normalize(thing: Any) -> None:
-    """Replace numpy's numbers in a frozen dataclass by Python's, and lists by tuples."""
+    """Replace numpy's numbers in a frozen dataclass by Python's, and the values of a sequence field by a tuple."""
     for field in dataclasses.fields(thing):
         value = getattr(thing, field.name)
-        plain = tuple(map(_plain, value)) if isinstance(value, list | tuple) else _plain(value)
+        several = any(get_origin(choice.kind) is Sequence for choice in choices(hints(type(thing))[field.name]))
+        if several and isinstance(value, Iterable) and not isinstance(value, str | bytes):
+            plain: Any = tuple(map(_plain, value))
+        else:
+            plain = _plain(value)
         if plain is not value:
             object.__setattr__(thing, field.name, plain)
 
@@ -146,7 +150,7 @@ def _fits(value: Any, choice: Choice) -> bool:
         return value is None
     if kind in (int, float):
         number = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
-        return number and math.isfinite(value) and choice.bounds.hold(value)
+        return number and (isinstance(value, int) or math.isfinite(value)) and choice.bounds.hold(value)
     if get_origin(kind) is Literal:
         return isinstance(value, str) and value in get_args(kind)
     if get_origin(kind) is Sequence:

@@ -100,8 +100,10 @@ class JumpOptions:
 
     def check(self) -> None:
         """Raise ValueError that lists every option outside its values."""
-        # groups are checked against the model, snapshots below; a rule is anything that can be called
-        lines = mistakes(self, leave_out=("rule", "group", "process_group", "snapshot_dtype", "snapshot_device"))
+        # groups are checked against the model, snapshots below; a rule is anything that can be called, an optimiser
+        # anything with a state
+        unchecked = ("rule", "group", "optimizer", "process_group", "snapshot_dtype", "snapshot_device")
+        lines = mistakes(self, leave_out=unchecked)
         needed = 0 if lines else self.start + self.m * self.every
         if self.stop is not None and self.stop < needed:
             lines.append(f"stop must leave room for a window, start + m * every = {needed} calls, got {self.stop}")
@@ -127,7 +129,7 @@ class JumpOptions:
         """The option that needs a closure at every jump, if there is one."""
         if self.accept == "improve":
             return 'accept="improve"'
-        if len(self.candidates) > 1:
+        if isinstance(self.candidates, tuple) and len(self.candidates) > 1:
             return "a choice among candidates"
         return f"s={self.s!r}" if isinstance(self.s, ByLoss) else None
 
@@ -184,7 +186,10 @@ def takes(
 
         @functools.wraps(construct)
         def construct_from(self: S, *arguments: Any, **keywords: Any) -> None:
-            bound = signature.bind(self, *arguments, **keywords).arguments
+            try:
+                bound = signature.bind(self, *arguments, **keywords).arguments
+            except TypeError as error:
+                raise TypeError(f"{type(self).__name__}: {error}") from None
             del bound["self"]
             model = bound.pop("model")
             construct(self, model, options(**bound))  # type: ignore[call-arg]

@@ -21,7 +21,7 @@ from study.record._files import write_whole
 from study.replicates.keys import key
 from study.replicates.metric_catalogue import TABLE_METRICS
 from study.replicates.metrics import outcome_metrics
-from study.replicates.outcome import NOT_RECORDED, ReplicateOutcome
+from study.replicates.outcome import ACCEPTED, NOT_RECORDED, ReplicateOutcome
 
 FORMAT_VERSION = 2
 """Format of the records that are written: 2 holds the outcome and the steps of every jump, which 1 does not."""
@@ -175,7 +175,7 @@ def read_pack(path: Path, columns: Iterable[str] = SCHEMA.names) -> list[dict[st
     return rows
 
 
-def count_outcomes(path: Path) -> dict[str, Counter[str]]:
+def count_pack_outcomes(path: Path) -> dict[str, Counter[str]]:
     """Count the jumps of each row by outcome: name of the row -> outcome, or `NOT_RECORDED` -> number of jumps.
 
     Raises:
@@ -183,14 +183,17 @@ def count_outcomes(path: Path) -> dict[str, Counter[str]]:
     """
     rows = read_pack(path, ("kind", "parameters", "seed", "jumps"))
     try:
-        table = _read(path, ["jump_outcome"])
-        if not table.num_columns:
-            return {name_of(row): Counter({NOT_RECORDED: row["jumps"]}) for row in rows}
+        table = _read(path, ["jump_outcome", "jump_accepted"])
+        # format 1 tells only which jumps were accepted
+        recorded = "jump_outcome" in table.column_names
+        words = {} if recorded else {True: ACCEPTED, False: NOT_RECORDED}
         counts = {}
-        for row, words in zip(rows, table["jump_outcome"], strict=True):
+        for row, values in zip(rows, table["jump_outcome" if recorded else "jump_accepted"], strict=True):
             # counted by pyarrow, since a record may hold millions of jumps
-            pairs = pc.value_counts(words.values).to_pylist()
-            counts[name_of(row)] = Counter({pair["values"]: pair["counts"] for pair in pairs})
+            pairs = pc.value_counts(values.values).to_pylist()
+            counts[name_of(row)] = Counter(
+                {words.get(pair["values"], pair["values"]): pair["counts"] for pair in pairs}
+            )
         return counts
     except Exception as error:
         raise Unreadable(_why(path, error)) from error

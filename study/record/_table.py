@@ -12,7 +12,7 @@ import pandas as pd
 
 from study.record._files import listed
 from study.record._grid import StudyGrid
-from study.record._rows import PLAIN, Unreadable, count_outcomes, name_of, pack_path, read_pack
+from study.record._rows import PLAIN, Unreadable, count_pack_outcomes, name_of, pack_path, read_pack
 from study.replicates.keys import key
 from study.replicates.metric_catalogue import TABLE_COLUMNS
 from study.replicates.metrics import proposed_ratios, steps_to_loss
@@ -73,7 +73,7 @@ def count_jump_outcomes(folder: Path, pack_by_name: Mapping[str, str]) -> dict[s
     counts: Counter[str] = Counter()
     for pack_id, of_pack in names.items():
         try:
-            outcomes = count_outcomes(pack_path(folder, pack_id))
+            outcomes = count_pack_outcomes(pack_path(folder, pack_id))
         except Unreadable:
             continue
         for name in of_pack:

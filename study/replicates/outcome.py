@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from study.replicates.replicate import Replicate
 
 ACCEPTED = "accepted"
 """Outcome of a jump that was taken."""
-PROBED = "probed"
+PROBED: Final = "probed"
 """Outcome of a finite prediction that was evaluated along a training that takes no jumps."""
 NOT_RECORDED = "not recorded"
 """Stands for the outcome of a jump that was not accepted, in a record whose format holds no reasons."""

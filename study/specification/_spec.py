@@ -183,10 +183,10 @@ class Spec:
         return content_hash(self.identity())
 
     def to_dict(self) -> dict[str, Any]:
-        """The whole spec as plain data, as it is kept in the record."""
+        """Return the spec as plain data, as the record keeps it: all keys but later ones at their default."""
         return {
             "name": self.name,
-            **{name: plain(self.sections[name]) for name in SECTIONS},
+            **{name: plain(self._lasting(name)) for name in SECTIONS},
             "axes": plain(self.axes) | {axis: values.written() for axis, values in self.ranges.items()},
             "seeds": list(self.seeds),
             "design": self.design,

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from accel import JumpOutcome, Rule, StackedAccelerator
+from study.replicates.outcome import PROBED
 from study.replicates.replicate import Probes
 from study.training.evaluator import Evaluator
 from study.training.jump_group import UNSEEN, note_jump
@@ -199,7 +200,7 @@ class ProbeGroup:
 def _outcome(before: float, after: float | None) -> JumpOutcome | Literal["probed"]:
     """Return the outcome of a probe that was not refused; there is no training that its jump could be taken in."""
     finite = after is not None and math.isfinite(after) and not math.isnan(before)
-    return "probed" if finite else JumpOutcome.NOT_FINITE
+    return PROBED if finite else JumpOutcome.NOT_FINITE
 
 
 def share_training(runner: ReplicateState, cells: Sequence[ReplicateState]) -> None:

@@ -15,6 +15,7 @@ RULE = DMD(tolerance=1e-6)
     [
         ({"accept": "improve"}, ['accept="improve" needs the loss at every jump']),
         ({"candidates": (0.5, 1.0)}, ["a choice among candidates needs the loss"]),
+        ({"candidates": 1.0}, ["candidates must be one or more"]),
         ({"s": ByLoss(20)}, ["ByLoss(s=20, power=0.5) needs the loss"]),
         ({"m": 1, "moments": "restart"}, ["m must be", "moments must be"]),
         ({"m": 1, "accept": "improve"}, ["m must be", 'accept="improve" needs']),

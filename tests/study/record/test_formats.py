@@ -31,9 +31,15 @@ def test_a_record_of_format_1_opens(folder, dmd_study):
     details = [row for row in record.details() if row["kind"] == "cell"]
     assert [len(row["jump_accepted"]) for row in details] == [6, 4]
     assert all(row["jump_outcome"] is row["jump_s"] is None for row in details)
-    assert dmd_study("status", folder).out == "small: 2 replicates: 2 finished\n"
+    assert dmd_study("status", folder).out == "small: 2 replicates: 2 finished\n  jumps: 10 accepted\n"
     assert dmd_study("figures", folder, "--only", "jumps", "--to", folder / "pictures").status == 0
     assert dmd_study("report", folder).status == 0
+
+
+def test_a_complete_record_of_format_1_is_left_as_it_is(folder, contents):
+    before = contents(folder)
+    run(folder / "spec.yaml", folder, executor="inline")
+    assert contents(folder) == before
 
 
 def test_a_record_of_format_1_goes_on_as_the_same_study(folder, dmd_study):
@@ -50,9 +56,9 @@ def test_a_record_of_format_1_goes_on_as_the_same_study(folder, dmd_study):
     new = [row for row in record.details() if row["kind"] == "cell" and row["seed"] == 1]
     assert [row["jump_outcome"] for row in new] == [["accepted"] * 6, ["accepted"] * 4]
     assert [row["jump_s"] for row in new] == [[5] * 6, [5] * 4]
-    assert record.jump_outcomes() == {"accepted": 10, "not recorded": 10}
+    assert record.jump_outcomes() == {"accepted": 20}
     said = dmd_study("status", folder).out
-    assert said == "small: 4 replicates: 4 finished\n  jumps: 10 accepted, 10 not recorded\n"
+    assert said == "small: 4 replicates: 4 finished\n  jumps: 20 accepted\n"
     (path,) = {record.pack_path(table["pack"][1])}
     assert json.loads(pq.read_schema(path).metadata[b"dmd_study"])["format_version"] == 2
 
