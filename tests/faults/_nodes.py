@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests._ray import RAY, free_ports, listens, own_environment
+from tests.helpers.ray_nodes import RAY, free_ports, listens, own_environment
 
 PORTS, MOST_NODES = 40, 4
 

@@ -10,7 +10,6 @@ import pytest
 import torch
 import yaml
 from torch import nn
-from typer.testing import CliRunner
 
 from accel import Accelerator
 from accel._jump.options import OPTION_NAMES
@@ -19,7 +18,6 @@ from study import load_spec, open_study, run
 from study.analysis.statistics.best_document import best_document
 from study.best.file import read_best, write_best_file
 from study.best.reuse import compare, spec_from_best
-from study.cli import app
 from study.errors import SpecError, UserError
 from study.planning.cells import replicates
 from study.planning.tasks import make_tasks
@@ -28,16 +26,9 @@ from study.specification._methods import rule_method
 from study.training.jump_options import build_options
 from study.training.networks import build_network
 from study.training.random_streams import stream_seed
+from tests.helpers.command_line import run_command
 
 RESULTS = Path(__file__).parents[3] / "results" / "quick"
-
-
-def command(*arguments):
-    """Status, output and error output of a command."""
-    done = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=True)
-    if isinstance(done.exception, UserError):  # which main() prints, with status 2
-        return 2, done.stdout, str(done.exception)
-    return done.exit_code, done.stdout, done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +45,7 @@ def home(tmp_path_factory):
         "seeds": 3,
     }
     run(spec, folder, executor="inline")
-    assert command("best", folder)[0] == 0
+    assert run_command("best", folder)[0] == 0
     return spec, folder
 
 
@@ -263,7 +254,9 @@ def test_run_from_best_trains_one_cell_and_compares(home, tmp_path):
     raw, folder = home
     path, out = tmp_path / "other.yaml", tmp_path / "out"
     path.write_text(yaml.safe_dump({**raw, "name": "other", "training": {**raw["training"], "lr": 0.02}}))
-    status, said, _ = command("run", path, "--from-best", folder / "best.yaml", "--out", out, "--executor", "inline")
+    status, said, _ = run_command(
+        "run", path, "--from-best", folder / "best.yaml", "--out", out, "--executor", "inline"
+    )
     assert status == 0
     record, best = open_study(out), read_best(folder / "best.yaml")
     table = record.table()
@@ -317,7 +310,7 @@ def test_bad_input_is_one_message_and_writes_nothing(home, tmp_path, monkeypatch
     write_best_file(folder / "method.yaml", {**content, "method": {"name": "magic"}})
     monkeypatch.chdir(tmp_path)
     before = contents(folder)
-    status, _, said = command(*(argument.replace("{home}", str(folder)) for argument in arguments))
+    status, _, said = run_command(*(argument.replace("{home}", str(folder)) for argument in arguments))
     assert status == 2
     assert re.search(message, said)
     assert contents(folder) == before
@@ -326,7 +319,7 @@ def test_bad_input_is_one_message_and_writes_nothing(home, tmp_path, monkeypatch
 
 def test_best_says_how_to_use_it_and_holds_the_evidence(home):
     raw, folder = home
-    status, said, _ = command("best", folder, "--metric", "final_loss_ratio", "--rule", "one-standard-error")
+    status, said, _ = run_command("best", folder, "--metric", "final_loss_ratio", "--rule", "one-standard-error")
     assert status == 0
     assert f'Accelerator.from_best(model, "{folder / "best.yaml"}")' in said
     assert f"dmd-study run SPEC --from-best {folder / 'best.yaml'}" in said
@@ -338,7 +331,7 @@ def test_best_says_how_to_use_it_and_holds_the_evidence(home):
     (trained,) = best.evidence.trained_with
     assert trained["replicates"] == 4 * 3 + 3
     assert trained["torch"] == torch.__version__
-    assert command("best", folder)[0] == 0
+    assert run_command("best", folder)[0] == 0
     assert read_best(folder / "best.yaml").choice().metric == "mean_relative_error"
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from study import open_study
 from study.replicates.metric_catalogue import TIMINGS
-from tests._ray import RAY, free_ports, listens, own_environment
+from tests.helpers.ray_nodes import RAY, free_ports, listens, own_environment
 
 pytestmark = pytest.mark.slow
 

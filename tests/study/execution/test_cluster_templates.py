@@ -16,21 +16,20 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
-from typer.testing import CliRunner
 
 from study import load_spec, open_study
-from study.cli import app
 from study.errors import UserError
 from study.execution.cluster_templates import TEMPLATES, Shape, render, shape
+from tests.helpers.command_line import run_command
 
 GPU = ["--set=resources.gpu=0.25", "--set=resources.cpu=2"]
 
 
 def printed(kind: str, *arguments: str) -> str:
     """What the command prints."""
-    result = CliRunner().invoke(app, ["cluster-template", kind, *arguments])
-    assert result.exit_code == 0, result.output
-    return result.output
+    done = run_command("cluster-template", kind, *arguments)
+    assert done.status == 0, done.err
+    return done.out
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from study.training.networks import build_network
 from study.training.packs import train_pack
 from study.training.probe_group import probed_snapshots
 from study.training.stack import train_probed, train_stack
+from tests.helpers.command_line import run_command
 
 CPU = torch.device("cpu")
 CHANGES = {
@@ -234,9 +235,6 @@ def test_policies_that_it_cannot_evaluate_are_refused(raw, small, changes, messa
 
 def test_a_probed_study_says_so(raw, tmp_path, monkeypatch):
     import yaml
-    from typer.testing import CliRunner
-
-    from study.cli import app
 
     path = tmp_path / "spec.yaml"
     small = {**CHANGES, "axes": {"m": [4, 9], "s": [3, 30], "tolerance": [1e-3]}, "seeds": 2}
@@ -250,8 +248,8 @@ def test_a_probed_study_says_so(raw, tmp_path, monkeypatch):
         "draw_heatmaps",
         lambda data, **options: titles.append(options["title"]) or real(data, **options),
     )
-    done = CliRunner().invoke(app, ["run", str(path), "--out", str(tmp_path / "out"), "--executor", "inline"])
-    assert done.exit_code == 0, done.output
+    done = run_command("run", path, "--out", tmp_path / "out", "--executor", "inline")
+    assert done.status == 0, done.err
     assert titles == ["small, probed: jumps judged, not taken"]
     table = open_study(tmp_path / "out").table()
     assert (table["status"] == "finished").all()
