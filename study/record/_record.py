@@ -292,21 +292,22 @@ class Record(Ledger):
         return self._summary().line()
 
     def _repr_html_(self) -> str:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # packs that cannot be read are counted in the table
-            try:
-                damaged, answer = len(self.damaged()), str(self.answer())
-            except Exception as error:  # a notebook shows what there is, also of a damaged record
-                damaged, answer = 0, f"none: {first_line(error)}"
-        return self._summary().html(answer, damaged)
+        return self._summary().html()
 
     def _summary(self) -> Summary:
+        """Gather the words for a terminal or a notebook; a damaged record shows what there is."""
         try:
             progress = self.progress()
         except Exception as error:
             progress = f"cannot be read: {first_line(error)}"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # packs that cannot be read are counted
+            try:
+                damaged, answer = len(self.damaged()), self.answer().sentences
+            except Exception as error:
+                damaged, answer = 0, (f"No answer: {first_line(error)}",)
         method, problem = (self.spec.get(section) for section in ("method", "problem"))
-        return Summary(self.name, _named(problem), _named(method), progress, str(self.folder))
+        return Summary(self.name, _named(problem), _named(method), progress, str(self.folder), answer, damaged)
 
 
 def _named(section: object) -> str:

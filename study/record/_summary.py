@@ -1,6 +1,6 @@
 """A record in a few words: one line for a terminal, a small table for a notebook."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -16,22 +16,26 @@ class Summary:
     method: str
     progress: str
     folder: str
+    answer: Sequence[str]
+    """Sentences of the answer, or the reason why there is none."""
+    damaged: int
+    """Number of packs that cannot be read."""
 
     def line(self) -> str:
-        """Return one line of printable text."""
+        """Return one line of printable text, with the first sentence of the answer."""
         study, problem, method = map(_printable, (self.study, self.problem, self.method))
-        where = _printable(self.folder, most=None)
-        return f"<Record {study}: {method} on {problem}; {_printable(self.progress)}; {where}>"
+        answer, where = (_printable(text, most=None) for text in (self.answer[0].rstrip("."), self.folder))
+        return f"<Record {study}: {method} on {problem}; {_printable(self.progress)}; {answer}; {where}>"
 
-    def html(self, answer: str, damaged: int) -> str:
-        """Return a table in HTML, with the answer below what the study is; ``damaged`` packs cannot be read."""
+    def html(self) -> str:
+        """Return a table in HTML, with the whole answer below what the study is."""
         rows = {
             "study": self.study,
             "problem": self.problem,
             "method": self.method,
-            "progress": self.progress + (f"; {damaged} packs cannot be read" if damaged else ""),
+            "progress": self.progress + (f"; {self.damaged} packs cannot be read" if self.damaged else ""),
             "folder": self.folder,
-            "answer": answer,
+            "answer": " ".join(self.answer),
         }
         lines = (
             f'<tr><th style="text-align: left">{what}</th><td style="text-align: left">{escape(text)}</td></tr>'

@@ -93,8 +93,9 @@ def test_the_best_cell_by_metric_rule_and_place(record):
         record.best("speed")
 
 
-def test_the_line_says_what_the_study_is_and_how_much_has_ended(record, folder):
-    assert repr(record) == f"<Record small: dmd on quadratic; 24 replicates: 24 finished; {folder}>"
+def test_the_line_says_what_the_study_is_and_how_much_has_ended_and_the_answer(record, folder):
+    answer = record.answer().sentences[0].rstrip(".")
+    assert repr(record) == f"<Record small: dmd on quadratic; 24 replicates: 24 finished; {answer}; {folder}>"
 
 
 def test_a_notebook_gets_a_table_with_the_answer(record, folder):
@@ -105,7 +106,7 @@ def test_a_notebook_gets_a_table_with_the_answer(record, folder):
 
 def test_a_study_that_has_just_begun_says_so(small, tmp_path):
     begun = create(tmp_path, small(), None, None)
-    assert "8 replicates: 8 missing" in repr(begun)
+    assert "8 replicates: 8 missing; No answer: " in repr(begun)
     assert "no replicates yet" in begun._repr_html_()
     with pytest.raises(ValueError, match="no replicates yet"):
         begun.answer()
@@ -117,7 +118,7 @@ def test_names_from_anybody_are_text(record):
     record.attributes["spec"] = record.spec | {"problem": {"name": HOSTILE}, "method": "not a section"}
     line = repr(record)
     assert line.isprintable()
-    assert len(line) < 400
+    assert len(line) < 700
     shown = record._repr_html_()
     assert "<script" not in shown
     assert "&lt;script&gt;" in shown
