@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from study import open_study, run
-from study.cli import printing
+from study import open_study, run, write_report
 from tests.dashboards.test_optuna_app import SPEC, served, study_of, wait_for
 
 pytestmark = pytest.mark.slow
@@ -28,7 +27,7 @@ def number_of(address: str, name: str) -> int:
 
 def test_a_study_that_has_ended(open_page, tmp_path: Path) -> None:
     record = run(spec(training={"optimizer": "sgd", "lr": 0.1, "epochs": 24}), tmp_path / "out", executor="inline")
-    printing.write_report(record)
+    write_report(record)
     with served(record.folder) as (address, _):
         number = number_of(address, "shown")
         wait_for(lambda: study_of(address, "shown")["plotly_graph_objects"])
