@@ -153,7 +153,7 @@ def test_the_driver_keeps_nothing_of_what_is_recorded(tmp_path: Path, spec: Path
     code = """if True:
         import gc, sys
         from study import cli
-        from study.replicates.replicate import ReplicateOutcome
+        from study.replicates.outcome import ReplicateOutcome
         from study.execution.ray_trial import Recorder
         end = Recorder.on_experiment_end
         def counted(self, trials, **info):
