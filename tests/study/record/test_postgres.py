@@ -72,7 +72,7 @@ def test_a_record_in_postgresql_is_that_in_sqlite(raw, tmp_path, url, capsys, mo
     monkeypatch.setattr(sys, "argv", ["dmd-study", "status", str(there)])
     with pytest.raises(SystemExit, match="0"):
         cli.main()
-    assert capsys.readouterr().out == "small: 8 replicates: 8 finished\n"
+    assert capsys.readouterr().out == "small: 8 replicates: 8 finished\n  jumps: 40 accepted\n"
     for path in there.rglob("*"):
         assert path.is_dir() or PASSWORD.encode() not in path.read_bytes()
 
