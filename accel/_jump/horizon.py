@@ -1,8 +1,11 @@
 """Schedules of the horizon s, the steps that each jump leaps, over the jumps of a training."""
 
-import math
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Annotated, Protocol, runtime_checkable
+
+from accel._fields import Bounds, normalize, require
+
+_Positive = Annotated[int, Bounds(at_least=1)]
 
 
 @runtime_checkable
@@ -26,10 +29,11 @@ class Horizon(Protocol):
 class Constant:
     """The same horizon at every jump, as in Tano, Portwood & Ragusa 2020; an integer s means the same."""
 
-    s: int
+    s: _Positive
 
     def __post_init__(self) -> None:
-        _check(self, s=1)
+        normalize(self)
+        require(self)
 
     def __call__(self, jump: int, relative_loss: float | None) -> int:
         """Return s."""
@@ -40,12 +44,13 @@ class Constant:
 class Linear:
     """Lower s in equal parts, from ``s`` at the first jump to ``last`` at the ``jumps``-th, and keep it there."""
 
-    s: int
-    jumps: int
-    last: int = 1
+    s: _Positive
+    jumps: _Positive
+    last: _Positive = 1
 
     def __post_init__(self) -> None:
-        _check(self, s=1, jumps=1, last=1)
+        normalize(self)
+        require(self)
 
     def __call__(self, jump: int, relative_loss: float | None) -> int:
         """Interpolate and round."""
@@ -59,14 +64,13 @@ class Decay:
     With s = 40, 10 jumps and its p = 2: 40, 33, 26, 21, 16, 11, 8, 5, 3, 1.
     """
 
-    s: int
-    jumps: int
-    power: float = 2.0
+    s: _Positive
+    jumps: _Positive
+    power: Annotated[float, Bounds(above=0)] = 2.0
 
     def __post_init__(self) -> None:
-        _check(self, s=1, jumps=1)
-        if not (isinstance(self.power, int | float) and 0 < self.power < math.inf):
-            raise ValueError(f"Decay: power must be a finite number above 0, got {self.power!r}")
+        normalize(self)
+        require(self)
 
     def __call__(self, jump: int, relative_loss: float | None) -> int:
         """Interpolate in the power's root, and round."""
@@ -81,13 +85,12 @@ class ByLoss:
     evaluation, at the newest snapshot, is the one that judges the jump as well.
     """
 
-    s: int
-    power: float = 0.5
+    s: _Positive
+    power: Annotated[float, Bounds(above=0)] = 0.5
 
     def __post_init__(self) -> None:
-        _check(self, s=1)
-        if not (isinstance(self.power, int | float) and 0 < self.power < math.inf):
-            raise ValueError(f"ByLoss: power must be a finite number above 0, got {self.power!r}")
+        normalize(self)
+        require(self)
 
     def __call__(self, jump: int, relative_loss: float | None) -> int:
         """Scale s and round it; a loss above the first, or one that is not finite, gives s."""
@@ -126,13 +129,3 @@ def _between(first: float, last: float, jump: int, jumps: int) -> float:
 
 def _nearest(s: float) -> int:
     return max(1, round(s))
-
-
-def _check(horizon: object, **least: int) -> None:
-    mistakes = []
-    for name, bound in least.items():
-        value = getattr(horizon, name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < bound:
-            mistakes.append(f"{name} must be an integer of at least {bound}, got {value!r}")
-    if mistakes:
-        raise ValueError(f"{type(horizon).__name__}: " + "; ".join(mistakes))

@@ -1,4 +1,4 @@
-"""What callbacks for other people's trainers share, without those trainers."""
+"""Callbacks for other trainers: the part that they share, without those trainers."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What a figure shows of a study where nothing, or not everything, is asked for."""
+"""Options of a figure for which a user asks nothing, or not everything."""
 
 import pandas as pd
 import pytest
