@@ -69,13 +69,15 @@ class Accelerator:
     ) -> Self:
         """Accelerate with the best parameters that a study found; needs PyYAML.
 
+        A warning says so if the study recommends to leave the accelerator off, or if ``optimizer`` is of another class
+        or has another learning rate than the one that the parameters were studied with.
+
         Args:
             model: The model to accelerate.
             path: A ``best.yaml``, as written by a study.
-            choice: The cell with the lowest metric, or the cheapest within one standard error of it; by default the
-                file's own, as ``dmd-study best DIR --rule`` sets it.
-            metric: By which of the study's metrics, such as ``"mean_relative_error"`` or ``"final_loss_ratio"``; by
-                default the file's own, as ``dmd-study best DIR --metric`` sets it.
+            choice: The rule of another choice than the recommended cell: ``minimum`` of a metric, or the cheapest cell
+                within one standard error of it. By default the file's own, as ``dmd-study best DIR --rule`` sets it.
+            metric: The metric of that choice, such as ``"mean_relative_error"`` or ``"final_loss_ratio"``.
             **overrides: Any argument of `Accelerator` or field of the rule, in place of the file's; also ``optimizer``,
                 and ``horizon_jumps`` where the study let s fall over all jumps of a training.
 

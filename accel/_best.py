@@ -7,26 +7,30 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from torch.optim import Optimizer
+
 from accel._jump.horizon import schedule
 from accel._jump.options import OPTION_NAMES
 from accel._rules import RULES, Rule
 
-_FORMAT = 1
-_CHOSEN = {"metric": "mean_relative_error", "rule": "minimum"}
+_FORMAT = 2
 _SCHEDULE = frozenset({"horizon", "horizon_jumps"})
 _STUDY_ONLY = frozenset({"name", "mode", "probes", "snapshots"})  # how the study ran the method, not what the method is
 
 
 def read_best(
-    path: str | PathLike[str], choice: str | None, metric: str | None, overrides: Mapping[str, Any]
+    path: str | PathLike[str],
+    choice: str | None,
+    metric: str | None,
+    overrides: Mapping[str, Any],
 ) -> tuple[Rule, dict[str, Any]]:
     """Return the rule and the options of `Accelerator` that a ``best.yaml`` holds.
 
     Args:
         path: the file.
-        choice: name of the choice, such as ``minimum``; None for the one that the file names.
-        metric: metric that the choice is best at; None for the one that the file names.
-        overrides: options that replace those of the file.
+        choice: rule of another choice, such as ``minimum``; None for the one that the file names.
+        metric: metric that this choice is best at. If both are None and the file names none, the recommendation.
+        overrides: options that replace those of the file. ``optimizer`` is compared with that of the study.
 
     Raises:
         ValueError: The file has another format or lacks the metric or choice, or its method cannot be reproduced here.
@@ -34,7 +38,10 @@ def read_best(
     """
     content = _load(Path(path))
     if content.get("format_version") != _FORMAT:
-        raise ValueError(f"{path}: format_version must be {_FORMAT}, got {content.get('format_version')!r}")
+        raise ValueError(
+            f"{path}: format_version must be {_FORMAT}, got {content.get('format_version')!r}; "
+            "`dmd-study best DIR` writes the file anew"
+        )
     method = _section(content, "method", path)
     rule_class = RULES.get(str(method.get("name")))
     if rule_class is None:
@@ -44,18 +51,9 @@ def read_best(
     unknown = sorted(set(overrides) - valid)
     if unknown:
         raise ValueError(f"overrides must be among {_listed(valid)}, got {_listed(unknown)}")
-    if choice is None or metric is None:
-        named = content.get("chosen", _CHOSEN)
-        if named is None:
-            raise ValueError(f"{path}: the study allowed no choice; a choice and a metric, asked for by name, say why")
-        if not (isinstance(named, dict) and {"metric", "rule"} <= set(named)):
-            raise ValueError(f"{path}: chosen must name a metric and a rule, got {named!r}")
-        choice, metric = choice or str(named["rule"]), metric or str(named["metric"])
-    choices = _section(_section(content, "choices", path), metric, path)
-    chosen = _section(choices, choice, path)
-    if "unavailable" in chosen:
-        raise ValueError(f"{path}: the study has no {choice!r} choice for {metric!r}: {chosen['unavailable']}")
-
+    chosen = _chosen(content, choice, metric, path)
+    _warn_if_off(content, path)
+    _warn_of_training(chosen, overrides.get("optimizer"), path)
     parameters = {key.removeprefix("method."): value for key, value in _section(chosen, "parameters", path).items()}
     if {**method, **parameters}.get("snapshots") == "epoch":
         warnings.warn(
@@ -89,6 +87,56 @@ def read_best(
         settings["s"] = schedule(horizon, settings["s"], jumps)
     rule = rule_class(**{key: value for key, value in settings.items() if key in rule_options})
     return rule, {key: value for key, value in settings.items() if key in OPTION_NAMES}
+
+
+def _chosen(
+    content: Mapping[str, Any], choice: str | None, metric: str | None, path: str | PathLike[str]
+) -> Mapping[str, Any]:
+    """Return the section that holds the chosen parameters."""
+    named = content.get("chosen")
+    if choice is None and metric is None and named is None:
+        chosen, name = _section(content, "recommendation", path), "recommendation"
+    else:
+        if named is not None and not (isinstance(named, dict) and {"metric", "rule"} <= set(named)):
+            raise ValueError(f"{path}: chosen must name a metric and a rule, or be left out, got {named!r}")
+        if named is None and (choice is None or metric is None):
+            raise ValueError(f"{path}: metric and choice must be given together, got {metric!r} and {choice!r}")
+        choice, metric = choice or str((named or {})["rule"]), metric or str((named or {})["metric"])
+        chosen = _section(_section(_section(content, "other_choices", path), metric, path), choice, path)
+        name = f"{choice!r} choice for {metric!r}"
+    if "unavailable" in chosen:
+        raise ValueError(f"{path}: the study has no {name}: {chosen['unavailable']}")
+    return chosen
+
+
+def _warn_if_off(content: Mapping[str, Any], path: str | PathLike[str]) -> None:
+    if content.get("recommended") == "off":
+        answer = content.get("answer")
+        reason = str(answer[0]) if isinstance(answer, list) and answer else "plain training wins"
+        warnings.warn(f"{path}: the study recommends to leave the accelerator off. {reason}", stacklevel=4)
+
+
+def _warn_of_training(chosen: Mapping[str, Any], optimizer: Optimizer | None, path: str | PathLike[str]) -> None:
+    """Warn if the caller's optimiser is not the one that the parameters were trained with."""
+    parameters, trained_with = chosen.get("parameters"), chosen.get("trained_with")
+    varied = {key: v for key, v in (parameters if isinstance(parameters, dict) else {}).items() if "." in str(key)}
+    if optimizer is None:
+        if varied:
+            settings = ", ".join(f"{key} = {value}" for key, value in varied.items())
+            warnings.warn(
+                f"{path}: the parameters hold at {settings}; pass optimizer= to compare it with yours", stacklevel=4
+            )
+        return
+    studied = dict(trained_with) if isinstance(trained_with, dict) else {}
+    studied |= {str(key).removeprefix("training."): v for key, v in varied.items() if str(key).startswith("training.")}
+    differences = []
+    name, rates = type(optimizer).__name__, sorted({float(group["lr"]) for group in optimizer.param_groups})
+    if "optimizer" in studied and studied["optimizer"] != name.lower():
+        differences.append(f"the optimiser {studied['optimizer']}, yours is {name}")
+    if "lr" in studied and rates != [float(studied["lr"])]:
+        differences.append(f"the learning rate {studied['lr']:g}, yours is {', '.join(f'{rate:g}' for rate in rates)}")
+    if differences:
+        warnings.warn(f"{path}: the parameters were studied with {'; and with '.join(differences)}", stacklevel=4)
 
 
 def _load(path: Path) -> Mapping[str, Any]:

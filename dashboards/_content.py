@@ -88,6 +88,8 @@ class Report:
     verdict: Literal["yes", "no", "unsure"]
     answer: Sequence[str]
     """Sentences."""
+    details: Sequence[str]
+    """Further sentences below the answer."""
     explorer: Mapping[str, Any]
     """Data of the heatmaps, plain and without nan or infinity:
 
@@ -99,13 +101,14 @@ class Report:
     statuses   per cell, a letter per seed
     ramps      name -> colours as #rrggbb, from that of the lowest value on
     metrics    ``{column, name, title, split, meaning, scale, reference, low, high, ramp, centre, spread,
-               values, states, best}`` each; per cell ``centre`` and ``spread`` over seeds and ``values`` by
-               seed, "inf" or "-inf" if infinite, None if there is none; ``states`` a letter per cell;
-               ``best`` the index of the best cell, or None
+               values, states, lowest, lowest_as}`` each; per cell ``centre`` and ``spread`` over seeds and
+               ``values`` by seed, "inf" or "-inf" if infinite, None if there is none; ``states`` a letter per cell;
+               ``lowest`` the index of the cell with the best value, or None; ``lowest_as`` its name
     cells      per cell, per seed: ``{train, test, jumps, baseline, end}`` or None; a curve is
                ``[epochs, losses]``, jumps ``[epochs, ratios (train), ratios (test), taken (0 or 1)]``,
                ``baseline`` an index into ``baselines``, ``end`` how the training ended, in words
     baselines  ``{train, test}`` each
+    recommended  index of the study's recommended cell, or None; ``recommended_as`` its name
     first      index of the cell whose curves are shown at first
     note       says what was left out of the curves
     ========== =============================================================================================

@@ -48,7 +48,8 @@ function describe(metric, index) {
   if (state.seed < 0) parts.push(`${finite} of ${values.length} seeds with a finite value`);
   else parts.push(`seed ${data.seeds[state.seed]}`);
   parts.push(look.word);
-  if (metric.best === index) parts.push("best cell");
+  if (data.recommended === index) parts.push(data.recommended_as);
+  if (metric.lowest === index) parts.push(metric.lowest_as);
   return parts.join("; ");
 }
 
@@ -121,7 +122,10 @@ function drawCell(metric, index, focusable) {
     "aria-label": describe(metric, index),
     "aria-selected": index === state.cell,
   }, face);
-  if (metric.best === index && state.seed < 0) cell.className = "best";
+  if (state.seed < 0) {
+    if (data.recommended === index) cell.classList.add("recommended");
+    if (metric.lowest === index) cell.classList.add("lowest");
+  }
   return cell;
 }
 
@@ -138,7 +142,8 @@ function drawLegend(metric) {
   const present = new Set([...byId("heatmap").querySelectorAll("td[data-index]")].map((cell) => shownState(metric, Number(cell.dataset.index))));
   const marks = [...present].filter((letter) => data.states[letter].look).map((letter) =>
     element("span", {}, element("span", { class: `swatch look-${data.states[letter].look}` }), data.states[letter].word));
-  if (metric.best !== null && state.seed < 0) marks.push(element("span", {}, "★ best cell of the study, all seeds finished"));
+  if (state.seed < 0 && data.recommended !== null) marks.push(element("span", {}, `★ ${data.recommended_as}`));
+  if (state.seed < 0 && metric.lowest !== null) marks.push(element("span", {}, `□ ${metric.lowest_as}`));
   byId("legend").replaceChildren(scale, ...marks);
 }
 

@@ -12,10 +12,13 @@ from study.adaptive_search._refine import Refiner
 from study.adaptive_search._space import Space
 from study.analysis.statistics.best_cell import RANKED
 from study.errors import UserError
+from study.execution.confirmation import confirm, missing_confirmations
 from study.execution.deadline import OutOfTime
+from study.execution.recording import recorder
 from study.execution.run import tasks_of, where_to_train
 from study.execution.terminal_progress import SweepProgress, counting
-from study.planning.cells import baselines, replicates
+from study.execution.timing import time_choice
+from study.planning.cells import plain_trainings, replicates
 from study.planning.packs import plan
 from study.record import Record, create, lock_folder, open_if_exists, row_of
 from study.replicates.keys import key, replicate_key
@@ -46,6 +49,7 @@ def search(
     overrides: Iterable[str] | Mapping[str, Any] = (),
     time_limit_s: float | None = None,
     nodes: int | None = None,
+    timing: bool = True,
 ) -> Record:
     """Train cells that a sampler asks for, each with every seed, until the record holds ``trials`` cells.
 
@@ -69,6 +73,7 @@ def search(
         overrides: Keys to replace in the spec, as in `study.run`.
         time_limit_s: Time limit in seconds, as in `study.run`.
         nodes: Number of nodes to wait for, as in `study.run`.
+        timing: Measure the time of the recommended cell at the end, as in `study.run`.
 
     Returns:
         The record, open for reading.
@@ -85,7 +90,8 @@ def search(
     folder = Path(out or Path("results") / spec.name)
     deadline, place = where_to_train(spec, executor, address, nodes, time_limit_s)
     record = open_if_exists(folder, spec, storage)
-    if record and record.spec == spec.to_dict() and _complete(record, spec, trials):
+    complete = record is not None and record.spec == spec.to_dict() and _complete(record, spec, trials)
+    if record is not None and complete and not missing_confirmations(record, spec):
         return record
     with place as execute, lock_folder(folder):
         with counting("trials restored") as count:
@@ -94,15 +100,17 @@ def search(
         with contextlib.suppress(OutOfTime), deadline.enforced():
             tasks = tasks_of(spec, state.one_replicate_per_task())
             with SweepProgress(state.left) as progress:
+                finish = recorder(record, spec, progress)
 
                 def _finish(pack: Pack, outcomes: list[ReplicateOutcome], provenance: Mapping[str, Any]) -> None:
-                    record.add(pack, outcomes, provenance, spec)
+                    finish(pack, outcomes, provenance)
                     state.ended(outcomes)
-                    for note in provenance.get("notes", ()):
-                        progress.warn(note)
-                    progress.ended(outcomes)
 
                 execute(state.packs(), tasks, _finish, progress)
+            if deadline.allows_another and _complete(record, spec, trials):
+                confirm(record, spec, execute)
+                if timing and deadline.allows_another:
+                    time_choice(record, spec)
     return record
 
 
@@ -134,7 +142,7 @@ def _complete(record: Record, spec: Spec, trials: int) -> bool:
 def _with_baselines(spec: Spec, chosen: Iterable[Mapping[str, Value]]) -> list[Replicate]:
     """Return the baselines and then the replicates of the cells, with every seed, each once."""
     chosen = list(chosen)
-    wanted = [replicate for cell in chosen for replicate in baselines(spec, [plain(cell)])]
+    wanted = [replicate for cell in chosen for replicate in plain_trainings(spec, [plain(cell)])]
     wanted += [replicate for cell in chosen for replicate in replicates(spec, [cell])]
     return list({replicate_key(replicate): replicate for replicate in wanted}.values())
 

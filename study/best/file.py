@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from study.analysis.statistics.best_cell import METRICS_IN_DOCUMENT, RULES, Choice
+from study.analysis.statistics.best_cell import Choice
 from study.analysis.statistics.best_document import FORMAT_VERSION, best_text
+from study.analysis.statistics.recommendation import Estimate, TimeRatio
 from study.errors import UserError
 from study.record import write_whole
 from study.specification import parse_yaml
@@ -30,6 +31,23 @@ class Chosen(_Part):
     rule: str
 
 
+class Recommended(_Part):
+    """The recommended cell, and how it compares with the best plain training."""
+
+    parameters: dict[str, Any]
+    trained_with: dict[str, Any]
+    """Training section of the cell."""
+    best_plain_training: dict[str, Any]
+    plain_training_varied: dict[str, list[Any]]
+    at_equal_steps: Estimate | None
+    at_equal_time: Estimate | None
+    time_of_an_epoch: TimeRatio | None
+    test_ratio: float | None
+    overhead: float | None
+    smallest_effect: float
+    of_cells: int
+
+
 class Evidence(_Part):
     """Trainings behind the choices: sections of the spec, values of its axes, versions and machines."""
 
@@ -43,20 +61,23 @@ class Evidence(_Part):
 class BestFile(_Part):
     """The content of a ``best.yaml``."""
 
-    format_version: Literal[1]
+    format_version: Literal[2]
     study: str
     spec_hash: str
     written_by: str
-    chosen: Chosen | None = Chosen(metric=METRICS_IN_DOCUMENT[0], rule=RULES[0])
-    """None if no choice was possible."""
+    recommended: Literal["on", "off", "not known"]
+    answer: list[str]
+    recommendation: Recommended | Unavailable
+    chosen: Chosen | None = None
+    """Choice that readers take; None for the recommendation."""
     evidence: Evidence | None = None
     """None if the file was made from a table alone."""
     method: dict[str, Any]
     """The spec's method section; a choice's parameters complete it."""
-    choices: dict[str, dict[str, Choice | Unavailable]]
-    """Choices by metric and rule."""
+    other_choices: dict[str, dict[str, Choice | Unavailable | str]]
+    """Choices by metric and rule, each with the question that it answers."""
 
-    @field_validator("choices", mode="before")
+    @field_validator("other_choices", mode="before")
     @classmethod
     def _named(cls, choices: Any) -> Any:
         """Give each choice the metric and the rule under which it stands in the file."""
@@ -72,13 +93,29 @@ class BestFile(_Part):
             for metric, rules in choices.items()
         }
 
-    def choice(self) -> Choice:
-        """Return the chosen choice. Raises UserError if there is none."""
-        entry = self.choices.get(self.chosen.metric, {}).get(self.chosen.rule) if self.chosen else None
-        if isinstance(entry, Choice):
-            return entry
-        reason = entry.unavailable if entry else "no rule allows one for any metric"
+    def parameters(self) -> dict[str, Any]:
+        """Return the chosen parameters: axis -> value. Raises UserError if there are none."""
+        entry: Any = self.recommendation
+        if self.chosen is not None:
+            entry = self.other_choices.get(self.chosen.metric, {}).get(self.chosen.rule)
+        if isinstance(entry, Recommended | Choice):
+            return entry.parameters
+        reason = entry.unavailable if isinstance(entry, Unavailable) else "it lacks the choice that it names"
         raise UserError(f"the best file of {self.study} holds no choice of parameters: {reason}")
+
+    @property
+    def trained_with(self) -> Mapping[str, Any]:
+        """Training section that the chosen parameters were trained with; empty if it is not known."""
+        if self.chosen is None and isinstance(self.recommendation, Recommended):
+            return self.recommendation.trained_with
+        return {} if self.evidence is None else self.evidence.training
+
+    @property
+    def why_chosen(self) -> str:
+        """What the chosen parameters are the best of, in words."""
+        if self.chosen is None:
+            return f"recommended: {self.recommended}"
+        return f"{self.chosen.metric}, {self.chosen.rule}"
 
 
 def write_best_file(path: Path | str, document: Mapping[str, Any]) -> Path:

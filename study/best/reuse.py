@@ -32,7 +32,7 @@ def spec_from_best(
         SpecError: mistakes in the spec, or best parameters that do not fit it.
         UserError: the file holds no choice, or it names user code that the spec does not name.
     """
-    choice = best_file.choice()
+    parameters = best_file.parameters()
     raw, label = read_raw(source)
     method, axes = raw.get("method"), raw.get("axes")
     name = best_file.method.get("name")
@@ -43,7 +43,7 @@ def spec_from_best(
             f"{label} must have method: {{name: {name!r}}} too"
         )
     kept = {axis: values for axis, values in (axes if isinstance(axes, dict) else {}).items() if not _of_method(axis)}
-    cell = {axis.removeprefix("method."): [value] for axis, value in choice.parameters.items() if _of_method(axis)}
+    cell = {axis.removeprefix("method."): [value] for axis, value in parameters.items() if _of_method(axis)}
     given = overrides if isinstance(overrides, Mapping) else parse_assignments(overrides)
     combined = {
         **raw,
@@ -57,46 +57,42 @@ def spec_from_best(
 
 
 @dataclass(frozen=True)
-class ReuseComparison:
-    """Comparison of the best of one study with its results in another."""
+class Reuse:
+    """Results of another study's parameters in this study, at one combination of the axes that are not the method's."""
 
     at: Mapping[str, Any]
-    """Values of the axes that are not the method's; empty if there are none."""
-    there: Choice
-    """The best, with its values in the study that chose it."""
+    """Values of these axes; empty if there are none."""
     here: Choice | None
-    """The same parameters, with their values in this study; None if a seed did not finish with a finite value."""
+    """The parameters with their values in this study; None if a seed did not finish with a finite value."""
     why: str = ""
     """Reason why ``here`` is None."""
 
-    @property
-    def verdict(self) -> str:
-        """One sentence that says if the method pays in this study."""
-        if self.here is None:
-            return f"It is not known whether it pays here: {self.why}."
-        ratio = self.here.final_loss_ratio
-        if ratio is None:
-            return "It is not known whether it pays here: no baseline has finished."
-        end = f"training ends at {ratio:.3g} of plain training's loss"
-        cost = "" if self.here.overhead is None else f", for {100 * (self.here.overhead - 1):.1f} % more operations"
-        return f"It pays here: {end}{cost}." if ratio < 1 else f"It does not pay here: {end}{cost}."
 
-
-def compare(best_file: BestFile, table: pd.DataFrame, grid: StudyGrid) -> Iterator[ReuseComparison]:
-    """Compare the best of another study with its results here, once per combination of values of the other axes.
+def reused(table: pd.DataFrame, grid: StudyGrid) -> Iterator[Reuse]:
+    """Yield the results of a study that was made by `spec_from_best`, with one cell for each combination of other axes.
 
     Args:
-        best_file: the best parameters of another study.
-        table: rows of this study.
-        grid: axes and seeds of this study.
+        table: rows of the study.
+        grid: its axes and seeds.
     """
-    there = best_file.choice()
     for values in itertools.product(*(grid.axes[axis] for axis in grid.plain_axes)):
         at = dict(zip(grid.plain_axes, values, strict=True))
         try:
-            yield ReuseComparison(at, there, best(table, grid.axes, grid.seeds, metric=there.metric, at=at))
+            yield Reuse(at, best(table, grid.axes, grid.seeds, metric="final_loss_ratio", at=at))
         except NoChoice as reason:
-            yield ReuseComparison(at, there, None, str(reason))
+            yield Reuse(at, None, str(reason))
+
+
+def differences_in_training(best_file: BestFile, spec: Spec) -> list[str]:
+    """Return, in words, how the spec's training differs from the one that the parameters were chosen with."""
+    trained_with = best_file.trained_with
+    differences = []
+    for key in ("optimizer", "lr", "batch"):
+        axis = f"training.{key}"
+        there, here = trained_with.get(key), spec.axes.get(axis) or (spec.sections["training"][key],)
+        if there is not None and list(here) != [there]:
+            differences.append(f"{axis}: chosen with {there}, trained here with {', '.join(map(str, here))}")
+    return differences
 
 
 def _of_method(axis: str) -> bool:

@@ -1,68 +1,91 @@
-"""Words on the terminal about a study: its best parameters, its counts, and how a best of another study did."""
+"""Words on the terminal about a study: its counts, its answer, its parameters, and those of another study."""
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from study.cli.console import out_console, say
+from study.cli.console import err_console, out_console, say
 
 if TYPE_CHECKING:
-    from study.analysis import Choice
+    from study.analysis import Choice, StudyData
     from study.best.file import BestFile
     from study.record import Record
+    from study.specification import Spec
 
 
 def print_best(path: Path, *, take_home: bool) -> None:
-    """Print the choices in a ``best.yaml``, and how they are used.
+    """Print the recommended cell and the other choices in a ``best.yaml``, and how they are used.
 
     ``take_home``: the method is a rule that a training loop can take.
     """
-    from study.best.file import Unavailable, read_best
+    from study.best.file import Recommended, Unavailable, read_best
 
     best = read_best(path)
-    for metric, rules in best.choices.items():
-        say(f"Best by {metric}")
+    mark = "*" if best.chosen is None else " "
+    if isinstance(best.recommendation, Unavailable):
+        say(f"  recommended: none: {best.recommendation.unavailable}")
+    else:
+        say(f"{mark} recommended: {best.recommended}: {_parameters(best.recommendation.parameters)}")
+    for metric, rules in best.other_choices.items():
+        say(f"  {rules.get('question', metric)} ({metric}):")
         for rule, choice in rules.items():
+            if isinstance(choice, str):
+                continue
             chosen = best.chosen is not None and (best.chosen.metric, best.chosen.rule) == (metric, rule)
             words = choice.unavailable if isinstance(choice, Unavailable) else _in_words(choice)
-            say(f"{'*' if chosen else ' '} {rule + ':':20}{words}")
+            say(f"{'*' if chosen else ' '}   {rule + ':':20}{words}")
     say(str(path))
-    if best.chosen is None:
+    if best.chosen is None and not isinstance(best.recommendation, Recommended):
         return
     say("* is what these take:")
     if take_home:
-        say(f'  from accel import Accelerator\n  accelerator = Accelerator.from_best(model, "{path}")')
+        say(
+            f"  from accel import Accelerator\n"
+            f'  accelerator = Accelerator.from_best(model, "{path}", optimizer=optimizer)'
+        )
     say(f"  dmd-study run SPEC --from-best {shlex.quote(str(path))}")
 
 
-def print_comparison(record: "Record", best: "BestFile") -> None:
-    """Print what the best of another study gave here beside what it was best at, and whether it pays."""
-    from study.best.reuse import compare
+def print_reuse(record: "Record", best: "BestFile") -> None:
+    """Print what another study's parameters gave here, and the answer of both studies."""
+    from study.best.reuse import reused
 
-    for compared in compare(best, record.table(), record.grid):
-        there, here = compared.there, compared.here
-        at = "".join(f", {axis} = {value}" for axis, value in compared.at.items())
-        lines = Table(title=f"{record.name}{at}: the best of {best.study} by {there.metric} ({there.rule})")
-        for heading in ("", f"{best.study}, {_counted(there.seeds)}", f"here, {_counted(len(record.grid.seeds))}"):
-            lines.add_column(heading)
-        for what, name in (
-            (there.metric, "value"),
-            ("the same on test data", "value_test"),
-            ("final loss ratio", "final_loss_ratio"),
-            ("overhead", "overhead"),
-        ):
-            lines.add_row(
-                what, *(_number(None if choice is None else getattr(choice, name)) for choice in (there, here))
-            )
-        out_console.print(lines)
-        say(compared.verdict)
+    print_counts(record)
+    lines = Table(title=f"{record.name}: the parameters of {best.study} ({best.why_chosen})")
+    for heading in ("here at", "loss / loss of the same plain training", "on test data", "operations / plain training"):
+        lines.add_column(heading)
+    for result in reused(record.table(), record.grid):
+        at = _parameters(result.at) or "all"
+        if result.here is None:
+            lines.add_row(at, f"not known: {result.why}", "-", "-")
+        else:
+            lines.add_row(at, *(_number(getattr(result.here, n)) for n in ("value", "value_test", "overhead")))
+    out_console.print(lines)
+    say(f"There: {' '.join(best.answer)}")
+    say(f"Here: {record.answer()}")
 
 
-def _counted(seeds: int) -> str:
-    return "1 seed" if seeds == 1 else f"{seeds} seeds"
+def warn_of_best(best: "BestFile", spec: "Spec") -> None:
+    """Warn if another study recommends to leave its method off, or trained in another way than this spec does."""
+    from study.best.reuse import differences_in_training
+
+    if best.recommended == "off":
+        err_console.print(f"Warning: {best.study} recommends to leave it off. {best.answer[0]}", soft_wrap=True)
+    for difference in differences_in_training(best, spec):
+        err_console.print(f"Warning: {difference}", soft_wrap=True, markup=False)
+
+
+def print_answer(record: "Record", data: "StudyData | None" = None) -> None:
+    """Print the study's answer in one to three sentences, or the reason why it has none yet."""
+    from study.analysis.pages.report import answer_of
+
+    try:
+        say(str(answer_of(data or record.study_data())))
+    except ValueError as reason:
+        say(f"No answer yet: {reason}")
 
 
 def _number(value: float | None) -> str:
@@ -70,15 +93,25 @@ def _number(value: float | None) -> str:
 
 
 def _in_words(choice: "Choice") -> str:
-    parameters = ", ".join(f"{axis} = {value}" for axis, value in choice.parameters.items())
     named = {choice.metric: choice.value, "test": choice.value_test, "final loss ratio": choice.final_loss_ratio}
     if choice.metric == "final_loss_ratio":
         del named["final loss ratio"]
     named["overhead"] = choice.overhead
-    return f"{parameters}: {', '.join(f'{what} {value:.4g}' for what, value in named.items() if value is not None)}"
+    numbers = ", ".join(f"{what} {value:.4g}" for what, value in named.items() if value is not None)
+    return f"{_parameters(choice.parameters)}: {numbers}"
+
+
+def _parameters(cell: Mapping[str, Any]) -> str:
+    return ", ".join(f"{axis} = {value}" for axis, value in cell.items())
 
 
 def print_status(record: "Record") -> None:
+    """Print how many replicates have ended how, why some failed, and the answer so far."""
+    print_counts(record)
+    print_answer(record)
+
+
+def print_counts(record: "Record") -> None:
     """Print how many replicates have ended how, and why some failed."""
     from study.replicates.outcome import NOT_RECORDED
 

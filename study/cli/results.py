@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.cli.console import err_console, print_warnings, say
-from study.cli.printing import print_best
+from study.cli.printing import print_answer, print_best
 
 if TYPE_CHECKING:
     from study.analysis import StudyData
@@ -40,7 +40,8 @@ def best(
     """Write the best parameters to DIR/best.yaml, and print them with how they are used."""
     from study.products import write_best
 
-    print_best(write_best(record, metric=metric, rule=rule, at=at, data=data), take_home=record.is_jump_rule)
+    path = write_best(record, metric=metric, rule=rule, at=at, data=data)
+    print_best(path, take_home=record.is_jump_rule)
 
 
 def report(record: "Record", to: Path | None = None, data: "StudyData | None" = None) -> None:
@@ -66,6 +67,7 @@ def everything(record: "Record") -> None:
             step(record, data=data)
         except ValueError as error:
             err_console.print(f"Not written: {error}", soft_wrap=True, markup=False)
+    print_answer(record, data)
 
 
 def say_paths(paths: Sequence[Path]) -> None:

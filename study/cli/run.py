@@ -43,6 +43,9 @@ def run(
         bool, typer.Option("--dry-run", help="Say what would run and what it costs; run nothing.")
     ] = False,
     time: Annotated[bool, typer.Option("--time", help="With --dry-run: also time a few steps on random data.")] = False,
+    no_timing: Annotated[
+        bool, typer.Option("--no-timing", help="Do not measure, at the end, how long the recommended cell takes.")
+    ] = False,
 ) -> None:
     """Train what the study's record lacks, then draw its heatmaps and write its best parameters."""
     from study.specification import load_spec
@@ -57,6 +60,7 @@ def run(
 
         best = read_best(from_best)
         loaded = spec_from_best(spec, best, set_ or [])
+        printing.warn_of_best(best, loaded)
     folder = out or Path("results") / loaded.name
     if dry_run:
         from study.execution.estimate import estimate, timing
@@ -67,8 +71,9 @@ def run(
         return
     if time:
         raise UserError("--time belongs to --dry-run")
+    from study.execution.confirmation import missing_confirmations
     from study.execution.run import run as run_study
-    from study.planning.cells import baselines, replicates
+    from study.planning.cells import plain_trainings, replicates
     from study.record import open_study
 
     resume = f"run the same command again to train what is missing: {this_command()}"
@@ -82,11 +87,12 @@ def run(
             retry_failed=retry_failed,
             time_limit_s=time_limit_s,
             nodes=nodes,
+            timing=not no_timing,
         )
     record = open_study(folder, storage)
-    printing.print_status(record)
-    everything = [*baselines(loaded), *replicates(loaded)]
-    if left := len(record.missing(everything)):
+    everything = [*plain_trainings(loaded), *replicates(loaded)]
+    if left := len(record.missing(everything)) or len(missing_confirmations(record, loaded)):
+        printing.print_status(record)
         err_console.print(
             f"The time limit of {time_limit} has come: {left} of {len(everything)} replicates and baselines are left; "
             f"{resume}",
@@ -95,8 +101,9 @@ def run(
         )
         raise typer.Exit(TIME_LIMIT_STATUS)
     if best is not None:
-        printing.print_comparison(record, best)
+        printing.print_reuse(record, best)
         return
+    printing.print_counts(record)
     try:
         results.everything(record)
     except OSError as error:

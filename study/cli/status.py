@@ -8,12 +8,12 @@ import typer
 
 from study.cli import results
 from study.cli.console import At, Folder, Storage, as_user_errors, chosen_values, opened, say
-from study.cli.printing import print_status
+from study.cli.printing import print_answer, print_status
 from study.errors import UserError
 
 
 def status(folder: Folder, storage: Storage = None) -> None:
-    """Count what is recorded, also while the study runs."""
+    """Count what is recorded, also while the study runs, and say what the study answers so far."""
     print_status(opened(folder, storage))
 
 
@@ -53,3 +53,4 @@ def best(
     record = opened(folder, storage)
     with as_user_errors():
         results.best(record, metric, rule, chosen_values(at))
+        print_answer(record)

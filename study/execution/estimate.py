@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from study.errors import UserError
-from study.planning.cells import baselines, replicates
+from study.planning.cells import plain_trainings, replicates
 from study.planning.costs import count_jumps, predict_cost
 from study.replicates.outcome import Breakdown
 from study.replicates.replicate import Pack, Replicate, Task
@@ -21,7 +21,7 @@ def estimate(spec: Spec) -> list[tuple[str, str]]:
     Returns:
         (name, amount) pairs.
     """
-    trained, plain = replicates(spec), baselines(spec)
+    trained, plain = replicates(spec), plain_trainings(spec)
     axes = " x ".join(f"{len(values)} {axis}" for axis, values in spec.axes.items())
     if spec.samples is not None:
         axes = f"saltelli, {spec.samples:,} samples of {', '.join(spec.axes)}"
@@ -29,6 +29,7 @@ def estimate(spec: Spec) -> list[tuple[str, str]]:
         ("cells", f"{len(trained) // len(spec.seeds):,} ({axes})"),
         ("replicates", f"{len(trained):,} ({len(spec.seeds)} seed{'s' * (len(spec.seeds) > 1)})"),
         ("baselines", f"{len(plain):,}"),
+        *([("fresh replicates at the end", f"2 x {spec.confirm}")] if spec.confirm else []),
     ]
     costs = [predict_cost(spec, replicate) for replicate in [*trained, *plain]]
     known = [cost for cost in costs if cost is not None]
@@ -96,7 +97,7 @@ def timing(spec: Spec) -> list[tuple[str, str]]:
     step_s = min(seconds[0] for seconds in measured.values())
     largest = max(_step_cost(spec, replicate) for replicate in trained)
     total_s = 0.0
-    for replicate in [*trained, *baselines(spec)]:
+    for replicate in [*trained, *plain_trainings(spec)]:
         relative_cost = _step_cost(spec, replicate) / largest
         total_s += relative_cost * _steps(spec, replicate) * step_s
         if replicate.extrapolation is None:

@@ -7,7 +7,7 @@ from typing import Any
 from problems import BUILT_IN
 from study.errors import UserError
 from study.execution.terminal_progress import counting
-from study.planning.cells import baselines, replicates
+from study.planning.cells import plain_trainings, replicates
 from study.planning.packs import plan
 from study.planning.tasks import make_tasks
 from study.record import Record, create, lock_folder, open_if_exists
@@ -41,7 +41,7 @@ def export_packs(
             f"{spec.name} uses a problem or rule of your own, whose code a file cannot carry; use `dmd-study run` on a "
             f"machine that has this code"
         )
-    waiting = [*baselines(spec), *replicates(spec)]
+    waiting = [*plain_trainings(spec), *replicates(spec)]
     if done is not None and (record := open_if_exists(Path(done), spec, None)):
         waiting = record.missing(waiting)
         if not waiting:

@@ -1,24 +1,25 @@
 """Run a study: train the replicates that its record lacks, on Ray or in this process, and record them as they end."""
 
 import contextlib
-import functools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from study.errors import UserError
+from study.execution.confirmation import confirm, missing_confirmations
 from study.execution.deadline import Deadline, OutOfTime
 from study.execution.inline import inline
 from study.execution.protocol import Execute
 from study.execution.ray_tune import on_ray
+from study.execution.recording import recorder
 from study.execution.terminal_progress import SweepProgress, counting
-from study.planning.cells import baselines, replicates
+from study.execution.timing import time_choice
+from study.planning.cells import plain_trainings, replicates
 from study.planning.packs import plan
 from study.planning.tasks import make_tasks
 from study.record import Record, create, lock_folder, open_if_exists
-from study.replicates.outcome import ReplicateOutcome
 from study.replicates.provenance import code_hash
-from study.replicates.replicate import Pack, Replicate, Task
+from study.replicates.replicate import Replicate, Task
 from study.specification import Spec, load_spec
 
 Only = Literal["all", "cells", "baselines"]
@@ -36,6 +37,7 @@ def run(
     time_limit_s: float | None = None,
     nodes: int | None = None,
     only: Only = "all",
+    timing: bool = True,
 ) -> Record:
     """Train every replicate of a study that its record lacks.
 
@@ -51,7 +53,9 @@ def run(
         time_limit_s: end within this many seconds. No pack is started that would exceed the limit, judged by the
             longest pack so far; a pack that runs when the limit passes is stopped and left for the next run.
         nodes: number of nodes to wait for in the Ray cluster, including the head.
-        only: ``cells`` trains the cells without their baselines; ``baselines`` trains the baselines only.
+        only: ``cells`` trains the cells without their baselines; ``baselines`` trains the baselines only. What
+            confirms the study's choice is trained with ``all`` only.
+        timing: measure the time of the recommended cell and of plain training at the end, for a few seconds.
 
     Returns:
         The record, open for reading. After a time limit, `Record.missing` returns the replicates that are left.
@@ -68,13 +72,14 @@ def run(
         raise UserError(f"{spec.name} has design: search, which has no grid. Use `dmd-study search {spec.name}`.")
     deadline, executor_context = where_to_train(spec, executor, address, nodes, time_limit_s)
     folder = Path(out or Path("results") / spec.name)
-    plain = [] if only == "cells" else baselines(spec)
+    plain = [] if only == "cells" else plain_trainings(spec)
     everything = [*plain, *([] if only == "baselines" else replicates(spec))]
     code = code_hash(spec.problem_class, spec.rule_class)
     if record := open_if_exists(folder, spec, storage):
         unchanged = record.spec == spec.to_dict() and record.attributes.get("code_hash") == code
-        if unchanged and not record.missing(everything, retry_failed=retry_failed):
-            return record
+        complete = unchanged and not record.missing(everything, retry_failed=retry_failed)
+        if complete and not (only == "all" and missing_confirmations(record, spec)):
+            return _timed(record, spec) if timing and only == "all" else record
     # entered only now: a complete study starts no executor, and a study that cannot run writes nothing
     with executor_context as execute, lock_folder(folder):
         with counting("trials restored") as count:
@@ -82,24 +87,21 @@ def run(
         todo = record.missing(everything, retry_failed=retry_failed)
         with contextlib.suppress(OutOfTime), deadline.enforced():
             tasks = tasks_of(spec, todo)
-            with SweepProgress(len(todo)) as progress:
-                finish = functools.partial(_record_pack, record, spec, progress)
-                execute(plan(spec, todo), tasks, finish, progress)
+            if todo:
+                with SweepProgress(len(todo)) as progress:
+                    execute(plan(spec, todo), tasks, recorder(record, spec, progress), progress)
+            if only == "all" and deadline.allows_another and not record.missing(everything):
+                confirm(record, spec, execute)
+                if timing and deadline.allows_another:
+                    time_choice(record, spec)
     return record
 
 
-def _record_pack(
-    record: Record,
-    spec: Spec,
-    progress: SweepProgress,
-    pack: Pack,
-    outcomes: list[ReplicateOutcome],
-    provenance: Mapping[str, Any],
-) -> None:
-    record.add(pack, outcomes, provenance, spec)
-    for note in provenance.get("notes", ()):
-        progress.warn(note)
-    progress.ended(outcomes)
+def _timed(record: Record, spec: Spec) -> Record:
+    """Measure the time of the choice in a record that lacks nothing else."""
+    with lock_folder(record.folder):
+        time_choice(record, spec)
+    return record
 
 
 def where_to_train(

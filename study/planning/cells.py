@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from study.replicates.keys import as_text, key
 from study.replicates.replicate import Alternative, Jumps, Method, Plain, Probes, Replicate, Value
@@ -44,6 +45,42 @@ def baselines(spec: Spec, chosen: Iterable[Mapping[str, Value]] | None = None) -
         plain = distinct({axis: cell[axis] for axis in axes} for cell in chosen)
     any_cell = {axis: values[0] for axis, values in spec.axes.items()}
     return [_replicate(spec, cell, seed, any_cell) for cell in plain for seed in spec.seeds]
+
+
+def tuned_baselines(spec: Spec, chosen: Iterable[Mapping[str, Value]] | None = None) -> list[Replicate]:
+    """Make the baselines that only `Spec.baseline` asks for: plain training with other values of its keys.
+
+    Those with the spec's own values are among `baselines`. With ``chosen``, only the baselines of these cells, each
+    once.
+    """
+    tuned = [dict(zip(spec.baseline, values, strict=True)) for values in itertools.product(*spec.baseline.values())]
+    return [
+        replace(baseline, parameters={**baseline.parameters, **values}, recipe=spec.recipe(baseline.parameters, values))
+        for baseline in baselines(spec, chosen)
+        for values in tuned
+        if spec.recipe(baseline.parameters, values) != baseline.recipe
+    ]
+
+
+def plain_trainings(spec: Spec, chosen: Iterable[Mapping[str, Value]] | None = None) -> list[Replicate]:
+    """Make all baselines, those with the spec's own values first; ``chosen`` as for `baselines`."""
+    chosen = None if chosen is None else list(chosen)
+    return [*baselines(spec, chosen), *tuned_baselines(spec, chosen)]
+
+
+def confirmations(spec: Spec, cell: Mapping[str, Value], plain: Mapping[str, Value]) -> list[Replicate]:
+    """Make the replicates that confirm a choice: the cell, its baseline and the best plain training, on fresh seeds.
+
+    Args:
+        spec: The study.
+        cell: The chosen cell: axis -> value.
+        plain: The best plain training: axis that is not the method's, or key of `Spec.baseline` -> value.
+    """
+    fresh = replace(spec, seeds=spec.fresh_seeds)
+    wanted = key(plain, 0)
+    same_axes = {axis: plain.get(axis, value) for axis, value in cell.items()}
+    trainings = [r for r in plain_trainings(fresh, [same_axes]) if key(r.parameters, 0) == wanted]
+    return [*trainings, *replicates(fresh, [cell])]
 
 
 def _replicate(spec: Spec, cell: Mapping[str, Value], seed: int, fill: Mapping[str, Value] | None = None) -> Replicate:

@@ -156,6 +156,11 @@ class Ledger:
         if self._known is not None:
             self._known |= added
 
+    def keep_timing(self, timing: Mapping[str, Any]) -> None:
+        """Keep the measured time of a cell and of a plain training. Raises OSError if it cannot be written."""
+        persist(self.url, lambda: self.study.set_user_attr("timing", dict(timing)), lambda: False)
+        self.attributes = self.study.user_attrs
+
     def close(self) -> None:
         """Let go of the storage; the record is of no use afterwards."""
         self._storage.remove_session()

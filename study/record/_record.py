@@ -17,12 +17,14 @@ from study.record._summary import Summary, ended_in_words, first_line
 from study.record._table import COLUMNS_READ, count_jump_outcomes, read_rows, tidy_table
 from study.record._trials import ended
 from study.replicates.metric_catalogue import HEADLINES
+from study.specification import SMALLEST_EFFECT, fresh_seeds
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from study.analysis import Choice, StudyData
     from study.analysis.statistics.answer import Answer
+    from study.analysis.statistics.recommendation import Recommendation
     from study.record._report import ReportPage
 
 
@@ -113,6 +115,11 @@ class Record(Ledger):
         cells = [row for name, row in rows.items() if name in wanted]
         return [*(row for row in rows.values() if row["kind"] == "baseline"), *cells]
 
+    def _fetch(self, wanted: Callable[[str], bool]) -> list[Mapping[str, Any]]:
+        """Return the replicates whose name meets a condition; only the packs that hold them are read."""
+        packs = {name: pack for name, (pack, _) in self.done().items() if wanted(name)}
+        return list(read_rows(self.folder, packs, _rows.SCHEMA.names, _ignore).values())
+
     def _read(
         self, columns: Sequence[str], progress: Callable[[int, int], object] = _ignore
     ) -> dict[str, dict[str, Any]]:
@@ -133,6 +140,11 @@ class Record(Ledger):
             self.details,
             probed=method.get("mode") == "probe",
             sampled=grid.sampled,
+            fetch=self._fetch,
+            training={k: v for k, v in self.spec["training"].items() if f"training.{k}" not in grid.axes},
+            fresh_seeds=fresh_seeds(grid.seeds, self.spec.get("confirm", 0)),
+            smallest_effect=self.spec.get("smallest_effect", SMALLEST_EFFECT),
+            timing=self.attributes.get("timing"),
             headline=HEADLINES.get(str(method.get("name")), "mean_relative_error"),
         )
 
@@ -146,10 +158,22 @@ class Record(Ledger):
 
         return answer_of(self.study_data())
 
+    def recommendation(self) -> "Recommendation":
+        """Return the cell that the study recommends, and how it compares with the best plain training.
+
+        Raises:
+            ValueError: there are no replicates yet, or the study took no jumps.
+        """
+        data = self.study_data()
+        if data.table.empty or data.probed:
+            why = "took no jumps" if data.probed else "has no replicates yet"
+            raise ValueError(f"{self.name} {why}: there is nothing to recommend")
+        return data.recommendation
+
     def best(
         self, metric: str = "mean_relative_error", rule: str = "minimum", *, at: Mapping[str, Any] | None = None
     ) -> "Choice":
-        """Choose the best cell by its training metric.
+        """Choose the best cell by one training metric. The study's recommendation is another: `recommendation`.
 
         Args:
             metric: a ratio to be low, such as ``mean_relative_error`` or ``final_loss_ratio``.
@@ -172,26 +196,25 @@ class Record(Ledger):
         at: Mapping[str, Any] | None = None,
         data: "StudyData | None" = None,
     ) -> dict[str, Any]:
-        """Return the content of the record's ``best.yaml``: the best cells by two metrics and two rules, with evidence.
+        """Return the content of the record's ``best.yaml``: the recommendation, other choices, and the evidence.
 
         Args:
-            metric: metric of the choice that readers take by default; None for the first that is possible.
+            metric: metric of the choice that readers take by default; None for the recommendation.
             rule: rule of that choice.
-            at: axis -> value; considers only the cells with these values.
+            at: axis -> value; considers only the cells with these values, in the choices by metric.
             data: the record's, if they have been read already.
 
         Raises:
             NoChoice: the metric and rule asked for allow none; says why. ValueError: one of them is unknown.
         """
+        from study.analysis.pages.report import answer_of
         from study.analysis.statistics.best_document import best_document
 
         data, spec = data or self.study_data(), self.spec
         sections = {section: spec[section] for section in ("problem", "network", "training", "axes")}
         return best_document(
-            data.table,
-            data.axes,
-            data.seeds,
-            study=self.name,
+            data,
+            answer_of(data),
             spec_hash=self.attributes["spec_hash"],
             method=spec["method"],
             metric=metric,

@@ -13,7 +13,10 @@ from study.analysis.statistics.study_data import StudyData
 from study.record._files import write_whole
 
 _HEIGHT_PX = 720
-_TAKE_HOME = ("from accel import Accelerator", 'accelerator = Accelerator.from_best(model, "best.yaml")')
+_TAKE_HOME = (
+    "from accel import Accelerator",
+    'accelerator = Accelerator.from_best(model, "best.yaml", optimizer=optimizer)',
+)
 """Lines of a training loop that take the best parameters, beside the file that holds them."""
 
 
@@ -71,21 +74,17 @@ def report_page(
     if data.table.empty:
         raise ValueError(f"{data.name} has no replicates yet: there is nothing to report")
     snippets = [("best.yaml", best_text(best))]
-    if best["chosen"] is not None and jump_rule:
-        snippets.insert(0, ("Take the best parameters home", "\n".join(_TAKE_HOME)))
+    if "parameters" in best["recommendation"] and jump_rule:
+        snippets.insert(0, ("Use the parameters in a training loop", "\n".join(_TAKE_HOME)))
     report = report_of(
-        data.name,
+        data,
         spec,
-        best["spec_hash"],
-        data.table,
-        data.axes,
+        best,
         details,
         replicates=replicates,
         provenance=provenance,
-        choices=best["choices"],
         snippets=snippets,
         warnings=warnings,
-        sampled=data.sampled,
         done=progress,
     )
     return ReportPage(report.title, render_report(report))

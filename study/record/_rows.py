@@ -19,13 +19,17 @@ from numpy.typing import NDArray
 
 from study.record._files import write_whole
 from study.replicates.keys import key
-from study.replicates.metric_catalogue import TABLE_METRICS
-from study.replicates.metrics import outcome_metrics
-from study.replicates.outcome import ACCEPTED, NOT_RECORDED, ReplicateOutcome
+from study.replicates.metric_catalogue import SPLITS, TABLE_METRICS
+from study.replicates.metrics import outcome_metrics, settled_losses
+from study.replicates.outcome import ACCEPTED, NOT_RECORDED, PARTS, JumpHistory, ReplicateOutcome
 
-FORMAT_VERSION = 2
-"""Format of the records that are written: 2 holds the outcome and the steps of every jump, which 1 does not."""
-READABLE_VERSIONS = (1, 2)
+FORMAT_VERSION = 3
+"""Format of the records that are written.
+
+2 holds the outcome and the steps of every jump, which 1 does not. 3 holds two readings of the last losses, and the
+seconds of recording snapshots apart from those of jumps.
+"""
+READABLE_VERSIONS = (1, 2, 3)
 PACKS = "packs"
 _STRINGS = pa.list_(pa.string())
 _INTS = pa.list_(pa.int32())
@@ -42,8 +46,9 @@ SCHEMA = pa.schema(
         ("steps", pa.int64()),
         ("stacked", pa.int64()),
         ("jumps", pa.int64()),
+        ("final_epoch", pa.float64()),
         *((c, pa.float64()) for c in TABLE_METRICS if not c.startswith(("final_loss_ratio", "steps_to"))),
-        *((f"seconds_{part}", pa.float64()) for part in ("training", "jumps", "judging")),
+        *((f"seconds_{part}", pa.float64()) for part in PARTS),
         *((f"flops_{part}", pa.float64()) for part in ("training", "jumps", "judging")),
         ("groups", _STRINGS),
         ("jump_epoch", _INTS),
@@ -105,9 +110,8 @@ def row_of(outcome: ReplicateOutcome) -> dict[str, Any]:
     }
     for name in ("status", "reason", "epoch", "steps", "stacked"):
         row[name] = getattr(outcome, name)
-    for part in ("training", "jumps", "judging"):
-        row[f"seconds_{part}"] = getattr(outcome.seconds, part)
-        row[f"flops_{part}"] = getattr(outcome.flops, part)
+    row |= {f"seconds_{part}": getattr(outcome.seconds, part) for part in PARTS}
+    row |= {f"flops_{part}": getattr(outcome.flops, part) for part in ("training", "jumps", "judging")}
     for name in JUMPS:
         row[name] = getattr(jumps, name.removeprefix("jump_")).tolist()
     for name in CURVES:
@@ -162,6 +166,9 @@ def read_pack(path: Path, columns: Iterable[str] = SCHEMA.names) -> list[dict[st
     wanted = list(columns)
     try:
         table = _read(path, wanted)
+        unsettled = "final_epoch" in wanted and "final_epoch" not in table.column_names
+        if unsettled:  # before format 3: the losses are those at the end
+            table = _read(path, list(dict.fromkeys((*wanted, *_SETTLING))))
         curves = [name for name in table.column_names if name in CURVES]
         rows: list[dict[str, Any]] = table.drop_columns(curves).to_pylist()
         for name in curves:
@@ -171,8 +178,36 @@ def read_pack(path: Path, columns: Iterable[str] = SCHEMA.names) -> list[dict[st
         raise Unreadable(_why(path, error)) from error
     for row in rows:
         row |= {name: None for name in wanted if name not in row}  # columns that the pack's format lacks
+        if unsettled:
+            _settle(row)
+            for name in set(_SETTLING) - set(wanted):
+                del row[name]
         row["cell"] = {axis: hashable(value) for axis, value in json.loads(row["parameters"]).items()}
     return rows
+
+
+_SETTLING = (
+    *("status", "epoch", "final_loss_train", "final_loss_test"),
+    *("jump_epoch", "jump_accepted", "jump_train_before", "jump_test_before"),
+)
+"""Columns that the final losses of an older row are read from."""
+
+
+def _settle(row: dict[str, Any]) -> None:
+    """Read the final losses of an older row as a new one has them."""
+    end = {split: row[f"final_loss_{split}"] for split in SPLITS}
+    row |= {f"end_loss_{split}": loss for split, loss in end.items()} | {"final_epoch": float(row["epoch"])}
+    if row["status"] != "finished":
+        return
+    accepted = np.array(row["jump_accepted"], np.bool_)
+    jumps = JumpHistory(
+        epoch=np.array(row["jump_epoch"], np.int64),
+        outcome=np.where(accepted, ACCEPTED, NOT_RECORDED),
+        train_before=np.array(row["jump_train_before"], np.float64),
+        test_before=np.array(row["jump_test_before"], np.float64),
+    )
+    final = settled_losses(jumps, row["epoch"], end)
+    row |= {f"final_loss_{split}": loss for split, loss in final.loss.items()} | {"final_epoch": float(final.epoch)}
 
 
 def count_pack_outcomes(path: Path) -> dict[str, Counter[str]]:

@@ -12,12 +12,13 @@ import pandas as pd
 
 from study.record._files import listed
 from study.record._grid import StudyGrid
-from study.record._rows import PLAIN, Unreadable, count_pack_outcomes, name_of, pack_path, read_pack
+from study.record._rows import CURVES, PLAIN, Unreadable, count_pack_outcomes, name_of, pack_path, read_pack
 from study.replicates.keys import key
-from study.replicates.metric_catalogue import TABLE_COLUMNS
-from study.replicates.metrics import proposed_ratios, steps_to_loss
+from study.replicates.metric_catalogue import SPLITS, TABLE_COLUMNS
+from study.replicates.metrics import loss_after, proposed_ratios, steps_to_loss
+from study.replicates.outcome import PARTS
 
-COLUMNS_READ = (*PLAIN, "curve_train_epoch", "curve_train")
+COLUMNS_READ = (*PLAIN, *CURVES)
 """Columns of a pack that the table is made of."""
 
 
@@ -83,14 +84,15 @@ def count_jump_outcomes(folder: Path, pack_by_name: Mapping[str, str]) -> dict[s
 
 def _against_baseline(row: dict[str, Any], baseline: dict[str, Any] | None) -> dict[str, Any]:
     """Add the metrics that compare a replicate with its baseline: NaN without one that finished."""
-    row["seconds"] = row["seconds_training"] + row["seconds_jumps"] + row["seconds_judging"]
+    row["seconds"] = math.fsum(row[f"seconds_{part}"] or 0.0 for part in PARTS)  # older rows count recording as jumps
     row["final_loss_ratio_train"] = row["final_loss_ratio_test"] = row["steps_to_baseline_loss"] = math.nan
     row["measured_speedup"] = math.nan
     if baseline is None or baseline["status"] != "finished" or math.isnan(row["final_loss_train"]):
         return row
-    for split in ("train", "test"):
-        before, after = np.array([baseline[f"final_loss_{split}"]]), np.array([row[f"final_loss_{split}"]])
-        row[f"final_loss_ratio_{split}"] = float(proposed_ratios(before, after)[0])
+    for split in SPLITS:
+        plain = loss_after(baseline[f"curve_{split}_epoch"], baseline[f"curve_{split}"], row["final_epoch"])
+        ratio = proposed_ratios(np.array([plain]), np.array([row[f"final_loss_{split}"]]))
+        row[f"final_loss_ratio_{split}"] = float(ratio[0])
     row["steps_to_baseline_loss"] = steps_to_loss(
         row["curve_train_epoch"], row["curve_train"], baseline["final_loss_train"], row["steps"] / max(row["epoch"], 1)
     )

@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from study.record._rows import is_pack_id
 from study.record._tables import Ended, first_distributions, read_ended
 from study.replicates.keys import key
+from study.replicates.outcome import PARTS
 from study.replicates.replicate import Value
 from study.specification import Spec
 
@@ -98,7 +99,7 @@ class Trials:
         attributes = {
             "status": row["status"],
             "pack": pack_id,
-            "seconds": row["seconds_training"] + row["seconds_jumps"] + row["seconds_judging"],
+            "seconds": math.fsum(row[f"seconds_{part}"] or 0.0 for part in PARTS),
         }
         if not finished:
             attributes["epoch"] = row["epoch"]
@@ -125,7 +126,7 @@ class Trials:
 
         That is so for a list of widths, and for 0 on a logarithmic scale.
         """
-        kind, values = self._spec.kind(axis), self._spec.axes[axis]
+        kind, values = self._spec.kind(axis), self._spec.values_of(axis)
         if isinstance(kind, tuple):
             return CategoricalDistribution(kind)
         if kind is None or not isinstance(value, int | float):

@@ -6,17 +6,19 @@ with, 1 for a rejected jump. Metrics with a split are given for training and tes
 """
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from study.replicates.metric_catalogue import METRICS
-from study.replicates.outcome import ReplicateOutcome
+from study.replicates.metric_catalogue import METRICS, SPLITS
+from study.replicates.outcome import JumpHistory, ReplicateOutcome
 from study.replicates.replicate import Alternative, Probes
 
 UNKNOWN_TO_PROBES = tuple(
     column
-    for name in ("acceptance", "overhead", "log_gain_per_epoch", "final_loss")
+    for name in ("acceptance", "overhead", "log_gain_per_epoch", "final_loss", "end_loss")
     for column in METRICS[name].columns
 )
 """Columns that a probe cannot fill, since it takes no jump."""
@@ -74,6 +76,37 @@ def ratio_metrics(ratio: NDArray[np.float64], accepted: NDArray[np.bool_], epoch
     }
 
 
+@dataclass(frozen=True)
+class SettledLosses:
+    """Losses at the last point of a training that a whole window of plain steps leads to, and the epoch of it."""
+
+    epoch: int
+    loss: Mapping[str, float]
+
+
+def settled_losses(jumps: JumpHistory, epoch: int, end: Mapping[str, float]) -> SettledLosses:
+    """Return the final losses, read in the same way for all windows: never right after a jump.
+
+    A jump may raise the loss for a few steps. Where m divides the number of epochs, a training ends right after one;
+    where it does not, it ends up to m - 1 steps later. So the losses at the end count if a whole window of plain steps
+    follows the last jump that was taken. Otherwise, those before that jump count.
+
+    Args:
+        jumps: The jumps of the training.
+        epoch: Last epoch of the training.
+        end: Losses after that epoch, by split.
+    """
+    taken = np.flatnonzero(jumps.accepted)
+    if not len(taken):
+        return SettledLosses(epoch, end)
+    last, at = int(taken[-1]), np.asarray(jumps.epoch)
+    window = int(np.max(np.diff(at))) if len(at) > 1 else int(at[0])
+    before = {split: float(getattr(jumps, f"{split}_before")[last]) for split in end}
+    if epoch - int(at[last]) >= max(window, 1) or not all(map(math.isfinite, before.values())):
+        return SettledLosses(epoch, end)
+    return SettledLosses(int(at[last]), before)
+
+
 def outcome_metrics(outcome: ReplicateOutcome) -> dict[str, float]:
     """Return the metrics that need no baseline, by column name; the table adds those that do.
 
@@ -90,8 +123,11 @@ def outcome_metrics(outcome: ReplicateOutcome) -> dict[str, float]:
         ratio = proposed_ratios(before[known], after[known])
         for name, value in ratio_metrics(ratio, jumps.accepted[known], max(outcome.epoch, 1)).items():
             row[f"{name}_{split}"] = value
-    row["final_loss_train"] = outcome.losses.final_train
-    row["final_loss_test"] = outcome.losses.final_test
+    final = settled_losses(jumps, outcome.epoch, {s: getattr(outcome.losses, f"final_{s}") for s in SPLITS})
+    for split in SPLITS:
+        row[f"final_loss_{split}"] = final.loss[split]
+        row[f"end_loss_{split}"] = getattr(outcome.losses, f"final_{split}")
+    row["final_epoch"] = float(final.epoch)
     row["acceptance"] = float(np.mean(jumps.accepted)) if len(jumps.accepted) else math.nan
     cost = outcome.flops.training
     row["overhead"] = (cost + outcome.flops.jumps) / cost if cost else math.nan
@@ -99,15 +135,17 @@ def outcome_metrics(outcome: ReplicateOutcome) -> dict[str, float]:
     if outcome.status in ("failed", "pruned"):
         return dict.fromkeys(row, math.nan) | special
     if isinstance(outcome.replicate.method, Alternative):  # columns that jumps would fill
-        row |= {column: math.nan for column in row if not column.startswith(("final_loss", "overhead"))}
+        row |= {column: math.nan for column in row if not column.startswith(("final_", "end_loss", "overhead"))}
     if isinstance(
         outcome.replicate.method, Probes
     ):  # no jump was taken, so results of training with jumps are not known
         row |= dict.fromkeys(UNKNOWN_TO_PROBES, math.nan)
     if outcome.status == "diverged":
-        filled = ("final_loss_train", "final_loss_test") if isinstance(outcome.replicate.method, Alternative) else row
-        for column in filled:
+        losses = [f"{name}_{split}" for name in ("final_loss", "end_loss") for split in SPLITS]
+        for column in losses if isinstance(outcome.replicate.method, Alternative) else row:
             name = column.removesuffix("_train").removesuffix("_test")
+            if name == "final_epoch":
+                continue
             if name == "log_gain_per_epoch":
                 row[column] = -math.inf
             elif not METRICS[name].higher_is_better and name != "overhead":
@@ -146,6 +184,29 @@ def value_so_far(
     evaluated = ~np.isnan(losses).all(axis=0)
     ratio = proposed_ratios(losses[0][evaluated], losses[1][evaluated])
     return ratio_metrics(ratio, np.ones(len(ratio), np.bool_), max(epoch, 1))[metric]
+
+
+def loss_after(curve_epoch: ArrayLike, curve: ArrayLike, epoch: float) -> float:
+    """Return the loss after some epochs, between two points of a curve on a straight line of the logarithm.
+
+    NaN outside the curve, or where it is not finite.
+
+    Args:
+        curve_epoch: (points,) epochs, rising.
+        curve: (points,) losses.
+        epoch: epochs trained.
+    """
+    at, losses = np.asarray(curve_epoch, np.float64), np.asarray(curve, np.float64)
+    exact = np.flatnonzero(at == epoch)
+    if len(exact):
+        return float(losses[exact[-1]])
+    if not len(at) or not at[0] < epoch < at[-1]:
+        return math.nan
+    right = int(np.searchsorted(at, epoch))
+    ends, share = losses[right - 1 : right + 1], (epoch - at[right - 1]) / (at[right] - at[right - 1])
+    if (ends > 0).all():
+        return float(np.exp(np.log(ends) @ [1 - share, share]))
+    return float(ends @ [1 - share, share])
 
 
 def steps_to_loss(

@@ -69,6 +69,10 @@ class Losses:
     test: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
 
+PARTS: Final = ("training", "jumps", "judging", "recording")
+"""Parts of a `Breakdown`."""
+
+
 @dataclass(frozen=True)
 class Breakdown:
     """An amount (seconds or floating point operations) by what it was spent on."""
@@ -76,18 +80,20 @@ class Breakdown:
     training: float = 0.0
     """Steps of plain training."""
     jumps: float = 0.0
-    """Snapshots and jumps; for an alternative, all that plain training does not cost."""
+    """Jumps; for an alternative, all that plain training does not cost."""
     judging: float = 0.0
     """Evaluations of losses."""
+    recording: float = 0.0
+    """Snapshots that are copied into windows; seconds only, since no product is counted for a copy."""
 
     def __add__(self, other: "Breakdown") -> "Breakdown":
         """Add amounts part by part."""
-        return Breakdown(self.training + other.training, self.jumps + other.jumps, self.judging + other.judging)
+        return Breakdown(*(getattr(self, part) + getattr(other, part) for part in PARTS))
 
     @property
     def total(self) -> float:
         """Sum of all parts."""
-        return self.training + self.jumps + self.judging
+        return math.fsum(getattr(self, part) for part in PARTS)
 
 
 @dataclass(frozen=True)

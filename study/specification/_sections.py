@@ -66,3 +66,9 @@ class Resources(Section):
     def threads(self) -> int:
         """Number of CPU threads of a pack."""
         return max(1, int(self.cpu))
+
+
+class Fraction(Section):
+    """A number above 0 and below 1."""
+
+    below_one: Annotated[Real, Field(gt=0, lt=1)]

@@ -2,10 +2,11 @@
 
 import functools
 import hashlib
+import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import UnionType
+from types import MappingProxyType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from problems import OwnNetwork, Problem
@@ -19,9 +20,15 @@ T = TypeVar("T")
 IDENTITY_VERSION = 1
 """Version of what `Spec.identity` holds. Another version makes another hash, and so another study, of every spec."""
 SECTIONS = ("problem", "network", "training", "method")
-TOP_LEVEL = ("name", *SECTIONS, "axes", "seeds", "design", "samples", "resources")
+TOP_LEVEL = (
+    *("name", *SECTIONS, "axes", "baseline", "seeds", "confirm", "smallest_effect", "design", "samples", "resources"),
+)
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 DESIGNS = ("grid", "saltelli", "search")
+SMALLEST_EFFECT = 0.02
+"""Smallest gain that matters, if a spec names none: 2 % of the final loss."""
+FIRST_FRESH_SEED = 1000
+"""Seed from which fresh seeds are taken, so that a study may get more seeds of its own below it."""
 MAX_CACHED_SECTIONS = 1000
 """Largest number of sections and problems of cells that a spec keeps; a search would gather them without end."""
 
@@ -41,6 +48,9 @@ class Spec:
             the cells that a search has asked for.
         samples: Number of samples of the design saltelli, a power of two; None for other designs.
         resources: Resources of each pack.
+        baseline: Key of training -> values that baselines alone are trained with, so that plain training is tuned.
+        confirm: Number of fresh seeds that the chosen cell and the best plain training are trained with at the end.
+        smallest_effect: Smallest gain that matters, as a part of the final loss.
         models: The pydantic model of each section, from which a cell's sections are built.
         problem_class: The problem's class.
         rule_class: The rule's class if it is the user's own, else None.
@@ -57,6 +67,9 @@ class Spec:
     models: Mapping[str, type[Section]]
     problem_class: type
     rule_class: type | None
+    baseline: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
+    confirm: int = 0
+    smallest_effect: float = SMALLEST_EFFECT
     _made: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def section(self, name: str, cell: Mapping[str, Value]) -> Mapping[str, Any]:
@@ -115,15 +128,18 @@ class Spec:
         problem: Problem = self._once("Problem", self._varying("problem", cell), make)
         return problem
 
-    def recipe(self, cell: Mapping[str, Value]) -> Recipe:
-        """Return the plain training of a cell; cells that differ in other axes share it."""
+    def recipe(self, cell: Mapping[str, Value], tuned: Mapping[str, Value] = MappingProxyType({})) -> Recipe:
+        """Return the plain training of a cell; cells that differ in other axes share it.
+
+        ``tuned``: key of training, such as ``training.lr`` -> a value that takes the place of the spec's.
+        """
 
         def make() -> Recipe:
-            training = self.section("training", cell)
+            training = {**self.section("training", cell), **{split_axis(key)[1]: v for key, v in tuned.items()}}
             batch = None if training["batch"] == "full" else training["batch"]
             return Recipe(**{**self.section("network", cell), **training, "batch": batch})
 
-        varying = {**self._varying("network", cell), **self._varying("training", cell)}
+        varying = {**self._varying("network", cell), **self._varying("training", cell), **tuned}
         recipe: Recipe = self._once("Recipe", varying, make)
         return recipe
 
@@ -136,6 +152,11 @@ class Spec:
         return brings
 
     @property
+    def fresh_seeds(self) -> tuple[int, ...]:
+        """Seeds that the study's choice is confirmed with; none of them is a seed of the study."""
+        return fresh_seeds(self.seeds, self.confirm)
+
+    @property
     def rules(self) -> dict[str, type]:
         """Name -> class of the user's own rule; empty if the rule comes with the package."""
         return {} if self.rule_class is None else {str(self.sections["method"]["name"]): self.rule_class}
@@ -145,11 +166,15 @@ class Spec:
         """True if the method is a jump rule."""
         return issubclass(self.models["method"], Method)
 
+    def values_of(self, axis: str) -> tuple[Value, ...]:
+        """Return the values of an axis, or of a key that baselines alone vary; none for another key."""
+        return self.axes.get(axis) or self.baseline.get(axis, ())
+
     def kind(self, axis: str) -> Literal["int", "float"] | tuple[Any, ...] | None:
         """Return the kind of an axis: ``int``, ``float``, a tuple of choices, or None for anything else."""
         section, key = split_axis(axis)
         annotation: Any = self.models[section].model_fields[key].annotation
-        if get_origin(annotation) in (Union, UnionType) and None not in self.axes[axis]:
+        if get_origin(annotation) in (Union, UnionType) and None not in self.values_of(axis):
             kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
             annotation = kinds[0] if len(kinds) == 1 else annotation
             annotation = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
@@ -166,7 +191,10 @@ class Spec:
         return self.kind(axis) in ("int", "float") and not any(value is None for value in self.axes[axis])
 
     def identity(self) -> dict[str, Any]:
-        """Return all that two specs of the same study share: everything but axis values, seeds, name and resources."""
+        """Return all that two specs of the same study share: problem, network, training, method, names of the axes.
+
+        Axis values, seeds, resources, and what baselines alone or the answer need, may change within a study.
+        """
         return {
             "format_version": IDENTITY_VERSION,  # named as before records had a version of their own
             **{name: plain(self._lasting(name)) for name in SECTIONS},
@@ -188,11 +216,19 @@ class Spec:
             "name": self.name,
             **{name: plain(self._lasting(name)) for name in SECTIONS},
             "axes": plain(self.axes) | {axis: values.written() for axis, values in self.ranges.items()},
+            **({"baseline": plain(self.baseline)} if self.baseline else {}),
             "seeds": list(self.seeds),
+            **({"confirm": self.confirm} if self.confirm else {}),
+            **({} if self.smallest_effect == SMALLEST_EFFECT else {"smallest_effect": self.smallest_effect}),
             "design": self.design,
             **({} if self.samples is None else {"samples": self.samples}),
             "resources": self.resources.model_dump(),
         }
+
+
+def fresh_seeds(seeds: Sequence[int], count: int) -> tuple[int, ...]:
+    """Return seeds that are not among those of a study."""
+    return tuple(itertools.islice((s for s in itertools.count(FIRST_FRESH_SEED) if s not in seeds), count))
 
 
 def content_hash(value: Any) -> str:

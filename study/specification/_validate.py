@@ -11,11 +11,15 @@ from pydantic import ValidationError
 from study.errors import SpecError, shortened
 from study.specification._cross_checks import mistakes_together
 from study.specification._methods import method_section
-from study.specification._sections import Network, Resources, Section, Training
-from study.specification._spec import DESIGNS, NAME, SECTIONS, TOP_LEVEL, Spec, split_axis
+from study.specification._sections import Fraction, Network, Resources, Section, Training
+from study.specification._spec import DESIGNS, NAME, SECTIONS, SMALLEST_EFFECT, TOP_LEVEL, Spec, split_axis
+from study.specification._tuned_baseline import tuned_values
 from study.specification._user_code import problem_section
 from study.specification.axes import MAX_AXIS_VALUES, Range, parse_axis
 from study.specification.saltelli import MAX_SAMPLES, is_sample_count
+
+MAX_FRESH_SEEDS = 100
+"""Largest number of seeds that a choice is confirmed with."""
 
 
 def validate(raw: dict[str, Any], label: str) -> Spec:
@@ -25,7 +29,7 @@ def validate(raw: dict[str, Any], label: str) -> Spec:
     if not (isinstance(name, str) and re.fullmatch(NAME, name)):
         mistakes.append(f"name: must be 1 to 64 letters, digits, '.', '_' or '-', got {shortened(name)}")
     given: dict[str, dict[str, Any]] = {}
-    for section in (*SECTIONS, "axes", "resources"):
+    for section in (*SECTIONS, "axes", "baseline", "resources"):
         value = raw.get(section) if raw.get(section) is not None else {}
         if not isinstance(value, dict):
             mistakes.append(f"{section}: must be a mapping, got {shortened(value)}")
@@ -47,6 +51,7 @@ def validate(raw: dict[str, Any], label: str) -> Spec:
                 f"axes.{axis}: must be a list, because the data of every value are made before any training"
             )
     allotted = _resources(given["resources"], mistakes)
+    confirm, smallest_effect = _of_answer(raw, mistakes)
 
     models: dict[str, type[Section]] = {"network": Network, "training": Training}
     classes: dict[str, type | None] = {}
@@ -67,6 +72,7 @@ def validate(raw: dict[str, Any], label: str) -> Spec:
         for k in models[s].model_fields
         if k not in ("name", "mode", "probes")
     ]
+    baseline = tuned_values(given, axes, mistakes)
     for axis in axes:
         if axis not in keys and (split_axis(axis)[0] in sections or split_axis(axis)[0] not in SECTIONS):
             mistakes.append(_unknown("axes.", axis, keys))
@@ -95,6 +101,9 @@ def validate(raw: dict[str, Any], label: str) -> Spec:
         models=models,
         problem_class=problem_class,
         rule_class=classes["method"],
+        baseline=baseline,
+        confirm=confirm,
+        smallest_effect=smallest_effect,
     )
     if mistakes := mistakes_together(spec, given):
         raise SpecError(label, mistakes)
@@ -142,6 +151,23 @@ def _seeds(value: Any, mistakes: list[str]) -> tuple[int, ...]:
             f"seeds: must be a number of seeds from 1, or a list of whole numbers from 0, got {shortened(value)}"
         )
     return (0,)
+
+
+def _of_answer(raw: Mapping[str, Any], mistakes: list[str]) -> tuple[int, float]:
+    """Return the number of fresh seeds and the smallest effect that matters."""
+    confirm, effect = raw.get("confirm", 0), raw.get("smallest_effect", SMALLEST_EFFECT)
+    if not (isinstance(confirm, int) and not isinstance(confirm, bool) and 0 <= confirm <= MAX_FRESH_SEEDS):
+        mistakes.append(
+            f"confirm: must be a number of fresh seeds from 0 to {MAX_FRESH_SEEDS}, got {shortened(confirm)}"
+        )
+    try:
+        effect = Fraction(below_one=effect).below_one
+    except ValidationError:
+        mistakes.append(
+            f"smallest_effect: must be a part of the final loss above 0 and below 1, such as 0.02 for 2 %, "
+            f"got {shortened(effect)}"
+        )
+    return confirm, effect
 
 
 def _samples(value: Any, design: Any, axes: Mapping[str, list[Any]], mistakes: list[str]) -> int | None:

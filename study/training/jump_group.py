@@ -102,7 +102,7 @@ class JumpGroup:
 
     def record(self, clock: Stopwatch) -> bool:
         """Take a snapshot if it is due; return True if that fills the windows."""
-        with clock("jumps"):
+        with clock("recording"):
             return self._accelerator.record()
 
     def jump(self, epoch: int, evaluator: Evaluator, clock: Stopwatch) -> list[ReplicateState]:

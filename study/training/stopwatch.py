@@ -1,4 +1,4 @@
-"""A stopwatch of training, jumps and judging that does not wait for a device after every step."""
+"""A stopwatch of the parts of a training that does not wait for a device after every step."""
 
 import time
 from collections.abc import Iterator
@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-PARTS = ("training", "jumps", "judging")
-"""Parts that are measured."""
+from study.replicates.outcome import PARTS
 
 
 class Stopwatch:

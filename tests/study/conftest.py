@@ -17,11 +17,14 @@ import pandas as pd
 import pytest
 
 from study import Spec, cli, load_spec
+from study.execution import timing
 from study.planning.cells import baselines, replicates
 from study.planning.tasks import make_tasks
 from study.replicates.outcome import ReplicateOutcome
 from study.replicates.replicate import Pack, Replicate
 
+MEASURE = timing.measure
+"""Measures the time of a study's choice, see `study.execution.timing`."""
 QUADRATIC: dict[str, Any] = {
     "name": "small",
     "problem": {"name": "quadratic"},
@@ -110,6 +113,14 @@ def train() -> Callable[..., list[ReplicateOutcome]]:
         return [train_pack(Pack("test", (own,), 1, "cpu"), tasks, rules or {})[0] for own in chosen]
 
     return run
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_timing() -> Iterator[None]:
+    """Leave the last seconds of every run out, which measure times. The tests of them call `MEASURE`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timing, "measure", lambda *arguments: None)
+        yield
 
 
 @dataclass

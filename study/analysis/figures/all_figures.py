@@ -32,6 +32,8 @@ def _heatmap_data(data: StudyData, options: FigureOptions) -> HeatmapData:
         y=options.y,
         facet=options.facet,
         at=options.at,
+        recommended=data.recommended_cell,
+        recommended_as=data.recommended_as,
     )
 
 

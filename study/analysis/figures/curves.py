@@ -23,7 +23,9 @@ _X_LABEL = {
 
 
 def draw_curves(data: StudyData, options: FigureOptions) -> Picture:
-    """Draw the training and test loss of the best cells, or of the cell chosen with ``at``, and of their baselines.
+    """Draw the losses of the recommended cell, or of the cell chosen with ``at``, and of plain training.
+
+    Plain training is drawn with the recipe of the cells, and the best one where it is another.
 
     A line is the median over seeds; its band reaches from the lowest to the highest seed. Ticks at the bottom mark the
     jumps. Step equivalents count jumps by their operations. Seconds are shown only if every replicate drawn was trained
@@ -36,6 +38,8 @@ def draw_curves(data: StudyData, options: FigureOptions) -> Picture:
     same = all(data.baselines(cell) == baselines for cell in shown.values())
     if same and baselines:
         lines = [("baseline", {}, baselines), *lines]
+    if best_plain := data.best_plain_rows():
+        lines = [("best plain training", data.recommendation.plain, best_plain), *lines]
     lines = [(words, cell, rows) for words, cell, rows in lines if rows]
     if not lines:
         raise ValueError("no replicate of the cells to show has a loss curve: there is nothing to draw")

@@ -52,9 +52,9 @@ _MAX_LABELLED = 20
 def draw_heatmaps(data: HeatmapData, *, title: str | None = None) -> Figure:
     """Draw heatmaps as in Figure 3 of Tano et al. 2020: training and test set side by side, y upwards, x to the right.
 
-    All panels share one colour scale. The best cell by the training set has a box and a star. Cells without a number
-    are hatched by their state. Cells where some seeds have no finite value have a mark in a corner. A line separates
-    ratios below 1 from those above.
+    All panels share one colour scale. The study's recommended cell has a star, the best cell of a panel a box. Cells
+    without a number are hatched by their state. Cells where some seeds have no finite value have a mark in a corner. A
+    line separates ratios below 1 from those above.
 
     Args:
         data: Result of `heatmap_data`.
@@ -177,12 +177,14 @@ def _draw_panel(axes: Axes, panel: Panel, data: HeatmapData, annotate: bool) -> 
     if not annotate and min(values.shape) >= 3:
         _draw_levels(axes, values, data)
     for i, j in panel.near:
-        if (i, j) != panel.best:
+        if (i, j) not in (panel.lowest, panel.recommended):
             axes.plot(*((j + 0.14, i + 0.82) if annotate else (j + 0.5, i + 0.5)), **_NEAR_MARKER)
-    if panel.best is not None:
-        i, j = panel.best
+    if panel.lowest is not None:
+        i, j = panel.lowest
         axes.add_patch(Rectangle((j, i), 1, 1, fill=False, edgecolor="white", linewidth=3.6, clip_on=False, zorder=4))
         axes.add_patch(Rectangle((j, i), 1, 1, fill=False, edgecolor="black", linewidth=1.8, clip_on=False, zorder=5))
+    if panel.recommended is not None:
+        i, j = panel.recommended
         position = (j + 0.16, i + 0.8) if annotate else (j + 0.5, i + 0.5)
         axes.plot(*position, **STAR, markersize=7.5, clip_on=False, zorder=6)
 
@@ -252,13 +254,16 @@ def _draw_legend(figure: Figure, data: HeatmapData, annotate: bool) -> None:
     states = {state for panel in data.panels for row in panel.states for state in row}
     handles: list[Any] = []
     labels: list[str] = []
-    if any(panel.best for panel in data.panels):
-        box = Patch(facecolor="none", edgecolor="black", linewidth=1.8)
-        handles.append((box, Line2D([], [], **STAR, markersize=7.5)))
-        labels.append("best cell, by the training set" if data.metric.split else "best cell")
+    if any(panel.recommended for panel in data.panels):
+        handles.append(Line2D([], [], **STAR, markersize=7.5))
+        labels.append(data.recommended_as)
+    if any(panel.lowest for panel in data.panels):
+        handles.append(Patch(facecolor="none", edgecolor="black", linewidth=1.8))
+        which = "highest" if data.metric.higher_is_better else "lowest"
+        labels.append(f"{which} value of a panel" + (", by the training set" if data.metric.split else ""))
     if any(panel.near for panel in data.panels):
         handles.append(Line2D([], [], **_NEAR_MARKER))
-        labels.append("within one standard error of the best")
+        labels.append("within one standard error of the lowest")
     if "partial" in states:
         n = data.n_expected
         mark: Any = f"${n - 1}/{n}$" if annotate else (3, 0, 45)  # a number as in the cells, or a triangle

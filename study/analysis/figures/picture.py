@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from study.analysis.statistics.cells import CellSummary, Replicates, list_values, restrict, rising
+from study.analysis.statistics.cells import CellSummary, Replicates, list_values, restrict, rising, value_key
 from study.analysis.statistics.study_data import StudyData
-from study.replicates.metric_catalogue import Metric, known_metric
+from study.replicates.metric_catalogue import METRICS, Metric, known_metric
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,39 @@ def options_for(
     return FigureOptions(metric or data.headline, chosen["x"] or "s", chosen["y"] or "m", chosen["facet"], at)
 
 
-def best_cell(data: StudyData, metric: str, at: Mapping[str, Any]) -> tuple[Metric, CellSummary]:
+def cell_in_the_middle(data: StudyData, metric: str, at: Mapping[str, Any]) -> tuple[str, Metric, CellSummary]:
+    """Return the cell that a figure is drawn around: its name, the metric, and the cell's summary.
+
+    It is the recommended cell. If that is not among those to show, it is the one with the lowest value of the metric.
+
+    Args:
+        data: Data of the study.
+        metric: Name of the metric.
+        at: Axis values; only cells that have them are considered.
+
+    Raises:
+        ValueError: No cell is complete, or a metric per jump would be compared over several trainings.
+    """
+    recommended = recommended_within(data, at)
+    if recommended is None or metric not in METRICS:
+        chosen, cell = lowest_cell(data, metric, at)
+        return f"{'highest' if chosen.higher_is_better else 'lowest'} value", chosen, cell
+    chosen = known_metric(metric, data.table.columns)
+    grid = {key: [value] for key, value in recommended.items()}
+    column = chosen.column("train" if chosen.split else None)
+    summaries = Replicates(data.table, grid, data.seeds).summaries(column, higher_is_better=chosen.higher_is_better)
+    return data.recommended_as, chosen, next(summaries)
+
+
+def recommended_within(data: StudyData, at: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the study's recommended cell if it has these axis values, else None."""
+    cell = data.recommended_cell
+    if cell is None or any(value_key(cell[axis]) != value_key(value) for axis, value in at.items() if axis in cell):
+        return None
+    return cell
+
+
+def lowest_cell(data: StudyData, metric: str, at: Mapping[str, Any]) -> tuple[Metric, CellSummary]:
     """Return the metric, and the complete cell with its best median over seeds on the training set.
 
     Args:
@@ -128,19 +160,23 @@ def best_cell(data: StudyData, metric: str, at: Mapping[str, Any]) -> tuple[Metr
 
 
 def cells_to_show(data: StudyData, at: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the cells whose training is shown, by the reason: the best final loss, and the best by the paper's metric.
+    """Return the cells whose training is shown, by the reason: the recommended one, and the lowest error per jump.
 
-    If both are the same cell, it is returned once. If ``at`` fixes every axis that varies, only that cell is returned.
-    Raises ValueError if no cell can be chosen.
+    Where no cell is recommended, the lowest final loss ratio takes its place. A cell is returned once. If ``at`` fixes
+    every axis that varies, only that cell is returned. Raises ValueError if no cell can be chosen.
     """
     grid = restrict(data.axes, at)
     if all(len(values) == 1 for values in grid.values()):
         return {"chosen": {key: values[0] for key, values in grid.items()}}
     chosen: dict[str, dict[str, Any]] = {}
-    reasons = []
-    for words, metric in (("best final loss", "final_loss_ratio"), ("best mean relative error", "mean_relative_error")):
+    recommended, reasons = recommended_within(data, at), []
+    candidates = [("lowest final loss ratio", "final_loss_ratio"), ("lowest error per jump", "mean_relative_error")]
+    if recommended is not None:
+        chosen[data.recommended_as] = recommended
+        del candidates[0]
+    for words, metric in candidates:
         try:
-            cell = best_cell(data, metric, at)[1].parameters
+            cell = lowest_cell(data, metric, at)[1].parameters
         except ValueError as reason:
             reasons.append(str(reason))
             continue

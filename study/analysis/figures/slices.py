@@ -11,7 +11,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from study.analysis.figures.picture import FigureOptions, Picture, best_cell
+from study.analysis.figures.picture import FigureOptions, Picture, cell_in_the_middle
 from study.analysis.figures.style import (
     INK,
     LINES,
@@ -34,14 +34,14 @@ from study.replicates.metric_catalogue import Metric
 
 
 def draw_slices(data: StudyData, options: FigureOptions) -> Picture:
-    """Draw one panel per axis that varies: the metric at its values, with every other axis as in the best cell.
+    """Draw one panel per axis that varies: the metric at its values, other axes as in the recommended cell.
 
     Points are medians over seeds. From five seeds on, bars are 95 % intervals of the mean (of the log, for a ratio or a
     loss) by Student's t; with fewer, they reach from the lowest to the highest seed. A cell without a finite median is
     a cross on the upper edge (on the lower edge if higher is better). Raises ValueError if no axis varies or no cell is
     complete.
     """
-    metric, best = best_cell(data, options.metric, options.at)
+    name, metric, best = cell_in_the_middle(data, options.metric, options.at)
     varying = {key: rising(values) for key, values in data.axes.items() if len(values) > 1 and key not in options.at}
     if not varying:
         raise ValueError(f"slices need an axis with two values or more; {', '.join(data.axes)} have one each")
@@ -74,8 +74,8 @@ def draw_slices(data: StudyData, options: FigureOptions) -> Picture:
             if metric.scale in ("ratio", "signed"):
                 axes.axhline(float(metric.scale == "ratio"), color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
         panels[0].set_ylabel(metric.meaning.replace(", ", ",\n"))
-        _draw_legend(figure, data, metric, best, crosses=bool(np.isinf(frame["centre"]).any()))
-        figure.suptitle(f"{data.title}: {metric.title.lower()} around the best cell", fontweight="bold")
+        _draw_legend(figure, data, metric, name, best, crosses=bool(np.isinf(frame["centre"]).any()))
+        figure.suptitle(f"{data.title}: {metric.title.lower()} around one cell", fontweight="bold")
     return Picture(options.stem("slices"), figure, frame)
 
 
@@ -126,9 +126,11 @@ def _scale(axes: Axes, metric: Metric) -> None:
     label_plainly(axes.yaxis)
 
 
-def _draw_legend(figure: Figure, data: StudyData, metric: Metric, best: CellSummary, *, crosses: bool) -> None:
+def _draw_legend(
+    figure: Figure, data: StudyData, metric: Metric, name: str, best: CellSummary, *, crosses: bool
+) -> None:
     handles = [Line2D([], [], **STAR, markersize=10)]
-    labels = [f"best cell: {cell_label(best.parameters)}"]
+    labels = [f"{name}: {cell_label(best.parameters)}"]
     for k, split in enumerate(metric.splits):
         if split:
             handles.append(Line2D([], [], **LINES[k + 1], marker="os"[k], markersize=4))
@@ -136,7 +138,7 @@ def _draw_legend(figure: Figure, data: StudyData, metric: Metric, best: CellSumm
     seeds = len(data.seeds)
     interval = "95 % intervals" if seeds >= MIN_SEEDS_FOR_INTERVALS else "lowest to highest seed"
     text = "1 seed." if seeds == 1 else f"Points: median over {seeds} seeds; bars: {interval}."
-    text += " Other axes as in the best cell."
+    text += " Other axes as in the cell with the star."
     if crosses:
         text += " Cross: no finite median."
     legend_below(figure, handles, labels, caption(figure, text), ncols=3)

@@ -49,7 +49,8 @@ def explorer(
     seeds: Sequence[int],
     details: Sequence[Mapping[str, Any]],
     *,
-    first: int | None = None,
+    recommended: int | None = None,
+    recommended_as: str = "recommended cell",
     preferred: str | None = None,
     done: Callable[[int, int], object] = lambda done, total: None,
 ) -> dict[str, Any]:
@@ -61,7 +62,8 @@ def explorer(
         seeds: The study's seeds.
         details: One row per replicate, baselines included, with its jumps and curves (see
             `study.record.Record.details`).
-        first: Index of the cell whose curves are shown first; by default the first cell that has any.
+        recommended: Index of the study's recommended cell, whose curves are shown first; None if it has none.
+        recommended_as: Its name in the legend.
         preferred: Metric that is shown first.
         done: Called after each replicate with the number of replicates done and the number of all.
     """
@@ -97,7 +99,11 @@ def explorer(
         "metrics": metrics,
         "cells": runs_of_cells,
         "baselines": baselines,
-        "first": first if first is not None else next((k for k, run in enumerate(runs_of_cells) if any(run)), 0),
+        "recommended": recommended,
+        "recommended_as": recommended_as,
+        "first": next((k for k, run in enumerate(runs_of_cells) if any(run)), 0)
+        if recommended is None
+        else recommended,
         "note": (
             f"Curves and jumps are thinned to at most {points} points: the lowest and the highest of every stretch. "
             f"The longest curve has {longest} points."
@@ -130,7 +136,7 @@ def _metric(metric: Metric, split: str | None, replicates: Replicates, axes: Axe
     several = [key for key, values in axes.items() if key.startswith(_PLAIN_AXES) and len(values) > 1]
     sign = -1.0 if metric.higher_is_better else 1.0
     ranked = [(sign * cell.centre, k) for k, cell in enumerate(cells) if cell.complete]
-    # the best cell is chosen on the training set, and never by a metric per jump across trainings
+    # the mark is that of the training set, and none of a metric per jump across trainings
     marked = bool(ranked) and split != "test" and not (metric.per_jump and several)
     title = metric.title if split is None else f"{metric.title}, {'training' if split == 'train' else 'test'} set"
     return {
@@ -148,5 +154,6 @@ def _metric(metric: Metric, split: str | None, replicates: Replicates, axes: Axe
         "spread": [json_number(cell.spread) for cell in cells],
         "values": [[json_number(value) for value in cell.values] for cell in cells],
         "states": "".join(_LETTERS[cell.state] for cell in cells),
-        "best": min(ranked)[1] if marked else None,
+        "lowest": min(ranked)[1] if marked else None,
+        "lowest_as": f"{'highest' if metric.higher_is_better else 'lowest'} value of all cells",
     }

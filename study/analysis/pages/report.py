@@ -12,7 +12,7 @@ from dashboards import Report, Snippet, TextTable
 from study.analysis.pages.drivers import Drivers, drivers_of_grid, drivers_of_samples
 from study.analysis.pages.explorer import explorer, written_values
 from study.analysis.statistics.answer import Answer, answer
-from study.analysis.statistics.cells import Axes, describe_cell, list_values, rising
+from study.analysis.statistics.cells import Axes, describe_cell, list_values, rising, value_key
 from study.analysis.statistics.jump_outcomes import LABELS, count_outcomes
 from study.analysis.statistics.study_data import StudyData
 
@@ -22,73 +22,85 @@ MAX_FAILURES = 200
 MAX_CELLS = 20_000
 """Largest number of combinations of axis values that a heatmap shows. A search over ranges has more, most not run."""
 
+_PARTS = {
+    "training": "training",
+    "recording": "copying snapshots",
+    "jumps": "jumps",
+    "judging": "evaluating losses",
+}
 _SEARCHED = "a search runs only the cells that it expects to be good, but shares of the variance need a full grid"
 _TAKEN_METRICS = ("final_loss_ratio", "mean_relative_error")
 _PROBED_METRICS = ("geometric_mean_relative_error", "mean_relative_error")
 
 
 def report_of(
-    name: str,
+    data: StudyData,
     spec: Mapping[str, Any],
-    spec_hash: str,
-    table: pd.DataFrame,
-    axes: Axes,
+    best: Mapping[str, Any],
     details: Sequence[Mapping[str, Any]],
     *,
     replicates: int,
     provenance: Sequence[Mapping[str, Any]],
-    choices: Mapping[str, Mapping[str, Mapping[str, Any]]],
     snippets: Sequence[tuple[str, str]],
     warnings: Sequence[str] = (),
-    sampled: Sequence[Mapping[str, Any]] | None = None,
     done: Callable[[int, int], object] = lambda done, total: None,
 ) -> Report:
     """Gather everything that a study's report shows.
 
     Args:
-        name: Name of the study.
+        data: The study.
         spec: Spec as plain data.
-        spec_hash: Hash of the study's identity.
-        table: Table of replicates, as in `heatmap_data`.
-        axes: Axis key -> the study's values.
+        best: Content of its ``best.yaml``, see `best_document`.
         details: One row per replicate, baselines included: ``kind``, ``cell``, ``seed``, ``status``, ``reason``,
             ``epoch``, ``steps``, ``flops_*``, ``seconds_*``, its curves and its jumps (see
             `study.record.Record.details`).
         replicates: Number of replicates that the study asks for, without baselines.
         provenance: Versions and machines, each with its number of ``replicates``.
-        choices: Metric -> rule -> the best cell, or ``{unavailable: reason}``, as in ``best.yaml``.
         snippets: Title and text of each snippet that a reader may copy.
         warnings: Sentences that a reader must know first.
-        sampled: Cells of a study whose cells are samples, as in `sobol_indices`; None for a grid or a search.
         done: Called after each replicate with the number of replicates done and the number of all.
 
     Raises:
         ValueError: The table is empty.
     """
-    full_table, full_axes = table, {key: rising(values) for key, values in axes.items()}
-    axes, table, details = _reduced(full_axes, table, details)
-    seeds = list(spec["seeds"])
-    probed = spec["method"].get("mode") == "probe"
+    full_table, full_axes = data.table, {key: rising(values) for key, values in data.axes.items()}
+    axes, table, details = _reduced(full_axes, full_table, details)
+    seeds, probed = list(data.seeds), data.probed
     metrics = _PROBED_METRICS if probed else _TAKEN_METRICS
-    if sampled is not None:
-        drivers = drivers_of_samples(full_table, sampled, full_axes, seeds, metrics)
+    if data.sampled is not None:
+        drivers = drivers_of_samples(full_table, data.sampled, full_axes, seeds, metrics)
     elif list(axes) == ["cell"]:
         drivers = Drivers(f"No shares: {_SEARCHED}.")
     else:
         drivers = drivers_of_grid(table, axes, seeds, metrics)
         if spec.get("design") == "search" and not drivers.shares:
             drivers = Drivers(f"No shares: {_SEARCHED}.")
-    result = answer(table, axes, seeds, probed=probed, drives=drivers.shares.get(metrics[0]))
+    result = answer(data, drives=drivers.shares.get(metrics[0]))
+    recommended = None if result.recommendation is None else result.recommendation.cell
+    first = None
+    if recommended is not None:
+        shown = recommended if axes.keys() == full_axes.keys() else {"cell": describe_cell(recommended)}
+        first = _index_of(shown, axes)
     failures = [row for row in details if row["status"] != "finished"]
     return Report(
-        title=f"{name}: {spec['method'].get('name')} on {spec['problem'].get('name')}",
+        title=f"{data.name}: {spec['method'].get('name')} on {spec['problem'].get('name')}",
         question=_question(spec, probed),
         verdict=result.verdict,
         answer=result.sentences,
-        explorer=explorer(table, axes, seeds, details, first=result.cell, preferred=metrics[0], done=done),
+        details=result.details,
+        explorer=explorer(
+            table,
+            axes,
+            seeds,
+            details,
+            recommended=first,
+            recommended_as=data.recommended_as,
+            preferred=metrics[0],
+            done=done,
+        ),
         sensitivity=drivers.bars,
         sensitivity_note=drivers.note,
-        best=_best(choices),
+        best=_best(best),
         snippets=[Snippet(title, text) for title, text in snippets],
         cost=_cost(details),
         cost_note=(
@@ -96,7 +108,7 @@ def report_of(
             "equally by the replicates in it: they compare packs, not cells."
         ),
         jumps=_jumps(details),
-        provenance=_provenance(name, spec, spec_hash, seeds, provenance),
+        provenance=_provenance(data.name, spec, best["spec_hash"], seeds, provenance),
         spec=yaml.safe_dump(dict(spec), sort_keys=False, allow_unicode=True, width=100),
         failures=TextTable(
             [_failure(row) for row in failures[:MAX_FAILURES]], ("replicate", "seed", "status", "epoch", "reason")
@@ -113,7 +125,16 @@ def answer_of(data: StudyData) -> Answer:
     if data.sampled is None and list(axes) != ["cell"]:
         metric = (_PROBED_METRICS if data.probed else _TAKEN_METRICS)[0]
         drives = drivers_of_grid(table, axes, data.seeds, [metric]).shares.get(metric)
-    return answer(table, axes, data.seeds, probed=data.probed, drives=drives)
+    return answer(data, drives=drives)
+
+
+def _index_of(cell: Mapping[str, Any], axes: Axes) -> int:
+    """Return the index of a cell among the combinations of axis values, the last axis fastest."""
+    index = 0
+    for axis, values in axes.items():
+        keys = [value_key(value) for value in values]
+        index = index * len(keys) + keys.index(value_key(cell[axis]))
+    return index
 
 
 def _reduced(
@@ -136,27 +157,34 @@ def _question(spec: Mapping[str, Any], probed: bool) -> str:
     return f"{question} ({recipe}), and how does that depend on {listed}?"
 
 
-def _best(choices: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> TextTable:
-    rows = []
-    for metric, rules in choices.items():
-        for rule, choice in rules.items():
-            if "unavailable" in choice:
-                rows.append((metric, rule, f"none: {choice['unavailable']}", *[""] * 5))
+def _best(best: Mapping[str, Any]) -> TextTable:
+    """Return the recommended cell, and below it the cells that answer other questions."""
+    recommendation = best["recommendation"]
+    rows: list[tuple[str, ...]]
+    if "unavailable" in recommendation:
+        rows = [("recommended cell", f"none: {recommendation['unavailable']}", "", "", "")]
+    else:
+        steps, cell = recommendation["at_equal_steps"], describe_cell(recommendation["parameters"])
+        numbers = (steps["ratio"], (steps["low"], steps["high"]), recommendation["test_ratio"])
+        rows = [(f"recommended: {best['recommended']}", cell, *map(_number, numbers))]
+    for entries in best["other_choices"].values():
+        question = entries["question"]
+        for rule, choice in entries.items():
+            if rule == "question":
                 continue
-            cell = describe_cell(choice["parameters"])
-            numbers = [choice[key] for key in ("value", "spread", "value_test", "final_loss_ratio", "overhead")]
-            rows.append((metric, rule, cell, *("-" if number is None else f"{number:.4g}" for number in numbers)))
-    head = (
-        "metric",
-        "rule",
-        "parameters",
-        "value",
-        "spread over seeds",
-        "on test data",
-        "final loss ratio",
-        "overhead",
-    )
-    return TextTable(rows, head)
+            name = f"{question}, {rule.replace('-', ' ')}"
+            if "unavailable" in choice:
+                rows.append((name, f"none: {choice['unavailable']}", "", "", ""))
+                continue
+            numbers = (choice["value"], (choice["low"], choice["high"]), choice["value_test"])
+            rows.append((name, describe_cell(choice["parameters"]), *map(_number, numbers)))
+    return TextTable(rows, ("question", "cell", "its value", "95 % interval, corrected for the choice", "on test data"))
+
+
+def _number(value: float | tuple[float | None, float | None] | None) -> str:
+    if isinstance(value, tuple):
+        return "-" if None in value else f"{value[0]:.4g} to {value[1]:.4g}"
+    return "-" if value is None else f"{value:.4g}"
 
 
 def _cost(details: Sequence[Mapping[str, Any]]) -> TextTable:
@@ -165,12 +193,14 @@ def _cost(details: Sequence[Mapping[str, Any]]) -> TextTable:
         of_kind = [row for row in details if row["kind"] == kind]
         steps = sum(row["steps"] for row in of_kind)
         flops = {part: math.fsum(row[f"flops_{part}"] for row in of_kind) for part in ("training", "jumps", "judging")}
-        for part, amount in flops.items():
-            if kind == "baseline" and part == "jumps":
+        for part, words in _PARTS.items():
+            if kind == "baseline" and part in ("jumps", "recording"):
                 continue
-            equivalents = f"{steps * amount / flops['training']:.4g}" if flops["training"] else "-"
-            seconds = math.fsum(row[f"seconds_{part}"] for row in of_kind)
-            rows.append((f"{part}, {len(of_kind)} {plural}", equivalents, f"{amount:.3g}", f"{seconds:.4g}"))
+            amount = flops.get(part)
+            equivalents = f"{steps * amount / flops['training']:.4g}" if amount and flops["training"] else "-"
+            seconds = math.fsum(row.get(f"seconds_{part}") or 0.0 for row in of_kind)
+            written = "-" if amount is None else f"{amount:.3g}"
+            rows.append((f"{words}, {len(of_kind)} {plural}", equivalents, written, f"{seconds:.4g}"))
     return TextTable(rows, ("", "step equivalents", "operations (FLOP)", "device-seconds of the packs"))
 
 

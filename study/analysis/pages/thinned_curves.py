@@ -81,7 +81,9 @@ def runs_by_name(
     shared: list[str] | None = None
     for number, row in enumerate(sorted(details, key=lambda row: row["kind"]), 1):  # baselines come first
         curves = {split: _curve(row, split, points) for split in ("train", "test")}
-        if row["kind"] == "baseline":
+        if row["kind"] == "baseline" and not row["cell"].keys() <= axes.keys():
+            pass  # plain training with values of its own: no cell is compared with it here
+        elif row["kind"] == "baseline":
             shared = [axis for axis in axes if axis in row["cell"]] if shared is None else shared
             baseline_indices[(*(value_key(row["cell"][axis]) for axis in shared), row["seed"])] = len(baselines)
             baselines.append(curves)

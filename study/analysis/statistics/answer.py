@@ -1,52 +1,21 @@
-"""Answer to the question whether to switch the method on, in sentences that claim no more than the replicates support.
+"""Answer to the question whether to switch the method on, in one to three plain sentences.
 
-The best of many noisy cells looks better than it is. So its ratio to the baseline is compared with the ratio that the
-best of as many cells can reach by luck. A cell beats plain training by more than its noise if its log ratio a_i is
-below -t s / sqrt(seeds), where t is Student's t for a risk of 5 % divided by the number of cells tried (Bonferroni).
-
-| symbol | meaning | shape |
-|---|---|---|
-| y_ij | log of the final loss ratio in cell i with seed j; its mean over seeds is a_i | (cells, seeds) |
-| s^2 | variance of y_ij about a_i over the cells with a_i < 0, or that of the best cell if it is larger | |
-
-A seed shifts all cells alike, because the cells share its baseline. So for C such cells s^2 is
-(M_seed + (C - 1) M_residual) / C, from the mean squares of the model cell + seed, with Satterthwaite's degrees of
-freedom.
+The numbers are those of `study.analysis.statistics.recommendation`. The sentences claim no more than these support.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
-from typing import Any, Literal
 
-import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
-
-from study.analysis.statistics.cells import Axes, CellSummary, Replicates, describe_cell, restrict
+from study.analysis.statistics.cells import Replicates, describe_cell, list_values
+from study.analysis.statistics.gains import Verdict
+from study.analysis.statistics.recommendation import Estimate, Recommendation
 from study.analysis.statistics.sensitivity import Sensitivity
+from study.analysis.statistics.study_data import StudyData
 
-Verdict = Literal["yes", "no", "unsure"]
+RECOMMENDED = {"yes": "on", "no": "off", "unsure": "not known"}
+"""Verdict -> the recommendation as ``best.yaml`` has it."""
 
-_METRIC = "final_loss_ratio_train"
-_RISK = 0.05
-_MIN_SEEDS_FOR_NO = 3  # with two seeds, luck reaches so far that hardly any gain could be seen
-
-
-@dataclass(frozen=True)
-class Luck:
-    """The best cell's final loss ratio, compared with the ratio that the best of many cells reaches by luck.
-
-    Attributes:
-        ratio: Geometric mean over seeds of the best cell.
-        bound: Limit of luck: a ratio below it is a gain.
-        upper: 95 % upper bound of the best cell's ratio, corrected for choosing the best of many.
-    """
-
-    ratio: float
-    bound: float
-    upper: float
+_OPENINGS = {"yes": "Yes", "no": "No", "unsure": "Not known"}
 
 
 @dataclass(frozen=True)
@@ -55,143 +24,192 @@ class Answer:
 
     Attributes:
         verdict: ``yes``, ``no`` or ``unsure``.
-        sentences: Text that says whether the method pays, what it costs and which axes matter.
-        cell: Index of the best cell by the final loss ratio, within ``at``; None if no cell is complete.
-        at: Training that the answer is about, if the study has several; else empty.
-        luck: Comparison of the best cell with luck; None if it cannot be made.
+        sentences: One to three sentences: the answer, its cost in time, and what it lacks.
+        details: Further sentences: test data, numbers of cells, and which axes matter.
+        recommendation: The numbers behind them; None for a study of probes.
     """
 
     verdict: Verdict
     sentences: tuple[str, ...]
-    cell: int | None
-    at: dict[str, Any]
-    luck: Luck | None
+    details: tuple[str, ...] = ()
+    recommendation: Recommendation | None = None
 
     def __str__(self) -> str:
         return " ".join(self.sentences)
 
 
-def answer(
-    table: pd.DataFrame, axes: Axes, seeds: Sequence[int], *, probed: bool = False, drives: Sensitivity | None = None
-) -> Answer:
-    """Say whether the method should be switched on, what it costs, and which axes matter.
+def answer(data: StudyData, drives: Sensitivity | None = None) -> Answer:
+    """Say whether the method should be switched on, at equal steps and at equal time, and what is not known.
 
     Args:
-        table: Table of replicates, as in `heatmap_data`.
-        axes: Axis key -> the study's values.
-        seeds: The study's seeds.
-        probed: True if jumps were judged, but none was taken.
-        drives: Sensitivity of the final loss ratio (in a probed study: of the geometric mean relative error), for the
-            third sentence.
+        data: The study.
+        drives: Sensitivity of the final loss ratio (in a probed study: of the geometric mean relative error).
 
     Raises:
-        ValueError: The table is empty.
+        ValueError: The study has no replicates yet.
     """
-    if table.empty:
+    if data.table.empty:
         raise ValueError("the table has no replicates yet: there is nothing to report")
-    if probed:
-        return Answer("unsure", _probe_sentences(table, axes, seeds, drives), None, {}, None)
-    at = _training_to_beat(table, axes)
-    grid = restrict(axes, at)
-    cells = [cell for cell in Replicates(table, grid, seeds).summaries(_METRIC) if cell.state != "missing"]
-    complete = [k for k, cell in enumerate(cells) if cell.complete and min(cell.values) > 0]
-    if not complete:
-        return Answer("no" if _all_diverged(cells) else "unsure", (_no_cell(cells),), None, at, None)
-    k = min(complete, key=lambda k: _geometric_mean(cells[k]))
-    luck = luck_of_the_best(np.log([cells[k].values for k in complete]), len(cells))
-    verdict, first = _verdict(cells[k], luck, len(cells))
-    where = f"; this is for {describe_cell(at)}, where plain training ends lowest" if at else ""
-    best_axes = {axis: [value] for axis, value in cells[k].parameters.items()}
-    sentences = (f"{first}{where}.", _cost_sentence(table, best_axes, seeds), _cells_sentence(cells, drives))
-    index = 0
-    for axis, values in axes.items():
-        index = index * len(values) + list(values).index(cells[k].parameters[axis])
-    return Answer(verdict, sentences, index, at, luck)
+    if data.probed:
+        return Answer("unsure", *_probe_sentences(data, drives))
+    result = data.recommendation
+    if result.cell is None:
+        return Answer(result.verdict, (f"{_OPENINGS[result.verdict]}: {result.why_none}.",), (), result)
+    last = [*_what_is_missing(result), *_against_its_own_training(data, result)][:1]
+    sentences = [_first_sentence(result), *_time_sentences(result), *last]
+    return Answer(result.verdict, tuple(sentences), _details(data, result, drives), result)
 
 
-def luck_of_the_best(y: NDArray[np.float64], tried: int) -> Luck | None:
-    """Compare the lowest mean of y with luck; None with fewer than two seeds.
-
-    Args:
-        y: Logarithms of ratios, (cells, seeds).
-        tried: Number of cells that the best was chosen from, including those that did not finish.
-    """
-    n = y.shape[1]
-    if n < 2:
-        return None
-    from scipy.stats import t
-
-    means = y.mean(axis=1)
-    best = int(np.argmin(means))
-    pooled = y[means < 0] if (means < 0).any() else y[[best]]
-    size = len(pooled)
-    m_seed = size * float(pooled.mean(axis=0).var(ddof=1))
-    residual = pooled - pooled.mean(axis=1, keepdims=True) - pooled.mean(axis=0) + pooled.mean()
-    m_residual = float((residual**2).sum()) / ((size - 1) * (n - 1)) if size > 1 else 0.0
-    variance = (m_seed + (size - 1) * m_residual) / size
-    satterthwaite = (m_seed / size) ** 2 + ((size - 1) * m_residual / size) ** 2 / max(size - 1, 1)
-    freedom = (n - 1) * variance**2 / satterthwaite if satterthwaite > 0 else n - 1.0
-    deviation = math.sqrt(max(variance, float(y[best].var(ddof=1))))
-    reach = float(t.isf(_RISK / tried, freedom)) * deviation / math.sqrt(n)
-    return Luck(*(math.exp(min(log, 700.0)) for log in (float(means[best]), -reach, float(means[best]) + reach)))
+def change_in_words(ratio: float) -> str:
+    """Write a loss ratio in words: 25 % lower, 12 % higher, or 13 times as high."""
+    if ratio >= 2:
+        return f"{ratio:.3g} times as high"
+    percent = 100 * abs(1 - ratio)
+    return f"{percent:.2g} % {'lower' if ratio < 1 else 'higher'}" if percent >= 0.05 else "equally low"
 
 
-def _geometric_mean(cell: CellSummary) -> float:
-    return math.exp(float(np.mean(np.log(cell.values))))
+def interval_in_words(estimate: Estimate) -> str:
+    """Write an interval and what it rests on in words: 15 to 33 %, 5 fresh seeds."""
+    seeds = f"{estimate.seeds} fresh seeds" if estimate.fresh else _counted(estimate.seeds, "seed")
+    if estimate.low is None or estimate.high is None:
+        return seeds
+    low, high = estimate.low, estimate.high
+    if high < 1:
+        ends = f"{_percent(1 - high)} to {_percent(1 - low)} % lower"
+    elif low > 1:
+        ends = f"{_percent(low - 1)} to {_percent(high - 1)} % higher" if high < 2 else f"{low:.3g} to {high:.3g} times"
+    else:
+        ends = f"{_percent(1 - low)} % lower to {change_in_words(high)}"
+    return f"{ends}, {seeds}" if estimate.fresh else f"{ends}, {seeds}, corrected for the choice"
 
 
-def _verdict(best: CellSummary, luck: Luck | None, tried: int) -> tuple[Verdict, str]:
-    parameters, mean, seeds = describe_cell(best.parameters), _geometric_mean(best), best.n_expected
-    if mean >= 1:
-        lost = f"none of {tried} cells beats plain training"
-        return "no", f"No: {lost}; the best, {parameters}, ends at {mean:.3g} times its loss"
-    ends = f"the best of {tried} cells, {parameters}, ends at {mean:.3g} times plain training's loss"
-    if luck is None:
-        return "unsure", f"Not known: {ends}, but with one seed a gain cannot be told from luck"
-    ends += f" (geometric mean over {seeds} seeds)"
-    by_luck = f"by luck alone, the best of {tried} cells could reach {luck.bound:.3g}"
-    if luck.ratio < luck.bound:
-        return "yes", f"Yes, with the right parameters: {ends}; {by_luck}"
-    if seeds < _MIN_SEEDS_FOR_NO:
-        return "unsure", f"Not known: {ends}, but {seeds} seeds are too few to tell: {by_luck}"
-    return "no", f"No: no cell beats plain training by more than its noise; {ends}; {by_luck}"
+def plain_in_words(result: Recommendation) -> str:
+    """Name the plain training that a cell is compared with."""
+    if not result.tuned:
+        return "plain training"
+    settings = ", ".join(f"{_short(axis)} {list_values([result.plain[axis]])}" for axis in result.tuned)
+    return f"the best plain training ({settings})"
 
 
-def _cost_sentence(table: pd.DataFrame, cell: Axes, seeds: Sequence[int]) -> str:
-    """Say what the best cell costs, and at which part of plain training's cost it reaches plain training's loss."""
-    replicates = Replicates(table, cell, seeds)
+def _first_sentence(result: Recommendation) -> str:
+    assert result.cell is not None
+    assert result.equal_steps is not None
+    estimate, cell = result.equal_steps, describe_cell(result.cell)
+    ends = f"ends {change_in_words(estimate.ratio)} than {plain_in_words(result)}"
+    if estimate.ratio >= 2:
+        ends = f"ends at {estimate.ratio:.3g} times the loss of {plain_in_words(result)}"
+    ends += f" after as many epochs ({interval_in_words(estimate)})"
+    if not result.tuned:
+        return (
+            f"{_OPENINGS[result.verdict]}: plain training's learning rate was not varied; with {cell}, training {ends}."
+        )
+    if result.verdict == "no" and estimate.verdict != "yes":
+        which = "the cell" if result.cells == 1 else f"the best of {result.cells} cells"
+        return f"No, plain training wins: {which}, {cell}, {ends}."
+    return f"{_OPENINGS[result.verdict]}: with {cell}, training {ends}."
 
-    def centre(column: str) -> float:
-        return next(replicates.summaries(column)).centre
 
-    overhead, test = centre("overhead"), centre("final_loss_ratio_test")
-    clauses = []
-    if math.isfinite(overhead):
-        more = f"{100 * (overhead - 1):.3g} % more operations than plain training"
-        clauses.append(f"the best cell costs {more}, not counting those that judge jumps")
-        share = overhead * centre("steps_to_baseline_loss") / centre("steps")
-        if math.isfinite(share):
-            clauses.append(f"it reaches plain training's final loss at {100 * share:.3g} % of plain training's cost")
-        elif math.isinf(share):
-            clauses.append("on half of the seeds or more, it does not reach plain training's final loss")
-    clauses.append(
-        f"on test data, it ends at {test:.3g} times plain training's loss"
-        if math.isfinite(test)
-        else "on test data, it has no finite loss ratio"
+def _time_sentences(result: Recommendation) -> list[str]:
+    steps, timed = result.equal_steps, result.equal_time
+    if result.time is None or timed is None or steps is None:
+        return []
+    ratio = result.time.ratio
+    how_long = "as long as" if abs(ratio - 1) < 0.005 else f"{ratio:.3g} times as long as"
+    ends = change_in_words(timed.ratio)
+    text = (
+        f"An epoch with jumps takes {how_long} one without ({result.time.device}); after as much time the loss is "
+        f"{ends} ({interval_in_words(timed)})"
     )
-    text = "; ".join(clauses)
-    return f"{text[0].upper()}{text[1:]}."
+    if (steps.verdict, timed.verdict) == ("yes", "no"):
+        return [f"{text}: it pays in steps, but not in time."]
+    if (steps.verdict, timed.verdict) == ("no", "yes"):
+        return [f"{text}: it pays in time, but not in steps."]
+    if timed.verdict == "unsure" and timed.low is not None:
+        return [f"{text}, which is within its noise."]
+    return [f"{text}."]
 
 
-def _cells_sentence(cells: Sequence[CellSummary], drives: Sensitivity | None) -> str:
-    """Count the cells by how they ended, and name the axes that matter."""
-    better = sum(cell.complete and cell.centre < 1 for cell in cells)
-    text = f"{better} of {len(cells)} cells end below plain training"
-    if diverged := sum(cell.n_diverged > 0 for cell in cells):
-        text += f", {diverged} have a seed that diverged"
-    if holes := sum(any(math.isnan(value) for value in cell.values) for cell in cells):
-        text += f", {holes} have no value for some seed yet"
-    return f"{text}{_largest_shares(drives)}."
+def _what_is_missing(result: Recommendation) -> list[str]:
+    """Name what the study lacks for a sure answer, and the way to add it: the most important lack only."""
+    estimate = result.equal_steps
+    assert estimate is not None
+    if result.fresh_diverged:
+        return [f"This cell diverged on {_counted(result.fresh_diverged, 'fresh seed')}."]
+    if edge := _at_the_edge(result):
+        return [edge]
+    if estimate.low is None:
+        return ["With one seed, a gain cannot be told from luck: add `confirm: 5` to the spec, and run it again."]
+    if result.verdict == "unsure" and estimate.verdict != "yes" and result.visible is not None and not estimate.fresh:
+        return [
+            f"This study could show a gain of {100 * result.visible:.2g} %: more seeds, or `confirm: 5`, show less."
+        ]
+    if not result.tuned:
+        return [
+            "Add `baseline: {training.lr: [...]}` to the spec and run it again: it trains the missing baselines only."
+        ]
+    if result.time is None:
+        return ["Time was not measured; `dmd-study run` measures it."]
+    return []
+
+
+def _against_its_own_training(data: StudyData, result: Recommendation) -> list[str]:
+    """Compare the cell with plain training of its own recipe, where another plain training is better."""
+    assert result.cell is not None
+    recipe = {**{f"training.{key}": value for key, value in data.training.items()}, **result.cell}
+    differing = [axis for axis in result.tuned if recipe.get(axis) != result.plain.get(axis)]
+    cell = {axis: [value] for axis, value in result.cell.items()}
+    ratio = next(Replicates(data.table, cell, data.seeds).summaries("final_loss_ratio_train")).centre
+    if not differing or not math.isfinite(ratio):
+        return []
+    settings = ", ".join(f"{_short(axis)} {list_values([recipe[axis]])}" for axis in differing)
+    seeds = _counted(len(data.seeds), "seed")
+    ends = f"{change_in_words(ratio)} than" if ratio < 2 else f"at {ratio:.3g} times the loss of"
+    return [f"It ends {ends} plain training with its own {settings} (median of {seeds}), which is not the best."]
+
+
+def _at_the_edge(result: Recommendation) -> str | None:
+    """Warn if plain training is best at the end of the values that were tried."""
+    for axis, values in result.tuned.items():
+        numbers = all(isinstance(value, int | float) for value in values)
+        if numbers and result.plain.get(axis) in (values[0], values[-1]):
+            side = "lowest" if result.plain[axis] == values[0] else "highest"
+            return (
+                f"Plain training is best at the {side} {_short(axis)} tried, {list_values([result.plain[axis]])}: try "
+                f"{'lower' if side == 'lowest' else 'higher'} ones too."
+            )
+    return None
+
+
+def _details(data: StudyData, result: Recommendation, drives: Sensitivity | None) -> tuple[str, ...]:
+    test = (
+        "On test data, it has no finite loss ratio."
+        if result.test is None
+        else (
+            f"On test data, it ends {change_in_words(result.test)}."
+            if result.test < 2
+            else f"On test data, it ends at {result.test:.3g} times the loss."
+        )
+    )
+    cells = f"{result.better} of {result.cells} cells end below {plain_in_words(result)}"
+    if result.diverged:
+        cells += f", {result.diverged} have a seed that diverged"
+    if result.unsteady:
+        cells += f", {result.unsteady} vary too widely between seeds to be told"
+    if result.holes:
+        cells += f", {result.holes} have no value for some seed yet"
+    return test, *_operations(data, result), f"{cells}{_largest_shares(drives)}."
+
+
+def _operations(data: StudyData, result: Recommendation) -> list[str]:
+    """Say what the cell costs in operations, which do not depend on the machine."""
+    assert result.cell is not None
+    cell = {axis: [value] for axis, value in result.cell.items()}
+    overhead = next(Replicates(data.table, cell, data.seeds).summaries("overhead")).centre
+    if not math.isfinite(overhead):
+        return []
+    return [
+        f"It costs {100 * (overhead - 1):.3g} % more operations than plain training, without those that judge jumps."
+    ]
 
 
 def _largest_shares(drives: Sensitivity | None) -> str:
@@ -205,54 +223,30 @@ def _largest_shares(drives: Sensitivity | None) -> str:
     return f"; the largest shares in the variance of the {title} between cells are {shares}{noise}"
 
 
-def _probe_sentences(
-    table: pd.DataFrame, axes: Axes, seeds: Sequence[int], drives: Sensitivity | None
-) -> tuple[str, ...]:
-    summaries = Replicates(table, axes, seeds).summaries("geometric_mean_relative_error_train")
+def _probe_sentences(data: StudyData, drives: Sensitivity | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    summaries = Replicates(data.table, data.axes, data.seeds).summaries("geometric_mean_relative_error_train")
     cells = [cell for cell in summaries if cell.state != "missing"]
     complete = [cell for cell in cells if cell.complete]
     first = "Not known: this study was a probe: it judged jumps along plain training, but took none."
     if not complete:
-        return (first, _no_cell(cells))
+        return (first, f"None of {len(cells)} cells has a finite value on every seed."), ()
     best = min(complete, key=lambda cell: cell.centre)
     better = sum(cell.centre < 1 for cell in complete)
-    return (
-        first,
-        f"{better} of {len(cells)} cells propose jumps that lower the loss on (geometric) average; the best, "
-        f"{describe_cell(best.parameters)}, multiplies it by {best.centre:.3g}{_largest_shares(drives)}.",
+    second = (
+        f"{better} of {len(cells)} cells propose jumps that lower the loss on (geometric) average; the lowest error "
+        f"per jump is that of {describe_cell(best.parameters)}: it multiplies the loss by {best.centre:.3g}"
     )
+    return (first, f"{second}."), ((f"Shares{_largest_shares(drives)}.",) if _largest_shares(drives) else ())
 
 
-def _no_cell(cells: Sequence[CellSummary]) -> str:
-    if _all_diverged(cells):
-        return f"No: every one of {len(cells)} cells diverged."
-    diverged = sum(cell.n_diverged > 0 for cell in cells)
-    return (
-        f"Not known: none of {len(cells)} cells has a finite value on every seed "
-        f"({diverged} with a diverged seed; see Failures)."
-    )
+def _short(axis: str) -> str:
+    name = axis.partition(".")[2] or axis
+    return {"lr": "learning rate"}.get(name, name.replace("_", " "))
 
 
-def _all_diverged(cells: Sequence[CellSummary]) -> bool:
-    return all(cell.state == "diverged" for cell in cells)
+def _percent(part: float) -> str:
+    return f"{100 * part:.2g}"
 
 
-def _training_to_beat(table: pd.DataFrame, axes: Axes) -> dict[str, Any]:
-    """Return the values of the training axes with which the baseline ends lowest, if the study has several trainings.
-
-    Beating a training that nobody would use means nothing. Empty if problem or network vary as well, because losses of
-    two problems cannot be compared.
-    """
-    several = [key for key, values in axes.items() if "." in key and not key.startswith("method.") and len(values) > 1]
-    if not several or not all(key.startswith("training.") for key in several):
-        return {}
-    baseline = table["final_loss_train"] / table[_METRIC]
-    lowest, training = math.inf, {}
-    for values in product(*(axes[key] for key in several)):
-        chosen = np.ones(len(table), dtype=bool)
-        for key, value in zip(several, values, strict=True):
-            chosen &= np.array([other == value for other in table[key]])
-        known = baseline[chosen][np.isfinite(baseline[chosen])]
-        if len(known) and float(known.median()) < lowest:
-            lowest, training = float(known.median()), dict(zip(several, values, strict=True))
-    return training
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

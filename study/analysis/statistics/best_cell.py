@@ -1,4 +1,6 @@
-"""Choice of a study's best cell, by two rules.
+"""Choice of the best cell by one metric, by two rules.
+
+The cell that a study recommends is another: see `study.analysis.statistics.recommendation`.
 
 | symbol | meaning | shape |
 |---|---|---|
@@ -19,6 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from study.analysis.statistics.cells import Axes, CellSummary, Replicates, list_values, restrict
+from study.analysis.statistics.gains import gains
 from study.replicates.metric_catalogue import METRICS, SPLITS, known_metric
 
 RULES = ("minimum", "one-standard-error")
@@ -53,8 +56,9 @@ class Choice:
         seeds: Number of seeds.
         overhead: Cost with jumps / cost without.
         final_loss_ratio: Final loss / final loss of the same seed's baseline.
-        improves: True if the metric is below 1.
-        beats_baseline: True if the final loss ratio is below 1.
+        of_cells: Number of complete cells that it was chosen from.
+        low: Lower end of a 95 % interval of the metric's geometric mean over seeds, corrected for the choice.
+        high: Upper end of it. Both are None with one seed, or if the metric is not positive in every complete cell.
         standard_error: Standard error of the difference of two cells' mean log metrics; one-standard-error rule only.
         qualifying: Number of cells within it of the lowest; one-standard-error rule only.
     """
@@ -68,8 +72,9 @@ class Choice:
     seeds: int
     overhead: float | None
     final_loss_ratio: float | None
-    improves: bool
-    beats_baseline: bool | None
+    of_cells: int
+    low: float | None = None
+    high: float | None = None
     standard_error: float | None = None
     qualifying: int | None = None
 
@@ -143,7 +148,7 @@ def best(
         value = list(replicates.summaries(column, recorded=True))[k].centre
         return value if math.isfinite(value) else None
 
-    final = centre("final_loss_ratio_train")
+    low, high = _corrected([cells[k].values for k in complete], len(cells), complete.index(k))
     return Choice(
         metric=metric,
         rule=rule,
@@ -153,12 +158,23 @@ def best(
         spread=cells[k].spread if math.isfinite(cells[k].spread) else None,
         seeds=len(seeds),
         overhead=overheads[k] if math.isfinite(overheads[k]) else None,
-        final_loss_ratio=final,
-        improves=cells[k].centre < 1,
-        beats_baseline=None if final is None else final < 1,
+        final_loss_ratio=centre("final_loss_ratio_train"),
+        of_cells=len(complete),
+        low=low,
+        high=high,
         standard_error=standard_error,
         qualifying=qualifying,
     )
+
+
+def _corrected(values: Sequence[Sequence[float]], tried: int, place: int) -> tuple[float | None, float | None]:
+    """Return the interval of the cell at this place of the complete ones: the best of many looks better than it is."""
+    numbers = np.array(values, dtype=np.float64)
+    bounds = gains(np.log(numbers), tried=tried) if (numbers > 0).all() else None
+    if bounds is None:
+        return None, None
+    low, high = (math.exp(min(float(bound[place]), 700.0)) for bound in (bounds.low, bounds.high))
+    return low, high
 
 
 def _require_one_training(metric: str, grid: Mapping[str, list[Any]]) -> None:

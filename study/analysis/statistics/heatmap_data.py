@@ -41,18 +41,21 @@ class Panel:
         facet_value: Value of the facet; None without a facet.
         split: ``train`` or ``test``; None for a metric that has no splits.
         cells: Cell summaries.
-        best: Row and column of the best cell by the training set: the best centre among the complete cells. The panel
-            of the test set marks the same cell, because the choice must not use the test set. None if no cell is
-            complete, or if the panel compares a metric per jump across problems, networks or trainings.
-        near: Rows and columns of the cells within one standard error of the best by the training set, by the rule of
-            `best`, applied to this panel alone.
+        lowest: Row and column of the cell with the best centre of this panel by the training set, among the complete
+            cells; for most metrics the lowest. The panel of the test set marks the same cell, because the choice must
+            not use the test set. None if no cell is complete, or if the panel compares a metric per jump across
+            problems, networks or trainings.
+        near: Rows and columns of the cells within one standard error of it by the training set, by the rule of `best`,
+            applied to this panel alone.
+        recommended: Row and column of the study's recommended cell; None if it is not in this panel.
     """
 
     facet_value: Any
     split: str | None
     cells: tuple[tuple[CellSummary, ...], ...]
-    best: tuple[int, int] | None
+    lowest: tuple[int, int] | None
     near: tuple[tuple[int, int], ...] = ()
+    recommended: tuple[int, int] | None = None
 
     @property
     def values(self) -> NDArray[np.float64]:
@@ -86,6 +89,7 @@ class HeatmapData:
         n_expected: Number of seeds per cell.
         at: Other axes that vary in the study -> the value shown here.
         statistic: Name of the number that a cell shows: ``median`` or ``spread``.
+        recommended_as: Name of the recommended cell in the legend.
     """
 
     metric: Metric
@@ -99,6 +103,7 @@ class HeatmapData:
     n_expected: int
     at: dict[str, Any] = field(default_factory=dict)
     statistic: str = "median"
+    recommended_as: str = "recommended cell"
 
     def frame(self) -> pd.DataFrame:
         """Return the numbers behind the picture, one row per panel and cell."""
@@ -118,7 +123,8 @@ class HeatmapData:
                             "n_diverged": cell.n_diverged,
                             "n_expected": cell.n_expected,
                             "state": cell.state,
-                            "best": panel.best == (i, j),
+                            "recommended": panel.recommended == (i, j),
+                            "best_of_panel": panel.lowest == (i, j),
                             "within_one_standard_error": (i, j) in panel.near,
                         }
                     )
@@ -135,6 +141,8 @@ def heatmap_data(
     y: str = "m",
     facet: str | None = "tolerance",
     at: Mapping[str, Any] | None = None,
+    recommended: Mapping[str, Any] | None = None,
+    recommended_as: str = "recommended cell",
 ) -> HeatmapData:
     """Reduce the table of replicates to heatmaps of one metric over two axes.
 
@@ -150,6 +158,8 @@ def heatmap_data(
         facet: Axis with one row of panels per value; None for a single row. A study without a tolerance axis has a
             single row by default.
         at: Value to show of every other axis that has more than one value.
+        recommended: The study's recommended cell, which is marked; None for no mark.
+        recommended_as: Its name in the legend.
 
     Raises:
         ValueError: A metric, axis or value is unknown (the message lists the valid ones); an axis with several values
@@ -192,7 +202,7 @@ def heatmap_data(
             if split != "test" and not (chosen.per_jump and across):
                 marked = _best(rows, chosen.higher_is_better)
                 near = _near(rows, chosen)
-            panels.append(Panel(facet_value, split, rows, marked, near))
+            panels.append(Panel(facet_value, split, rows, marked, near, _place(rows, recommended)))
     everything = [cell for panel in panels for row in panel.cells for cell in row]
     finite = np.array([cell.centre for cell in everything if math.isfinite(cell.centre)])
     if finite.size == 0:
@@ -209,6 +219,7 @@ def heatmap_data(
         limits=colour_limits(finite, chosen),
         n_expected=len(seeds),
         at={key: values[0] for key, values in grid.items() if key not in (x, y, facet) and len(axes[key]) > 1},
+        recommended_as=recommended_as,
     )
 
 
@@ -257,6 +268,16 @@ def _best(rows: Rows, higher_is_better: bool) -> tuple[int, int] | None:
     sign = -1.0 if higher_is_better else 1.0
     ranked = [(sign * c.centre, (i, j)) for i, row in enumerate(rows) for j, c in enumerate(row) if c.complete]
     return min(ranked)[1] if ranked else None
+
+
+def _place(rows: Rows, cell: Mapping[str, Any] | None) -> tuple[int, int] | None:
+    """Return the row and column of a cell; None if it is not among these."""
+    wanted = {} if cell is None else {key: value_key(value) for key, value in cell.items()}
+    for i, row in enumerate(rows):
+        for j, summary in enumerate(row):
+            if wanted == {key: value_key(value) for key, value in summary.parameters.items()}:
+                return i, j
+    return None
 
 
 def _near(rows: Rows, metric: Metric) -> tuple[tuple[int, int], ...]:

@@ -1,0 +1,361 @@
+"""The one cell that a study recommends, and how it compares with the best plain training.
+
+| symbol | meaning | shape |
+|---|---|---|
+| y_ij | log of (final training loss of cell i / best plain training's after as many epochs), seed j | (cells, seeds) |
+
+The cell is chosen by the study's seeds: the one whose gain is surest, see `gains`. Its value is taken from fresh seeds
+where the study has them, because the best of many cells looks better than it is. Without fresh seeds its interval is
+corrected for the number of cells and of plain trainings that were tried.
+
+Every place that names a recommended cell takes it from here: report, ``best.yaml``, pictures, terminal and dashboard.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from study.analysis.statistics.cells import Axes, CellSummary, Replicates
+from study.analysis.statistics.gains import (
+    Gains,
+    Verdict,
+    fresh_interval,
+    gains,
+    surest,
+    verdict_of,
+    verdict_of_cells,
+    visible_gain,
+)
+from study.analysis.statistics.plain_training import (
+    PlainTraining,
+    Row,
+    best_plain,
+    comparable_with,
+    log_or_nan,
+    plain_trainings,
+    tuned_keys,
+)
+from study.replicates.keys import key
+from study.replicates.metrics import loss_after
+
+Array = NDArray[np.float64]
+Fetch = Callable[[Callable[[str], bool]], list[Row]]
+"""Function that returns the replicates whose name meets a condition, with their jumps and curves."""
+
+_MIN_FRESH = 2
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A loss over that of the best plain training: geometric mean over seeds, with a 95 % interval.
+
+    Attributes:
+        ratio: Geometric mean over seeds.
+        low: Lower end of the interval; None with one seed.
+        high: Upper end of the interval; None with one seed.
+        seeds: Number of seeds.
+        fresh: True for seeds that played no part in the choice. Otherwise the interval is corrected for the choice.
+        verdict: ``yes`` if it is a gain, ``no`` if a gain that matters is excluded, else ``unsure``.
+    """
+
+    ratio: float
+    low: float | None
+    high: float | None
+    seeds: int
+    fresh: bool
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class TimeRatio:
+    """Time of an epoch of the recommended cell / time of an epoch of the best plain training, measured side by side.
+
+    Attributes:
+        ratio: Median over pairs.
+        low: Lowest pair.
+        high: Highest pair.
+        pairs: Number of pairs of short trainings, one after the other.
+        device: What they were measured on.
+    """
+
+    ratio: float
+    low: float
+    high: float
+    pairs: int
+    device: str
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The recommended cell, the plain training that it is compared with, and the verdict.
+
+    Attributes:
+        verdict: ``yes``, ``no`` or ``unsure``, at equal time where time was measured, else at equal steps. Never
+            ``yes`` if plain training was not varied.
+        cell: Axis -> value; None if no cell can be chosen. If plain training wins, it is the least bad cell.
+        why_none: Reason why there is no cell.
+        plain: Parameters of the best plain training, with the spec's own values of the keys that were varied.
+        recorded_plain: The same as they are recorded.
+        tuned: Key that plain training was varied in -> its values in rising order.
+        equal_steps: Comparison after as many epochs.
+        equal_time: Comparison after as much time; None if time was not measured.
+        test: Loss ratio on test data after as many epochs; None if it is not known.
+        time: Measured time; None if it was not measured.
+        cells: Cells of the study that have a replicate.
+        better: Complete cells with a mean below the best plain training.
+        diverged: Cells with a diverged seed.
+        holes: Cells without a value for some seed yet.
+        unsteady: Cells whose loss varies too much between seeds to be told.
+        visible: Smallest gain that the study's seeds could have shown in a typical cell; None with one seed.
+        smallest_effect: Smallest gain that matters.
+        fresh_diverged: Fresh seeds of the cell that diverged.
+    """
+
+    verdict: Verdict
+    cell: dict[str, Any] | None = None
+    why_none: str = ""
+    plain: dict[str, Any] = field(default_factory=dict)
+    recorded_plain: dict[str, Any] = field(default_factory=dict)
+    tuned: dict[str, list[Any]] = field(default_factory=dict)
+    equal_steps: Estimate | None = None
+    equal_time: Estimate | None = None
+    test: float | None = None
+    time: TimeRatio | None = None
+    cells: int = 0
+    better: int = 0
+    diverged: int = 0
+    holes: int = 0
+    unsteady: int = 0
+    visible: float | None = None
+    smallest_effect: float = 0.02
+    fresh_diverged: int = 0
+
+
+def recommend(
+    table: pd.DataFrame,
+    axes: Axes,
+    seeds: Sequence[int],
+    fetch: Fetch,
+    *,
+    defaults: Mapping[str, Any],
+    fresh_seeds: Sequence[int] = (),
+    smallest_effect: float = 0.02,
+    timing: Mapping[str, Any] | None = None,
+) -> Recommendation:
+    """Choose the cell to recommend, and compare it with the best plain training.
+
+    Args:
+        table: Table of replicates, as in `heatmap_data`.
+        axes: Axis key -> the study's values.
+        seeds: The study's seeds, which choose.
+        fetch: Returns replicates by name, with their jumps and curves.
+        defaults: Key of training, such as ``training.lr`` -> the spec's own value.
+        fresh_seeds: Seeds that confirm the choice.
+        smallest_effect: Smallest gain that matters, as a part of the loss.
+        timing: Measured time of a cell and of a plain training: ``cell``, ``plain`` and the fields of `TimeRatio`. It
+            is used if it is of the cell and the plain training chosen here.
+    """
+    trainings = plain_trainings(fetch(lambda name: name.startswith("baseline ")))
+    references = best_plain(trainings, seeds)
+    epochs = Replicates(table, axes, seeds).summaries("final_epoch", recorded=True)
+    losses = Replicates(table, axes, seeds).summaries("final_loss_train", recorded=True)
+    cells = [(loss, at) for loss, at in zip(losses, epochs, strict=True) if loss.state != "missing"]
+    result = Recommendation(
+        "unsure",
+        tuned=tuned_keys(trainings, defaults),
+        cells=len(cells),
+        diverged=sum(cell.n_diverged > 0 for cell, _ in cells),
+        holes=sum(any(math.isnan(value) for value in cell.values) for cell, _ in cells),
+        smallest_effect=smallest_effect,
+    )
+    compared = [
+        (cell, reference, y)
+        for cell, at in cells
+        if cell.complete and (reference := references.get(comparable_with(cell.parameters)))
+        if np.isfinite(y := _log_ratios(cell, at, reference, seeds)).all()
+    ]
+    if not compared:
+        verdict, why = _why_no_cell([cell for cell, _ in cells], bool(references))
+        return replace(result, verdict=verdict, why_none=why)
+    y = np.array([values for _, _, values in compared])
+    screened = gains(y, tried=len(cells), plains=_most_trainings(trainings, seeds))
+    place = int(np.argmin(y.mean(axis=1))) if screened is None else surest(screened, smallest_effect)
+    cell, reference, _ = compared[place]
+    result = replace(
+        result,
+        cell=dict(cell.parameters),
+        plain={**{axis: defaults[axis] for axis in result.tuned if axis in defaults}, **reference.parameters},
+        recorded_plain=dict(reference.parameters),
+        better=int((y.mean(axis=1) < 0).sum()),
+        unsteady=0 if screened is None else screened.unsteady,
+        visible=None if screened is None else visible_gain(screened),
+        time=_time_of(timing, cell.parameters, reference.parameters),
+    )
+    pairs = _Pairs.of(fetch, cell.parameters, reference.parameters, (*seeds, *fresh_seeds))
+    return _with_estimates(result, pairs, seeds, fresh_seeds, screened, place)
+
+
+def _with_estimates(
+    result: Recommendation,
+    pairs: "_Pairs",
+    seeds: Sequence[int],
+    fresh_seeds: Sequence[int],
+    screened: Gains | None,
+    place: int,
+) -> Recommendation:
+    """Add the estimates of the chosen cell and the verdict to what is known of the choice."""
+    fresh_diverged = sum(pairs.cell[s]["status"] == "diverged" for s in fresh_seeds if s in pairs.cell)
+    confirmed = [seed for seed in fresh_seeds if pairs.finished(seed)]
+    fresh = len(confirmed) >= _MIN_FRESH and not fresh_diverged
+    chosen = confirmed if fresh else [seed for seed in seeds if pairs.finished(seed)]
+    half_widths = (math.nan, math.nan)
+    in_sample: Verdict = "unsure"
+    if screened is not None:
+        mean = float(screened.mean[place])
+        half_widths = (float(screened.low[place]) - mean, float(screened.high[place]) - mean)
+        in_sample = verdict_of_cells(screened, result.smallest_effect)
+
+    def estimate(y: Iterable[float]) -> Estimate:
+        return _estimate(np.array(list(y)), fresh, half_widths, result.smallest_effect)
+
+    equal_steps = estimate(pairs.at_equal_steps(seed, "train") for seed in chosen)
+    verdict = in_sample
+    if fresh:  # "no" says that no cell gains, and fresh seeds tell of one cell
+        verdict = equal_steps.verdict if equal_steps.verdict != "no" or in_sample == "no" else "unsure"
+    if fresh_diverged:
+        verdict = "unsure"
+    equal_time = None
+    if result.time is not None:
+        ratio = result.time.ratio
+        equal_time = estimate(pairs.at_equal_time(seed, ratio) for seed in chosen)
+        verdict = _with_time(verdict, equal_time.verdict)
+    if verdict == "yes" and not result.tuned:
+        verdict = "unsure"  # a gain over a plain training that nobody has tuned says little
+    test = np.array([pairs.at_equal_steps(seed, "test") for seed in chosen])
+    return replace(
+        result,
+        verdict=verdict,
+        equal_steps=equal_steps,
+        equal_time=equal_time,
+        test=math.exp(test.mean()) if len(test) and np.isfinite(test).all() else None,
+        fresh_diverged=fresh_diverged,
+    )
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Replicates of the chosen cell and of the best plain training, by seed."""
+
+    cell: Mapping[int, Row]
+    plain: PlainTraining
+
+    @classmethod
+    def of(cls, fetch: Fetch, cell: Mapping[str, Any], plain: Mapping[str, Any], seeds: Sequence[int]) -> "_Pairs":
+        names = {f"cell {key(cell, seed)}" for seed in seeds} | {f"baseline {key(plain, seed)}" for seed in seeds}
+        rows = fetch(names.__contains__)
+        by_kind = {kind: {row["seed"]: row for row in rows if row["kind"] == kind} for kind in ("cell", "baseline")}
+        return cls(by_kind["cell"], PlainTraining(plain, by_kind["baseline"]))
+
+    def finished(self, seed: int) -> bool:
+        both = (self.cell, self.plain.rows)
+        return all(seed in rows and rows[seed]["status"] == "finished" for rows in both)
+
+    def at_equal_steps(self, seed: int, split: str) -> float:
+        row = self.cell[seed]
+        return log_or_nan(row[f"final_loss_{split}"]) - self.plain.log_loss(seed, split, row["final_epoch"])
+
+    def at_equal_time(self, seed: int, time_ratio: float) -> float:
+        """Return the log loss ratio after as much time: the slower of both is stopped early."""
+        row = self.cell[seed]
+        epochs = float(row["final_epoch"])
+        reached = log_or_nan(settled_loss_after(row, epochs / max(time_ratio, 1.0)))
+        return reached - self.plain.log_loss(seed, "train", epochs * min(time_ratio, 1.0))
+
+
+def _why_no_cell(cells: Sequence[CellSummary], plain: bool) -> tuple[Verdict, str]:
+    """Return the verdict and the reason if no cell can be chosen."""
+    if cells and all(cell.state == "diverged" for cell in cells):
+        return "no", f"every one of {len(cells)} cells diverged"
+    if not plain:
+        return "unsure", "no plain training has finished on every seed yet"
+    diverged = sum(cell.n_diverged > 0 for cell in cells)
+    return "unsure", f"none of {len(cells)} cells has a finite loss on every seed ({diverged} with a diverged seed)"
+
+
+def _most_trainings(trainings: Iterable[PlainTraining], seeds: Sequence[int]) -> int:
+    """Return the largest number of complete plain trainings that a best one was chosen from."""
+    counts: dict[tuple[Any, ...], int] = {}
+    for training in trainings:
+        if math.isfinite(training.mean_log_final_loss(seeds)):
+            group = comparable_with(training.parameters)
+            counts[group] = counts.get(group, 0) + 1
+    return max(counts.values(), default=1)
+
+
+def _log_ratios(cell: CellSummary, at: CellSummary, reference: PlainTraining, seeds: Sequence[int]) -> Array:
+    return np.array(
+        [
+            log_or_nan(loss) - reference.log_loss(seed, "train", epoch)
+            for seed, loss, epoch in zip(seeds, cell.values, at.values, strict=True)
+        ]
+    )
+
+
+def settled_loss_after(row: Row, epoch: float) -> float:
+    """Return the training loss after some epochs, read where a whole window of plain steps leads to it.
+
+    These points are right before each jump, and at the end. Between two of them, the loss lies on a straight line of
+    the logarithm.
+
+    Args:
+        row: Replicate with its jumps and curves.
+        epoch: Epochs trained.
+    """
+    if not len(row["jump_epoch"]):
+        return loss_after(row["curve_train_epoch"], row["curve_train"], epoch)
+    points = {0: float(row["curve_train"][0])}
+    for at, before in zip(row["jump_epoch"], row["jump_train_before"], strict=True):
+        if math.isfinite(before):
+            points[int(at)] = before
+    points[int(row["final_epoch"])] = row["final_loss_train"]
+    at = sorted(points)
+    return loss_after(at, [points[each] for each in at], epoch)
+
+
+def _estimate(y: Array, fresh: bool, half_widths: tuple[float, float], smallest_effect: float) -> Estimate:
+    """Make the estimate of log ratios: with its own interval on fresh seeds, else with the corrected one."""
+    mean = float(y.mean()) if len(y) else math.nan
+    low, high = mean + half_widths[0], mean + half_widths[1]
+    if fresh:
+        mean, low, high = fresh_interval(y)
+    known = math.isfinite(low) and math.isfinite(high)
+    return Estimate(
+        _exp(mean),
+        _exp(low) if known else None,
+        _exp(high) if known else None,
+        len(y),
+        fresh,
+        verdict_of(low, high, smallest_effect) if known else "unsure",
+    )
+
+
+def _exp(log: float) -> float:
+    return math.exp(min(log, 700.0))
+
+
+def _time_of(timing: Mapping[str, Any] | None, cell: Mapping[str, Any], plain: Mapping[str, Any]) -> TimeRatio | None:
+    if timing is None or [key(timing[name], 0) for name in ("cell", "plain")] != [key(cell, 0), key(plain, 0)]:
+        return None
+    return TimeRatio(**{name: timing[name] for name in ("ratio", "low", "high", "pairs", "device")})
+
+
+def _with_time(at_steps: Verdict, at_time: Verdict) -> Verdict:
+    """Return the verdict when both are known. Time is what a user pays, but only the chosen cell was timed."""
+    if at_time == "yes" or at_steps == "no":
+        return "yes" if at_time == "yes" else "no"
+    return "no" if (at_steps, at_time) == ("yes", "no") else "unsure"

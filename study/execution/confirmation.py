@@ -1,0 +1,34 @@
+"""Confirm a study's choice: train the recommended cell and the best plain training on fresh seeds."""
+
+from study.execution.protocol import Execute
+from study.execution.recording import recorder
+from study.execution.terminal_progress import SweepProgress
+from study.planning.cells import confirmations
+from study.planning.packs import plan
+from study.planning.tasks import make_tasks
+from study.record import Record
+from study.replicates.replicate import Replicate
+from study.specification import Spec
+
+
+def missing_confirmations(record: Record, spec: Spec) -> list[Replicate]:
+    """Return the replicates on fresh seeds that the record lacks; none if the spec asks for none, or has no choice."""
+    if not spec.confirm or spec.sections["method"].get("mode") == "probe":
+        return []
+    data = record.study_data()
+    if data.table.empty or (cell := data.recommendation.cell) is None:
+        return []
+    return record.missing(confirmations(spec, cell, data.recommendation.recorded_plain))
+
+
+def confirm(record: Record, spec: Spec, execute: Execute) -> None:
+    """Train what confirms the study's choice, and record it.
+
+    Args:
+        record: The study, with all of its replicates.
+        spec: Its spec.
+        execute: Trains packs.
+    """
+    if todo := missing_confirmations(record, spec):
+        with SweepProgress(len(todo)) as progress:
+            execute(plan(spec, todo), make_tasks(spec, todo), recorder(record, spec, progress), progress)

@@ -1,0 +1,141 @@
+"""Time of the recommended cell against that of the best plain training, measured side by side on this machine.
+
+Replicates in a pack share their time, so a sweep does not tell what a user pays. Here each trains alone, a few epochs
+at a time, one after the other in pairs, because other programs slow both alike. The parts of these epochs are scaled to
+the whole training: its steps, its snapshots and its jumps. Evaluations count only where the method's own policy needs
+them.
+"""
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from study.analysis.statistics.equal_cost import evaluations_per_jump
+from study.planning.cells import plain_trainings, replicates
+from study.planning.tasks import make_tasks
+from study.record import Record
+from study.replicates.keys import key
+from study.replicates.outcome import ReplicateOutcome
+from study.replicates.replicate import Jumps, Pack, Replicate, Task
+from study.specification import Spec
+
+MIN_PAIRS, MAX_PAIRS = 5, 25
+PATIENCE_S = 3.0
+"""Seconds after which no further pair begins, if there are enough."""
+_WINDOWS = 2
+"""Windows that each timed training fills, each followed by a jump."""
+_MIN_EPOCHS = 20
+
+
+def time_choice(record: Record, spec: Spec) -> None:
+    """Measure the recommended cell and the best plain training, and keep the result in the record.
+
+    Nothing is measured if that was done before, or if there is no choice; nor on a machine without the GPU that the
+    study asks for, nor for a method that is no jump rule.
+    """
+    if not spec.jumps or spec.sections["method"]["mode"] == "probe":
+        return
+    data = record.study_data()
+    if data.recommended_cell is None or data.recommendation.time is not None:
+        return
+    cell, plain = data.recommendation.cell, data.recommendation.recorded_plain
+    assert cell is not None
+    if measured := measure(spec, cell, plain):
+        record.keep_timing(measured)
+
+
+def measure(spec: Spec, cell: Mapping[str, Any], plain: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the time ratio of a cell and a plain training, as `recommend` takes it; None if it cannot be measured.
+
+    Args:
+        spec: The study.
+        cell: Axis -> value.
+        plain: Parameters of the plain training, as it is recorded.
+    """
+    import torch
+
+    if spec.resources.gpu and not torch.cuda.is_available():
+        return None
+    same_axes = {axis: plain.get(axis, value) for axis, value in cell.items()}
+    with_jumps = replicates(replace(spec, seeds=spec.seeds[:1]), [cell])[0]
+    without = next(r for r in plain_trainings(spec, [same_axes]) if key(r.parameters, 0) == key(plain, 0))
+    tasks = make_tasks(spec, [with_jumps, without])
+    short = _shortened(with_jumps, len(tasks[with_jumps.task].train_inputs))
+    evaluations = evaluations_per_jump(spec.section("method", cell))
+    counts = _Counts.of(with_jumps, tasks[with_jumps.task])
+    ratios: list[float] = []
+    start_s = time.monotonic()
+    while len(ratios) < MIN_PAIRS or (time.monotonic() - start_s < PATIENCE_S and len(ratios) < MAX_PAIRS):
+        pair = [replace(without, recipe=replace(without.recipe, epochs=short.recipe.epochs)), short]
+        if len(ratios) % 2:
+            pair.reverse()
+        outcomes = {outcome.replicate.is_baseline: outcome for outcome in (_train(spec, r, tasks) for r in pair)}
+        if any(outcome.status != "finished" for outcome in outcomes.values()):
+            return None
+        ratios.append(_seconds(outcomes[False], counts, evaluations) / _seconds(outcomes[True], counts, 0))
+    threads = spec.resources.threads
+    device = torch.cuda.get_device_name() if spec.resources.gpu else f"{threads} CPU thread{'s' * (threads > 1)}"
+    return {
+        "cell": dict(cell),
+        "plain": dict(plain),
+        "ratio": float(np.median(ratios)),
+        "low": min(ratios),
+        "high": max(ratios),
+        "pairs": len(ratios),
+        "device": device,
+    }
+
+
+class _Counts:
+    """Steps, snapshots and jumps of the whole training, per epoch of it."""
+
+    def __init__(self, snapshots: float, jumps: float) -> None:
+        self.snapshots, self.jumps = snapshots, jumps
+
+    @classmethod
+    def of(cls, replicate: Replicate, task: Task) -> "_Counts":
+        method, epochs, samples = replicate.extrapolation, replicate.recipe.epochs, len(task.train_inputs)
+        assert method is not None
+        snapshots = replicate.snapshot_count(samples)
+        recorded = min(snapshots, method.stop or snapshots) - method.start
+        return cls(max(recorded, 0) / epochs, replicate.jump_count(samples) / epochs)
+
+
+def _shortened(replicate: Replicate, samples: int) -> Replicate:
+    """Return the replicate with as many epochs as it takes to fill two windows, and at least twenty."""
+    method = replicate.method
+    assert isinstance(method, Jumps)
+    per_epoch = replicate.snapshot_count(samples) / replicate.recipe.epochs
+    epochs = max(math.ceil(_WINDOWS * method.m / per_epoch), _MIN_EPOCHS)
+    options = {name: value for name, value in method.options.items() if name not in ("start", "stop")}
+    shorter = replace(replicate.recipe, epochs=epochs)
+    return replace(replicate, recipe=shorter, method=replace(method, options=options))
+
+
+def _train(spec: Spec, replicate: Replicate, tasks: Mapping[str, Task]) -> ReplicateOutcome:
+    from study.training.packs import train_pack
+
+    device = "cuda" if spec.resources.gpu else "cpu"
+    return train_pack(Pack("timing", (replicate,), spec.resources.threads, device), tasks, spec.rules)[0]
+
+
+def _seconds(outcome: ReplicateOutcome, counts: _Counts, evaluations: int) -> float:
+    """Return the seconds of an epoch of the whole training, in the proportions of its parts."""
+    epochs, seconds, jumps = outcome.epoch, outcome.seconds, len(outcome.jumps.epoch)
+    total = seconds.training / epochs
+    if not jumps:
+        return total
+    judged = int(outcome.jumps.evaluated.sum()) * evaluations * outcome.flops.training / epochs / 3
+    per_jump = (seconds.jumps + seconds.judging * judged / outcome.flops.judging) / jumps
+    per_snapshot = seconds.recording / outcome.replicate.snapshot_count(_samples(outcome))
+    return total + counts.snapshots * per_snapshot + counts.jumps * per_jump
+
+
+def _samples(outcome: ReplicateOutcome) -> int:
+    """Return the number of training samples that the steps of an epoch show."""
+    batch = outcome.replicate.recipe.batch or 1
+    return batch * -(-outcome.steps // outcome.epoch)
