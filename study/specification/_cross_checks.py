@@ -39,9 +39,14 @@ def mistakes_together(spec: Spec, given: dict[str, dict[str, Any]]) -> list[str]
         axis = key if section == "method" else f"{section}.{key}"
         return spec.axes.get(axis) or (spec.sections[section][key],)
 
-    for batch in values_of("training", "batch"):
-        if isinstance(batch, int) and samples and batch > min(samples):
-            mistakes.append(f"training.batch: must be at most the {min(samples)} training samples, got {batch}")
+    batches = {
+        "training.batch": values_of("training", "batch"),
+        "baseline.training.batch": spec.baseline.get("training.batch", ()),
+    }
+    for where, sizes in batches.items():
+        for batch in sizes:
+            if isinstance(batch, int) and samples and batch > min(samples):
+                mistakes.append(f"{where}: must be at most the {min(samples)} training samples, got {batch}")
     optimizers, momenta = values_of("training", "optimizer"), values_of("training", "momentum")
     if any(momenta) and not set(optimizers) & set(WITH_MOMENTUM):
         mistakes.append(

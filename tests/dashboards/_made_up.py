@@ -10,6 +10,7 @@ import pandas as pd
 
 from dashboards import Report
 from study.analysis.pages.report import report_of
+from study.analysis.statistics.study_data import StudyData
 from study.replicates.metric_catalogue import TABLE_METRICS
 
 AXES: dict[str, list[Any]] = {"m": [2, 8, 14], "s": [5, 10, 20, 40], "tolerance": [1e-6, 1e-3]}
@@ -62,31 +63,43 @@ class MadeUp:
                 rows.append(row)
         self.table = pd.DataFrame(rows)
 
-    def report(self, **options: Any) -> Report:
+    def data(self, **options: Any) -> StudyData:
+        """The study as statistics and figures take it."""
+        given = {"training": self.spec["training"], "probed": self.spec["method"]["mode"] == "probe"}
+        rows = lambda: self.details  # noqa: E731
+        return StudyData("made-up", self.table, self.spec["axes"], self.spec["seeds"], rows, **(given | options))
+
+    def report(self, *, sampled: Sequence[Mapping[str, Any]] | None = None, **options: Any) -> Report:
         """What `report_of` makes of it."""
-        choices: Mapping[str, Any] = {"final_loss_ratio": {"minimum": {"unavailable": "not asked for"}}}
+        best = {
+            "recommended": "off",
+            "recommendation": {"unavailable": "not asked for"},
+            "other_choices": {
+                "final_loss_ratio": {"question": "lowest loss", "minimum": {"unavailable": "not asked for"}}
+            },
+            "spec_hash": "0123456789abcdef",
+        }
         given: dict[str, Any] = {
             "replicates": math.prod(map(len, self.spec["axes"].values())) * len(self.spec["seeds"]),
             "provenance": [{"commit": "abc", "torch": "2.13.0", "replicates": len(self.details)}],
-            "choices": choices,
             "snippets": [("Two lines", "from accel import Accelerator\naccelerator = Accelerator.from_best(model)")],
         }
-        return report_of(
-            "made-up", self.spec, "0123456789abcdef", self.table, self.spec["axes"], self.details, **(given | options)
-        )
+        best |= options.pop("best", {})
+        return report_of(self.data(sampled=sampled), self.spec, best, self.details, **(given | options))
 
     def _add(
         self, kind: str, cell: dict[str, Any], seed: int, status: str, reason: str, ratio: float
     ) -> dict[str, Any]:
         epochs = np.arange(self._epochs + 1)
-        loss = ratio * np.exp(-3 * epochs / self._epochs) * self._random.uniform(0.9, 1.1, len(epochs))
+        loss = ratio * np.exp(3 - 3 * epochs / self._epochs) * self._random.uniform(0.9, 1.1, len(epochs))
+        loss[-1] = ratio
         if status == "diverged":
             loss[-5:] = math.inf
         jump = np.arange(cell.get("m", 10), self._epochs + 1, cell.get("m", 10)) if kind == "cell" else np.zeros(0, int)
         after = self._random.uniform(0.7, 1.2, len(jump))
         number = ratio if status == "finished" else math.inf if status == "diverged" else math.nan
         row: dict[str, Any] = {**cell, "seed": seed, "status": status, "reason": reason, "epoch": self._epochs}
-        row |= dict.fromkeys(TABLE_METRICS, number)
+        row |= dict.fromkeys(TABLE_METRICS, number) | {"final_epoch": float(self._epochs)}
         row |= {"steps": self._epochs, "jumps": len(jump), "seconds": 1.5, "overhead": 1.02}
         row |= {f"seconds_{part}": 0.5 for part in ("training", "jumps", "judging")}
         row |= {"flops_training": 6e6, "flops_jumps": 6e4 * (kind == "cell"), "flops_judging": 3e5}

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from study.analysis.figures.picture import FigureOptions, Picture
 from study.analysis.figures.style import (
     INK,
+    STAR,
     StudyFigure,
     axis_label,
     caption,
@@ -25,7 +26,9 @@ from study.analysis.figures.style import (
     setting_label,
     value_label,
 )
+from study.analysis.statistics.answer import change_in_words, plain_in_words
 from study.analysis.statistics.cells import Replicates, restrict, rising, value_key
+from study.analysis.statistics.recommendation import Recommendation
 from study.analysis.statistics.study_data import StudyData
 from study.replicates.metric_catalogue import known_metric
 
@@ -35,6 +38,8 @@ _CAP = 10.0
 
 def draw_plane(data: StudyData, options: FigureOptions) -> Picture:
     """Draw cells by cost and benefit, medians over seeds, with the Pareto front that begins at plain training (1, 1).
+
+    A star marks the recommended cell. If its time was measured, an open star shows it there: time is what a user pays.
 
     The colour shows the first axis that varies, the marker the last one with six values or fewer. Only cells where
     every seed finished can be on the front; other cells are hollow. Ratios above 10 are drawn on the upper edge. Raises
@@ -72,14 +77,15 @@ def draw_plane(data: StudyData, options: FigureOptions) -> Picture:
         axes = figure.subplots()
         _draw_points(figure, axes, frame, grid, colour, marker)
         _draw_front(axes, frame)
+        starred = _draw_recommended(axes, data, frame)
         axes.axhline(1.0, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
-        axes.set_xlabel("overhead: cost with jumps / cost without jumps")
+        axes.set_xlabel("cost with jumps / cost without (operations; open star: time)")
         axes.set_ylabel("final loss / final loss of the baseline")
         axes.set_yscale("log")
         label_plainly(axes.yaxis)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#ececec", linewidth=0.6)
-        _draw_legend(figure, data, frame, grid, marker)
+        _draw_legend(figure, data, frame, grid, marker, starred)
         figure.suptitle(f"{data.title}: cost and benefit", fontweight="bold")
     return Picture("plane", figure, frame)
 
@@ -137,14 +143,38 @@ def _draw_front(axes: Axes, frame: pd.DataFrame) -> None:
         axes.annotate(str(k), point, xytext=(-5, -10), textcoords="offset points", fontweight="bold", zorder=4)
 
 
+def _draw_recommended(axes: Axes, data: StudyData, frame: pd.DataFrame) -> bool:
+    """Mark the recommended cell at its operations and at its measured time; return True if it is in the picture."""
+    cell = data.recommended_cell
+    if cell is None:
+        return False
+    wanted = {key: value_key(value) for key, value in cell.items()}
+    rows = [row for _, row in frame.iterrows() if {key: value_key(row[key]) for key in cell} == wanted]
+    if not rows:
+        return False
+    x, y = float(rows[0]["overhead"]), min(float(rows[0]["final_loss_ratio"]), _CAP)
+    axes.plot(x, y, **STAR, markersize=11, zorder=6)
+    if time := data.recommendation.time:
+        axes.plot([x, time.ratio], [y, y], color=INK, linewidth=0.8, linestyle=(0, (1, 2)), zorder=5)
+        axes.plot(time.ratio, y, **_TIMED_STAR, markersize=11, zorder=6)
+    return True
+
+
+_TIMED_STAR: dict[str, Any] = {**STAR, "markerfacecolor": "white"}
 _PLAIN_MARKER: dict[str, Any] = {"marker": "X", "linestyle": "none", "color": INK, "markersize": 7}
 
 
 def _draw_legend(
-    figure: Figure, data: StudyData, frame: pd.DataFrame, grid: dict[str, list[Any]], marker: str | None
+    figure: Figure, data: StudyData, frame: pd.DataFrame, grid: dict[str, list[Any]], marker: str | None, starred: bool
 ) -> None:
     handles = [Line2D([], [], **_PLAIN_MARKER), Line2D([], [], color=INK, linewidth=1.2)]
-    labels = ["plain training", "Pareto front"]
+    labels = ["plain training of the same recipe", "Pareto front"]
+    if starred:
+        handles.append(Line2D([], [], **STAR, markersize=11))
+        labels.append(data.recommended_as)
+    if starred and data.recommendation.time:
+        handles.append(Line2D([], [], **_TIMED_STAR, markersize=11))
+        labels.append("the same cell, at its measured time")
     for k, value in enumerate(grid[marker] if marker else []):
         handles.append(Line2D([], [], marker=_MARKERS[k], linestyle="none", color="#7f7f7f", markersize=5.5))
         labels.append(setting_label(str(marker), value))
@@ -155,11 +185,24 @@ def _draw_legend(
     text = "1 seed" if seeds == 1 else f"Medians over {seeds} seeds"
     if above := int((frame["final_loss_ratio"] > _CAP).sum()):
         text += f"; {above} of {len(frame)} cells lie above {_CAP:g} and are drawn on the upper edge"
-    text += ". Below the dotted line: better than plain training."
+    text += ". Below the dotted line: better than plain training of the same recipe."
+    if starred:
+        text += f" {_against_best_plain(data.recommendation)}"
     numbered = [
         f"{k}: {cell_label({key: row[key] for key in grid})}"
         for k, (_, row) in enumerate(_numbered(frame).iterrows(), 1)
     ]
     if numbered:
         text += " Numbered cells are on the Pareto front:"
-    legend_below(figure, handles, labels, "\n".join([caption(figure, text), *numbered]), ncols=3)
+    legend_below(figure, handles, labels, "\n".join([caption(figure, text), *numbered]), ncols=2)
+
+
+def _against_best_plain(result: Recommendation) -> str:
+    """Compare the starred cell with the best plain training, at equal steps and at equal time."""
+    assert result.equal_steps is not None
+    text = (
+        f"The star's loss against {plain_in_words(result)}: {change_in_words(result.equal_steps.ratio)} at equal steps"
+    )
+    if result.equal_time is not None:
+        text += f", {change_in_words(result.equal_time.ratio)} at equal time"
+    return f"{text}."

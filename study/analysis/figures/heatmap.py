@@ -261,7 +261,7 @@ def _draw_legend(figure: Figure, data: HeatmapData, annotate: bool) -> None:
         handles.append(Patch(facecolor="none", edgecolor="black", linewidth=1.8))
         which = "highest" if data.metric.higher_is_better else "lowest"
         labels.append(f"{which} value of a panel" + (", by the training set" if data.metric.split else ""))
-    if any(panel.near for panel in data.panels):
+    if any(set(panel.near) - {panel.lowest, panel.recommended} for panel in data.panels):
         handles.append(Line2D([], [], **_NEAR_MARKER))
         labels.append("within one standard error of the lowest")
     if "partial" in states:
@@ -282,6 +282,6 @@ def _draw_legend(figure: Figure, data: HeatmapData, annotate: bool) -> None:
         handles,
         labels,
         ". ".join(caption) + ".",
-        ncols=3 if len(data.metric.splits) > 1 else 2,
+        ncols=2 if len(data.metric.splits) > 1 else 1,
         handler_map={tuple: HandlerTuple(ndivide=1)},
     )

@@ -141,4 +141,6 @@ def _draw_legend(
     text += " Other axes as in the cell with the star."
     if crosses:
         text += " Cross: no finite median."
-    legend_below(figure, handles, labels, caption(figure, text), ncols=3)
+    legend_below(
+        figure, handles, labels, caption(figure, text), ncols=2 if len(labels) > 1 and figure.get_figwidth() > 6 else 1
+    )

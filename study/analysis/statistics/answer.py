@@ -65,6 +65,8 @@ def change_in_words(ratio: float) -> str:
     if ratio >= 2:
         return f"{ratio:.3g} times as high"
     percent = 100 * abs(1 - ratio)
+    if percent > 99.9 and ratio < 1:
+        return "more than 99.9 % lower"
     return f"{percent:.2g} % {'lower' if ratio < 1 else 'higher'}" if percent >= 0.05 else "equally low"
 
 
@@ -112,7 +114,7 @@ def _first_sentence(result: Recommendation) -> str:
 def _time_sentences(result: Recommendation) -> list[str]:
     steps, timed = result.equal_steps, result.equal_time
     if result.time is None or timed is None or steps is None:
-        return []
+        return ["Time was not measured."]
     ratio = result.time.ratio
     how_long = "as long as" if abs(ratio - 1) < 0.005 else f"{ratio:.3g} times as long as"
     ends = change_in_words(timed.ratio)
@@ -147,8 +149,6 @@ def _what_is_missing(result: Recommendation) -> list[str]:
         return [
             "Add `baseline: {training.lr: [...]}` to the spec and run it again: it trains the missing baselines only."
         ]
-    if result.time is None:
-        return ["Time was not measured; `dmd-study run` measures it."]
     return []
 
 

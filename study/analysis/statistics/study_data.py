@@ -79,7 +79,7 @@ class StudyData:
     def recommended_as(self) -> str:
         """Name of the recommended cell in legends: if plain training wins, it is the least bad one."""
         wins = self.recommended_cell is not None and self.recommendation.verdict == "no"
-        return "least bad cell (plain training wins)" if wins else "recommended cell"
+        return "best cell, but plain training wins" if wins else "recommended cell"
 
     def _select(self, wanted: Callable[[str], bool]) -> list[Mapping[str, Any]]:
         return [row for row in self.details if wanted(f"{row['kind']} {name_of(row['cell'], row['seed'])}")]

@@ -6,7 +6,15 @@ import pytest
 
 from study.planning.cells import replicates
 from study.replicates.metric_catalogue import METRICS
-from study.replicates.metrics import OWN_METRICS, outcome_metrics, proposed_ratios, ratio_metrics, steps_to_loss
+from study.replicates.metrics import (
+    OWN_METRICS,
+    loss_after,
+    outcome_metrics,
+    proposed_ratios,
+    ratio_metrics,
+    settled_losses,
+    steps_to_loss,
+)
 from study.replicates.outcome import Breakdown, JumpHistory, Losses, failed
 
 INF, NAN = math.inf, math.nan
@@ -51,6 +59,9 @@ def test_each_metric_by_hand(outcome):
         "log_gain_per_epoch_test": (math.log(4) - math.log(2) + math.log(2)) / 10,
         "final_loss_train": 0.25,
         "final_loss_test": 0.5,
+        "end_loss_train": 0.25,
+        "end_loss_test": 0.5,
+        "final_epoch": 10.0,
         "acceptance": 3 / 4,
         "overhead": 230 / 200,
     } | dict.fromkeys(OWN_METRICS, math.nan)  # those of other methods and problems
@@ -58,12 +69,63 @@ def test_each_metric_by_hand(outcome):
     assert found == pytest.approx(expected, rel=1e-14, nan_ok=True)
 
 
+END = {"train": 0.25, "test": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("epoch", "expected"),
+    [
+        (8, (8, 1.0, 2.0)),  # right after the last jump: read before it
+        (9, (8, 1.0, 2.0)),  # one plain step of the two in a window
+        (10, (10, 0.25, 0.5)),  # a whole window of plain steps
+        (30, (30, 0.25, 0.5)),
+    ],
+)
+def test_final_losses_follow_a_whole_window_of_plain_steps(outcome, epoch, expected):
+    final = settled_losses(outcome.jumps, epoch, END)
+    assert (final.epoch, final.loss["train"], final.loss["test"]) == expected
+
+
+def test_a_rejected_last_jump_leaves_plain_steps(outcome):
+    words = np.array(["accepted", "accepted", "accepted", "rejected_loss"])
+    final = settled_losses(replace(outcome.jumps, outcome=words), 8, END)
+    assert (final.epoch, final.loss) == (8, END)
+    # the third jump was taken, at epoch 6, and a window of 2 follows it
+    assert settled_losses(replace(outcome.jumps, outcome=words), 7, END).epoch == 6
+
+
+def test_a_training_without_jumps_is_read_at_its_end(outcome):
+    assert settled_losses(JumpHistory(), 7, END).epoch == 7
+    probed = replace(outcome.jumps, outcome=np.array(["probed"] * 4))
+    assert settled_losses(probed, 8, END).epoch == 8
+
+
+def test_several_jumps_in_the_last_epoch_are_read_before_the_last_of_them(outcome):
+    jumps = replace(outcome.jumps, epoch=np.array([9, 9, 10, 10]), outcome=np.array(["accepted"] * 4))
+    assert settled_losses(jumps, 10, END).loss == {"train": 1.0, "test": 2.0}
+
+
+def test_both_readings_are_kept(outcome):
+    row = outcome_metrics(replace(outcome, epoch=8))
+    assert (row["final_loss_train"], row["end_loss_train"], row["final_epoch"]) == (1.0, 0.25, 8.0)
+    assert (row["final_loss_test"], row["end_loss_test"]) == (2.0, 0.5)
+
+
+def test_a_loss_between_two_points_lies_on_a_line_of_its_logarithm():
+    epochs, losses = [0, 10, 30], [8.0, 4.0, 1.0]
+    assert [loss_after(epochs, losses, epoch) for epoch in (0, 10, 30)] == losses
+    # halfway from 4 to 1 in the logarithm
+    assert loss_after(epochs, losses, 20) == pytest.approx(2.0, rel=1e-15)
+    assert loss_after(epochs, [1.0, 0.0, 1.0], 5) == 0.5  # zero has no logarithm
+    assert all(math.isnan(loss_after(epochs, losses, epoch)) for epoch in (-1, 31))
+    assert math.isnan(loss_after([], [], 0))
+
+
 def test_every_column_of_a_metric_is_filled_by_a_replicate_or_against_its_baseline(outcome):
     against_baseline = {"final_loss_ratio_train", "final_loss_ratio_test", "steps_to_baseline_loss", "seconds"}
     against_baseline |= {"measured_speedup"}
-    assert (
-        set(outcome_metrics(outcome)) == {c for metric in METRICS.values() for c in metric.columns} - against_baseline
-    )
+    columns = {c for metric in METRICS.values() for c in metric.columns} - against_baseline
+    assert set(outcome_metrics(outcome)) == columns | {"final_epoch"}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,218 @@
+"""One cell is recommended, by fresh seeds where there are some, against the best plain training, in steps and in time."""
+
+import math
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from study.analysis.statistics.plain_training import best_plain, plain_trainings, tuned_keys
+from study.analysis.statistics.recommendation import settled_loss_after
+from study.analysis.statistics.study_data import StudyData
+
+AXES = {"m": [2, 8], "s": [5, 10]}
+FRESH = (1000, 1001, 1002, 1003, 1004)
+EPOCHS = 100
+
+
+def row(kind, cell, seed, loss, *, status="finished", epochs=EPOCHS, half_life=25.0):
+    """A replicate whose loss halves every ``half_life`` epochs, down to ``loss``, with a jump every 10 epochs."""
+    at = np.arange(0, epochs + 1)
+    curve = loss * 2.0 ** ((epochs - at) / half_life)
+    jumps = np.arange(10, epochs - 9, 10) if kind == "cell" else np.zeros(0, int)
+    return {
+        "kind": kind,
+        "cell": cell,
+        "seed": seed,
+        "status": status,
+        "epoch": epochs,
+        "final_epoch": float(epochs),
+        "final_loss_train": loss,
+        "final_loss_test": 2 * loss,
+        "jump_epoch": jumps,
+        "jump_train_before": curve[jumps],
+        **{f"curve_{split}_epoch": at for split in ("train", "test")},
+        "curve_train": curve,
+        "curve_test": 2 * curve,
+    }
+
+
+def study(ratio, *, seeds=(0, 1, 2), fresh=None, plain=None, axes=AXES, fresh_status="finished", **options):
+    """A study whose cells end at ``ratio(cell, seed)`` of plain training at rate 0.1; ``plain``: rate -> its loss."""
+    plain = {0.1: 1.0, 0.01: 2.0} if plain is None else plain
+    rows = [
+        row("baseline", {} if rate == 0.1 else {"training.lr": rate}, seed, loss)
+        for rate, loss in plain.items()
+        for seed in (*seeds, *(FRESH if fresh else ()))
+    ]
+    cells = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
+    rows += [row("cell", cell, seed, ratio(cell, seed)) for cell in cells for seed in seeds]
+    if fresh:
+        for cell in cells:
+            rows += [row("cell", cell, seed, fresh(cell, seed), status=fresh_status) for seed in FRESH]
+    columns = ["seed", "status", "final_epoch", "final_loss_train", "final_loss_test"]
+    table = pd.DataFrame([{**r["cell"], **{c: r[c] for c in columns}} for r in rows if r["kind"] == "cell"])
+    table = table[table["seed"].isin(seeds)].reset_index(drop=True)
+    if fresh:
+        options["fresh_seeds"] = FRESH
+    return StudyData("made up", table, axes, list(seeds), lambda: rows, training={"lr": 0.1}, **options)
+
+
+def noisy(centre, sigma):
+    """Ratios about ``centre(cell)``; the same for a cell and a seed whenever it is asked for."""
+
+    def ratio(cell, seed):
+        random = np.random.default_rng([cell["m"], cell["s"], seed])
+        return centre(cell) * math.exp(random.normal(0, sigma))
+
+    return ratio
+
+
+def gain_at(m, s, ratio):
+    return lambda cell: ratio if (cell["m"], cell["s"]) == (m, s) else 1.5
+
+
+def timing(result, ratio):
+    return {
+        "cell": result.cell,
+        "plain": result.recorded_plain,
+        "ratio": ratio,
+        "low": ratio,
+        "high": ratio,
+        "pairs": 5,
+        "device": "1 CPU thread",
+    }
+
+
+def test_the_best_plain_training_is_the_one_to_beat():
+    data = study(noisy(gain_at(8, 10, 0.9), 0.001), plain={0.1: 1.0, 0.01: 0.5})
+    result = data.recommendation
+    assert result.cell == {"m": 8, "s": 10}
+    assert (result.plain, result.recorded_plain) == ({"training.lr": 0.01}, {"training.lr": 0.01})
+    # 0.9 / 0.5, with the noise of three seeds
+    assert result.equal_steps.ratio == pytest.approx(1.8, rel=0.01)
+    assert (result.verdict, result.tuned) == ("no", {"training.lr": [0.01, 0.1]})
+    assert study(noisy(gain_at(8, 10, 0.9), 0.001)).recommendation.plain == {"training.lr": 0.1}
+
+
+def test_plain_training_that_did_not_finish_on_every_seed_is_not_the_best():
+    rows = [row("baseline", {"training.lr": rate}, seed, rate) for rate in (0.1, 0.5) for seed in (0, 1)]
+    rows[0]["status"] = "diverged"
+    trainings = plain_trainings(rows)
+    assert best_plain(trainings, [0, 1])[()].parameters == {"training.lr": 0.5}
+    assert best_plain(trainings, [1])[()].parameters == {"training.lr": 0.1}
+    assert best_plain(trainings, [0, 1, 2]) == {}
+
+
+def test_problems_networks_and_lengths_are_compared_only_with_themselves():
+    rows = [
+        row("baseline", {"training.epochs": epochs, "problem.seed": seed_of_problem}, 0, loss)
+        for (epochs, seed_of_problem), loss in {(10, 0): 3.0, (20, 0): 1.0, (10, 1): 9.0}.items()
+    ]
+    best = best_plain(plain_trainings(rows), [0])
+    assert len(best) == 3
+    assert tuned_keys(plain_trainings(rows), {}) == {}  # none of these is a way to tune
+
+
+def test_fresh_seeds_tell_the_value_and_the_studys_seeds_choose():
+    data = study(noisy(gain_at(8, 10, 0.7), 0.01), fresh=noisy(gain_at(8, 10, 0.9), 0.01))
+    result = data.recommendation
+    assert result.cell == {"m": 8, "s": 10}
+    assert (result.equal_steps.fresh, result.equal_steps.seeds) == (True, 5)
+    # the mean of five draws of 1 %: 0.9 within 2 %
+    assert result.equal_steps.ratio == pytest.approx(0.9, rel=0.02)
+    assert result.equal_steps.low < 0.9 < result.equal_steps.high
+    assert result.verdict == "yes"
+
+
+def test_a_gain_that_fresh_seeds_do_not_show_is_not_a_yes():
+    data = study(noisy(gain_at(8, 10, 0.7), 0.01), fresh=noisy(lambda cell: 1.0, 0.001))
+    assert data.recommendation.equal_steps.verdict == "no"
+    # the study's own seeds say that there may be a gain, and fresh seeds tell of one cell only
+    assert data.recommendation.verdict == "unsure"
+
+
+def test_a_cell_that_diverges_on_a_fresh_seed_is_not_a_yes():
+    data = study(noisy(gain_at(8, 10, 0.7), 0.01), fresh=noisy(gain_at(8, 10, 0.7), 0.01), fresh_status="diverged")
+    assert (data.recommendation.verdict, data.recommendation.fresh_diverged) == ("unsure", 5)
+
+
+def test_a_plain_training_that_nobody_varied_never_gives_a_yes():
+    centre = gain_at(8, 10, 0.5)
+    tuned, given = (study(noisy(centre, 0.001), plain=p).recommendation for p in (None, {0.1: 1.0}))
+    assert (tuned.verdict, tuned.equal_steps.verdict) == ("yes", "yes")
+    assert (given.verdict, given.equal_steps.verdict, given.tuned) == ("unsure", "yes", {})
+
+
+def test_time_decides_where_it_is_measured():
+    ratio = noisy(gain_at(8, 10, 0.9), 0.0001)
+    result = study(ratio, fresh=ratio).recommendation
+    assert (result.verdict, result.equal_time) == ("yes", None)
+    # the loss halves in 25 epochs: 1.25 times the time is 20 epochs less, a factor of 2**(20/25)
+    slow = study(ratio, fresh=ratio, timing=timing(result, 1.25)).recommendation
+    assert slow.equal_steps == result.equal_steps
+    assert slow.equal_time.ratio == pytest.approx(0.9 * 2 ** (20 / 25), rel=1e-3)
+    assert (slow.equal_time.verdict, slow.verdict) == ("no", "no")
+    fast = study(ratio, fresh=ratio, timing=timing(result, 0.5)).recommendation
+    # plain training gets half of its epochs, 50, in the same time
+    assert fast.equal_time.ratio == pytest.approx(0.9 / 2 ** (50 / 25), rel=1e-3)
+    assert fast.verdict == "yes"
+
+
+def test_the_time_of_another_choice_is_not_used():
+    ratio = noisy(gain_at(8, 10, 0.9), 0.001)
+    result = study(ratio).recommendation
+    for changed in ({"cell": {"m": 2, "s": 10}}, {"plain": {"training.lr": 0.01}}):
+        data = study(ratio, timing=timing(result, 2.0) | changed)
+        assert (data.recommendation.time, data.recommendation.equal_time) == (None, None)
+
+
+def test_a_cell_that_ends_lower_but_much_slower_is_a_no_in_time_and_a_yes_in_steps():
+    ratio = noisy(gain_at(8, 10, 0.9), 0.0001)
+    result = study(ratio).recommendation
+    both = study(ratio, timing=timing(result, 2.0)).recommendation
+    assert (both.equal_steps.verdict, both.equal_time.verdict, both.verdict) == ("yes", "no", "no")
+
+
+def test_without_a_complete_cell_or_a_plain_training_there_is_a_reason():
+    def told(data):
+        result = data.recommendation
+        return result.cell, result.verdict, result.why_none
+
+    data = study(noisy(lambda cell: 1.0, 0.01))
+    data.table["status"] = "diverged"
+    assert told(data) == (None, "no", "every one of 4 cells diverged")
+    data = study(noisy(lambda cell: 1.0, 0.01))
+    data.table.loc[data.table["seed"] == 2, "status"] = "diverged"
+    assert told(data) == (None, "unsure", "none of 4 cells has a finite loss on every seed (4 with a diverged seed)")
+    data = study(noisy(lambda cell: 1.0, 0.01), plain={})
+    assert told(data) == (None, "unsure", "no plain training has finished on every seed yet")
+
+
+def test_with_one_seed_the_lowest_cell_is_chosen_and_nothing_is_known():
+    result = study(noisy(gain_at(8, 10, 0.5), 0.001), seeds=(0,)).recommendation
+    assert (result.cell, result.verdict) == ({"m": 8, "s": 10}, "unsure")
+    assert (result.equal_steps.low, result.equal_steps.high, result.visible) == (None, None, None)
+    fresh = study(noisy(gain_at(8, 10, 0.5), 0.001), seeds=(0,), fresh=noisy(gain_at(8, 10, 0.5), 0.001))
+    assert fresh.recommendation.verdict == "yes"
+
+
+def test_final_losses_before_the_end_are_compared_with_plain_training_at_that_epoch():
+    data = study(lambda cell, seed: 1.0)
+    data.table["final_epoch"] = 75.0  # where plain training is at 2, a half-life before its end
+    assert data.recommendation.equal_steps is not None
+    cells = [r for r in data.details if r["kind"] == "cell"]
+    for each in cells:
+        each["final_epoch"] = 75.0
+    again = StudyData("b", data.table, AXES, data.seeds, lambda: data.details, training={"lr": 0.1})
+    assert again.recommendation.equal_steps.ratio == pytest.approx(0.5, rel=1e-12)
+
+
+def test_losses_along_a_training_with_jumps_are_read_before_its_jumps():
+    each = row("cell", {}, 0, 1.0)
+    each["curve_train"] = each["curve_train"].copy()
+    each["curve_train"][each["jump_epoch"]] *= 50  # right after a jump
+    # between two points before jumps, the loss lies on a line of its logarithm, which this curve is
+    for epoch in (10, 15, 37.5, 100):
+        assert settled_loss_after(each, epoch) == pytest.approx(2.0 ** ((EPOCHS - epoch) / 25), rel=1e-12)
