@@ -115,8 +115,8 @@ def _draw_ratios(axes: Axes, jumps: pd.DataFrame) -> None:
             at = axes.get_xaxis_transform()
             axes.plot(edge["epoch"], np.full(len(edge), height), linestyle="none", **style, transform=at)
     axes.set_yscale("log")
-    label_plainly(axes.yaxis)
     axes.axhline(1.0, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
+    label_plainly(axes.yaxis)
 
 
 def _draw_steps(axes: Axes, jumps: pd.DataFrame) -> None:

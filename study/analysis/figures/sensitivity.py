@@ -18,10 +18,10 @@ from study.analysis.figures.style import (
     caption,
     house_style,
     label_plainly,
+    label_values,
     legend_below,
     setting_label,
     shown_ticks,
-    value_label,
 )
 from study.analysis.statistics.anova import Decomposition
 from study.analysis.statistics.sensitivity import Curve, Sensitivity
@@ -97,13 +97,13 @@ def _draw_curve(axes: Axes, curve: Curve, result: Sensitivity) -> None:
     if curve.low is not None and curve.high is not None:
         axes.fill_between(x, curve.low, curve.high, color=LINES[1]["color"], alpha=0.25, linewidth=0)
     axes.plot(x, curve.mean, **LINES[1], marker="o", markersize=3.5)
+    if result.metric.scale in ("ratio", "signed"):
+        axes.axhline(1.0 if result.metric.scale == "ratio" else 0.0, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
     if result.metric.scale in ("ratio", "log"):
         axes.set_yscale("log")
         label_plainly(axes.yaxis)
-    if result.metric.scale in ("ratio", "signed"):
-        axes.axhline(1.0 if result.metric.scale == "ratio" else 0.0, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
     shown = shown_ticks(len(x), 8)
-    axes.set_xticks(x[shown], [value_label(curve.values[k]) for k in shown])
+    label_values(axes.xaxis, x[shown], [curve.values[k] for k in shown], 2.0 / len(shown))
     axes.set_xlabel(axis_label(curve.axis))
     axes.grid(axis="y", color="#e5e5e5", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
