@@ -202,6 +202,7 @@ def _draw_beyond(axes: Axes, cells: pd.DataFrame, k: int, n_splits: int) -> int:
             axes.annotate(
                 number_label(y), (x, height), (2 if k else -2, away), xycoords=edge, textcoords="offset points",
                 rotation=90, ha="left" if k else "right", va=side, fontsize=6.5, color=colour,
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.3}, zorder=4,
             )  # fmt: skip
     return int(outside.sum())
 
@@ -225,5 +226,7 @@ def _draw_legend(
         handles.append(Line2D([], [], linestyle="none", marker="^", color=INK, markersize=5))
         labels.append("outside the scale, with its value")
     if apart:
-        text += " Panels share one scale, but for those that say that they have their own."
-    legend_below(figure, handles, labels, caption(figure, text), ncols=3)
+        text += " Panels share one scale, unless they say otherwise."
+    fits = sum(map(len, labels[:3])) < 13 * figure.get_figwidth() - 20  # an inch holds about 13 letters, a mark takes 6
+    labels = [caption(figure, label) for label in labels]
+    legend_below(figure, handles, labels, caption(figure, text), ncols=3 if fits else 1)

@@ -192,7 +192,7 @@ def test_a_small_effect_has_a_scale_of_its_own(make_table, along_m, along_s, apa
     figure = slices_of(make_table, along_m, along_s)
     panels = figure.axes
     assert [panel.get_title(loc="left") == "scale of its own" for panel in panels] == apart
-    assert ("those that say that they have their own" in words(figure)[0].replace("\n", " ")) == any(apart)
+    assert ("unless they say otherwise" in words(figure)[0].replace("\n", " ")) == any(apart)
     for panel, alone, values in zip(panels, apart, (along_m, along_s), strict=True):
         low, high = panel.get_ylim()
         points = [0.5 * v / values[0] for v in values]
@@ -350,6 +350,15 @@ def test_jumps_are_shown_as_proposed_accepted_or_not(study):
     places = {(line.get_marker(), line.get_xdata()[0], line.get_ydata()[0]) for line in drawn}
     # one shape each; what has no ratio lies on the lower edge, what is not finite on the upper one
     assert {("o", 2, 0.5), ("s", 4, 0.03), ("D", 6, 2.5), ("^", 8, 0.98)} <= places
+
+
+def test_groups_have_the_names_of_their_layers_and_older_ones_their_paths(study):
+    data, at = study(), {"m": 2, "s": 5, "tolerance": 1e-6}
+    rows = [{**each, "groups": ["Linear 6→20", "Linear 20→1"] if each["groups"] else []} for each in data.details]
+    figure = draw("jumps", replace(data, rows=lambda: rows), at=at).figure
+    assert {"Linear 6→20", "Linear 20→1"} <= set(words(figure))
+    old = [{**each, "groups": ["0.weight", "model"] if each["groups"] else []} for each in data.details]
+    assert {"group 0.weight", "group model"} <= set(words(draw("jumps", replace(data, rows=lambda: old), at=at).figure))
 
 
 def test_the_steps_of_the_best_candidates_are_shown_where_they_differ(study):
