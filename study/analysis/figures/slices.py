@@ -121,7 +121,7 @@ def _summary(cell: CellSummary, metric: Metric) -> dict[str, Any]:
 
 def _places(cells: pd.DataFrame, k: int, n_splits: int) -> NDArray[np.float64]:
     """Return where the points lie to the right: those of two sets are moved apart."""
-    return np.arange(len(cells)) + (0.01 * len(cells) * (2 * k - 1) if n_splits > 1 else 0.0)
+    return np.arange(len(cells), dtype=np.float64) + (0.01 * len(cells) * (2 * k - 1) if n_splits > 1 else 0.0)
 
 
 def _draw_slice(axes: Axes, cells: pd.DataFrame, metric: Metric, k: int, n_splits: int) -> None:

@@ -1,5 +1,7 @@
 """Style of the study's figures: fonts, colours, and the words on their axes."""
 
+import base64
+import html
 import io
 import math
 import re
@@ -99,6 +101,19 @@ class StudyFigure(Figure):
         with house_style():
             self.savefig(picture, format="png", dpi=_NOTEBOOK_DPI)
         return picture.getvalue()
+
+
+class ShownFigures(dict[str, Figure]):
+    """Figures by name, which a notebook shows one below the other."""
+
+    def _repr_html_(self) -> str:
+        """Return all pictures, which a notebook asks for."""
+        pictures = []
+        for name, figure in self.items():
+            assert isinstance(figure, StudyFigure)
+            source = base64.b64encode(figure._repr_png_()).decode()
+            pictures.append(f'<p><img alt="{html.escape(name)}" src="data:image/png;base64,{source}"></p>')
+        return "\n".join(pictures)
 
 
 def axis_label(key: str) -> str:
