@@ -38,6 +38,7 @@ from study.analysis.figures.style import (
     round_ticks,
     setting_label,
     shown_ticks,
+    turned_height,
 )
 from study.analysis.statistics.heatmap_data import HeatmapData, Panel
 
@@ -74,7 +75,9 @@ def draw_heatmaps(data: HeatmapData, *, title: str | None = None) -> Figure:
         cell_width, cell_height = min(0.2, _MAX_PANEL_IN / nx), min(0.175, _MAX_PANEL_IN / ny)
     panel_width = max(3.0, cell_width * nx)
     width = columns * (panel_width + max(0.0, label_width(data.y_values) - 0.5)) + 1.9
-    height = rows * (max(1.8 if ny > 1 else 1.0, cell_height * ny) + 0.65) + 1.5
+    labels = [data.x_values[k] for k in shown_ticks(nx)]
+    turned = turned_height(labels, panel_width / len(labels))
+    height = rows * (max(1.8 if ny > 1 else 1.0, cell_height * ny) + 0.65 + turned) + 1.5
     with house_style():
         figure = StudyFigure(figsize=(width, height), layout=ConstrainedLayoutEngine(wspace=0.04, hspace=0.06))
         grid = figure.subplots(rows, columns, squeeze=False)

@@ -65,7 +65,7 @@ def draw_jumps(data: StudyData, options: FigureOptions) -> Picture:
             _draw_ratios(axes_column[0], jumps)
             if shows_steps:
                 _draw_steps(axes_column[1], jumps)
-            axes_column[-2].yaxis.set_major_locator(MaxNLocator(5, integer=True))
+            axes_column[-2].yaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
             for axes, column in zip(axes_column[-2:], lines.values(), strict=True):
                 for k, group in enumerate(shown):
                     centre = of_cell[of_cell["group"] == group].groupby("epoch")[column].median()

@@ -24,11 +24,13 @@ from study.analysis.figures.style import (
     caption,
     cell_label,
     house_style,
+    in_short_lines,
     label_plainly,
     label_values,
     legend_below,
     number_label,
     shown_ticks,
+    turned_height,
 )
 from study.analysis.statistics.anova import MIN_SEEDS_FOR_INTERVALS, student_interval
 from study.analysis.statistics.cells import CellSummary, Replicates, rising, value_key
@@ -67,8 +69,10 @@ def draw_slices(data: StudyData, options: FigureOptions) -> Picture:
     )
     splits = ["train", "test"] if metric.split else [""]
     with house_style():
+        labels_of = {axis: _labels(values, 2.5) for axis, values in varying.items()}
         width = max(2.5 * len(varying) + 0.9, 5.0)
-        figure = StudyFigure(figsize=(width, 3.9), layout=ConstrainedLayoutEngine(wspace=0.04))
+        height = 3.9 + max(turned_height(values, room_in) for _, values, room_in in labels_of.values())
+        figure = StudyFigure(figsize=(width, height), layout=ConstrainedLayoutEngine(wspace=0.04))
         panels = figure.subplots(1, len(varying), squeeze=False)[0]
         drawn = [
             (axes, frame[(frame["axis"] == axis) & (frame["split"] == split)], k)
@@ -80,8 +84,7 @@ def draw_slices(data: StudyData, options: FigureOptions) -> Picture:
         for axes, (axis, values) in zip(panels, varying.items(), strict=True):
             x_best = [value_key(value) for value in values].index(value_key(best.parameters[axis]))
             axes.plot(x_best, best.centre, **STAR, markersize=10, zorder=6)
-            shown = shown_ticks(len(values), 8)
-            label_values(axes.xaxis, shown, [values[i] for i in shown], 2.2 / len(shown))
+            label_values(axes.xaxis, *labels_of[axis])
             axes.set_xlabel(axis_label(axis))
             axes.spines[["top", "right"]].set_visible(False)
             axes.grid(axis="y", color="#ececec", linewidth=0.6)
@@ -90,11 +93,17 @@ def draw_slices(data: StudyData, options: FigureOptions) -> Picture:
         for axes in panels:
             if metric.scale in ("ratio", "signed"):
                 axes.axhline(float(metric.scale == "ratio"), color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
-        panels[0].set_ylabel(metric.meaning.replace(", ", ",\n"))
+        panels[0].set_ylabel(in_short_lines(metric.meaning))
         crosses = bool(np.isinf(frame["centre"]).any())
         _draw_legend(figure, data, metric, best, crosses=crosses, beyond=beyond > 0, apart=apart)
         figure.suptitle(f"{data.title}: {metric.title.lower()} around the best cell", fontweight="bold")
     return Picture(options.stem("slices"), figure, frame)
+
+
+def _labels(values: Sequence[Any], width_in: float) -> tuple[NDArray[np.intp], list[Any], float]:
+    """Return the places and values of a panel's tick labels, at most 8, and the room between them in inches."""
+    shown = shown_ticks(len(values), 8)
+    return shown, [values[k] for k in shown], 0.9 * width_in / len(shown)
 
 
 def _along(

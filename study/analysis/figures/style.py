@@ -39,6 +39,8 @@ RC: Any = {
 """Settings of matplotlib."""
 
 _NOTEBOOK_DPI = 100
+_TURN = 40
+"""Angle in degrees of tick labels that would touch each other."""
 
 INK = "#1a1a1a"
 
@@ -131,6 +133,12 @@ def label_width(values: Iterable[Any]) -> float:
     return 0.065 * max((len(value_label(value)) for value in values), default=0)  # a letter is about so wide
 
 
+def turned_height(values: Sequence[Any], room_in: float) -> float:
+    """Return the height in inches that labels take if they must be turned, because they would touch; else 0."""
+    width = label_width(values)
+    return math.sin(math.radians(_TURN)) * width if len(values) > 1 and width + 0.05 > room_in else 0.0
+
+
 def label_values(axis: Axis, places: Iterable[float], values: Sequence[Any], room_in: float) -> None:
     """Put values at the ticks of an axis; labels of a horizontal axis are turned where they would touch each other.
 
@@ -142,9 +150,9 @@ def label_values(axis: Axis, places: Iterable[float], values: Sequence[Any], roo
     """
     labels = [value_label(value) for value in values]
     axis.set_ticks(list(places), labels)
-    if isinstance(axis, XAxis) and len(labels) > 1 and label_width(values) + 0.05 > room_in:
+    if isinstance(axis, XAxis) and turned_height(values, room_in):
         for tick in axis.get_ticklabels():
-            tick.set(rotation=40, ha="right", rotation_mode="anchor")
+            tick.set(rotation=_TURN, ha="right", rotation_mode="anchor")
 
 
 def setting_label(key: str, value: Any) -> str:
@@ -173,6 +181,11 @@ def in_lines(parts: Sequence[str], letters: float) -> str:
         else:
             lines = [*(f"{line}," if line is lines[-1] else line for line in lines), part]
     return "\n".join(lines)
+
+
+def in_short_lines(text: str) -> str:
+    """Break a text at its commas, and where a line would still be too long for the side of a panel."""
+    return "\n".join(textwrap.fill(line, 36) for line in text.replace(", ", ",\n").splitlines())
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist], labels: Sequence[str], title: str, **options: Any) -> None:
