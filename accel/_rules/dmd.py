@@ -44,6 +44,11 @@ class DMD(BatchableRule):
 
     With Φ the modes, Φ = U Y, and b their amplitudes in the newest snapshot w_m, the prediction is ŵ = Re(Φ Λˢ b).
 
+    The paper's equation 5 cannot be taken as printed in two points. Its exponent is s - m; but the paper's grid
+    contains s < m, for which that would lead back. Here s counts from the newest snapshot w_m: the exponent is s, and
+    the amplitudes come from w_m. Its amplitudes b = Φᵀ w are right only for orthonormal modes, which those of a
+    training are not. Here b solves a least-squares problem by default; ``amplitudes="literal"`` takes the paper's.
+
     Args:
         tolerance: Truncation as in the paper: keep mode k iff Σ_k / Σ_0 > tolerance; in [0, 1). If neither this nor
             ``rank`` is given, it is 1e-10, as in the paper's sensitivity study. Singular values at the rounding level

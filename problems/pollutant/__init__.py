@@ -1,8 +1,9 @@
 """Dispersion of a reactive pollutant in the atmosphere: the regression problem of Tano, Portwood and Ragusa (2020).
 
 A network learns the map from six parameters (`RANGES`) of a steady convection-diffusion-reaction problem to the
-pollutant's concentration c3 at the nodes of the mesh. `flow` and `transport` hold the equations. Numerical libraries
-are imported only while data are made.
+pollutant's concentration c3 at the nodes of the mesh. `flow` and `transport` hold the equations. They say
+where these differ from the printed ones: the signs of the reactions in equation 8, and the wind of equations 6 and 7.
+Numerical libraries are imported only while data are made.
 """
 
 from dataclasses import dataclass

@@ -1,5 +1,6 @@
 """Figures 2, 6 and 7 of the paper, drawn from the solver of this package."""
 
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,17 @@ EXAMPLE: dict[str, float] = {"K12": 10.0, "K3": 2.0, "D": 0.05, "U0": 0.05, "u_h
 SYMBOLS = {"K12": "$K_{12}$", "K3": "$K_3$", "D": "$D$", "U0": "$U_0$", "u_h": "$u_h$", "u_v": "$u_v$"}
 SEQUENTIAL, DIVERGING = "viridis", "PuOr_r"
 """Colour maps that stay readable without red-green vision."""
+_NOTEBOOK_DPI = 80
+
+
+class NotebookFigure(Figure):
+    """A figure of no window that shows itself in a notebook, whatever matplotlib's backend is."""
+
+    def _repr_png_(self) -> bytes:
+        """Return the picture as PNG, which a notebook asks for."""
+        picture = io.BytesIO()
+        self.savefig(picture, format="png", dpi=_NOTEBOOK_DPI)
+        return picture.getvalue()
 
 
 @dataclass(frozen=True)
@@ -75,7 +87,7 @@ def draw(folder: Path, nodes_x: int = 89, nodes_y: int = 30) -> list[Path]:
 
 def one_at_a_time(transport: Transport) -> Figure:
     """Draw Figure 2: c3 with each parameter at the low end of its range, at the centre, and at the high end."""
-    figure = Figure(figsize=(11, 12.5), layout=ConstrainedLayoutEngine(wspace=0.06))
+    figure = NotebookFigure(figsize=(11, 12.5), layout=ConstrainedLayoutEngine(wspace=0.06))
     figure.suptitle(
         f"Pollutant $c_3$ (colours by its square root), one parameter varied at a time around\n{_named(CENTRE)}"
     )
@@ -99,7 +111,7 @@ def one_at_a_time(transport: Transport) -> Figure:
 def mesh_and_wind(transport: Transport) -> Figure:
     """Draw Figure 6: the mesh, and an example of the two velocities."""
     fields = solve(transport, EXAMPLE)
-    figure = Figure(figsize=(7, 10), layout="constrained")
+    figure = NotebookFigure(figsize=(7, 10), layout="constrained")
     axes = figure.subplots(3, 1, sharex=True, sharey=True)
     axes[0].triplot(_triangles(transport), linewidth=0.3, color="0.2")
     axes[0].set_title(
@@ -125,7 +137,7 @@ def mesh_and_wind(transport: Transport) -> Figure:
 def concentrations(transport: Transport) -> Figure:
     """Draw Figure 7: the two reactants and the pollutant for one sample."""
     fields = solve(transport, EXAMPLE)
-    figure = Figure(figsize=(7, 10), layout="constrained")
+    figure = NotebookFigure(figsize=(7, 10), layout="constrained")
     figure.suptitle(f"Concentrations at {_named(EXAMPLE)}", fontsize="medium")
     axes = figure.subplots(3, 1, sharex=True, sharey=True)
     for ax, c, symbol, words in (

@@ -6,6 +6,7 @@ from study.analysis.figures.heatmap import draw_heatmaps, save_figure
 from study.analysis.figures.picture import FigureOptions, Picture, options_for
 from study.analysis.figures.sensitivity import draw_sensitivity
 from study.analysis.figures.sobol import draw_sobol
+from study.analysis.figures.style import ShownFigures
 from study.analysis.statistics.best_cell import Choice, NoChoice, best
 from study.analysis.statistics.comparison import StudyComparison, compare_studies
 from study.analysis.statistics.heatmap_data import HeatmapData, Panel, heatmap_data
@@ -26,6 +27,7 @@ __all__ = [
     "Panel",
     "Picture",
     "Sensitivity",
+    "ShownFigures",
     "SobolIndices",
     "StudyComparison",
     "StudyData",

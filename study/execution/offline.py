@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from problems import BUILT_IN
+from problems import BUILT_IN, OwnLoss, OwnNetwork
 from study.errors import UserError
 from study.execution.terminal_progress import counting
 from study.planning.cells import plain_trainings, replicates
@@ -46,6 +46,11 @@ def export_packs(
         waiting = record.missing(waiting)
         if not waiting:
             raise UserError(f"{done} already holds all replicates of {spec.name}; nothing is left to export")
+    if isinstance(spec.problem(waiting[0].parameters), (OwnNetwork, OwnLoss)):
+        raise UserError(
+            f"the problem {spec.to_dict()['problem']['name']} of {spec.name} brings a network or a loss of its own, "
+            f"whose code a file cannot carry; install dmd-study on the other machine and use `dmd-study run` there"
+        )
     with counting("samples") as count:
         tasks = make_tasks(spec, waiting, count)
     file = PacksFile({"spec": spec.to_dict(), "hash": spec.hash()}, tuple(plan(spec, waiting)), tasks)

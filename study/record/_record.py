@@ -266,16 +266,16 @@ class Record(Ledger):
             at: axis -> value to show, for axes that a figure has no room for.
 
         Returns:
-            Name -> figure. It shows itself in a notebook; `study.analysis.save_figure` writes it.
+            Name -> figure. A notebook shows each, and all of them; `study.analysis.save_figure` writes one.
 
         Raises:
             ValueError: a figure that is named cannot be drawn, or none can; says why.
         """
-        from study.analysis import draw_allowed, options_for
+        from study.analysis import ShownFigures, draw_allowed, options_for
 
         data = self.study_data()
         drawn = draw_allowed(data, options_for(data, metric=metric, x=x, y=y, facet=facet, at=at), only)
-        return {name: picture.figure for name, picture in drawn.pictures.items()}
+        return ShownFigures({name: picture.figure for name, picture in drawn.pictures.items()})
 
     def report(
         self, *, data: "StudyData | None" = None, progress: Callable[[str, int, int], object] = _ignore

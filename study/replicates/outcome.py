@@ -109,7 +109,8 @@ class ReplicateOutcome:
     losses: Losses = field(default_factory=Losses)
     jumps: JumpHistory = field(default_factory=JumpHistory)
     groups: tuple[str, ...] = ()
-    """Names of the groups of a jump: layers or parameters."""
+    """Names of the groups of a jump, layers or parameters, such as ``Linear 6→20``; older records have their paths in
+    the network, such as ``0`` or ``0.weight``."""
     steps: int = 0
     stacked: int = 0
     """Replicates that were trained side by side with it, itself included, sharing every product."""

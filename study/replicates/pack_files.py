@@ -37,11 +37,11 @@ class PacksFile:
     tasks: Mapping[str, Task]
 
     def write(self, path: Path) -> None:
-        """Write the whole file or nothing. Raise ValueError for a task with a network or a loss of its own."""
+        """Write the whole file or nothing. Raise ValueError for a problem with a network or a loss of its own."""
         arrays: dict[str, NDArray[Any]] = {}
-        for number, (key, task) in enumerate(self.tasks.items()):
+        for number, task in enumerate(self.tasks.values()):
             if task.network is not None or task.loss is not None:
-                raise ValueError(f"task {key} has a network or a loss of its own, whose code a file cannot carry")
+                raise ValueError("a file carries data only, but the problem has a network or a loss of its own")
             arrays |= {f"task{number}/{split}": getattr(task, split) for split in _SPLITS}
         about = {
             "study": dict(self.study),

@@ -18,6 +18,7 @@ from study.training.cuda_graphs import GRAPHS
 from study.training.data import Data
 from study.training.jump_group import JumpGroup
 from study.training.jump_options import build_options, resets_moments
+from study.training.layer_names import layer_names
 from study.training.loop import TrainingLoop
 from study.training.networks import Networks, build_loss, build_network
 from study.training.optimizers import Attach, StackOptimizer, hyperparameters
@@ -75,6 +76,7 @@ def train_stack(
         loop.train()
     counts = networks.weights, len(data.x), len(data.x_test)
     in_order = sorted(states, key=lambda state: state.place_in_pack)
+    _name_layers(networks, states)
     return [state.outcome(*counts, stacked=len(states)) for state in in_order]
 
 
@@ -114,7 +116,15 @@ def train_probed(
         loop.train()
     share_training(runner, states)
     counts = networks.weights, len(data.x), len(data.x_test)
+    _name_layers(networks, states)
     return [state.outcome(*counts, stacked=1, shared_by=len(cells)) for state in states]
+
+
+def _name_layers(networks: Networks, states: Sequence[ReplicateState]) -> None:
+    """Name the groups of jumps for readers; cells of one grouping share their names."""
+    readable = {names: layer_names(networks.module, names) for names in {state.groups for state in states}}
+    for state in states:
+        state.groups = readable[state.groups]
 
 
 def _build_networks(

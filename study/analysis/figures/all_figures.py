@@ -9,20 +9,22 @@ from study.analysis.figures.curves import draw_curves
 from study.analysis.figures.eigenvalues import draw_eigenvalues
 from study.analysis.figures.heatmap import draw_heatmaps
 from study.analysis.figures.jumps import draw_jumps
-from study.analysis.figures.picture import FigureOptions, Picture
+from study.analysis.figures.picture import FigureOptions, Picture, comparable_metric
 from study.analysis.figures.sensitivity import draw_sensitivity
 from study.analysis.figures.slices import draw_slices
 from study.analysis.figures.sobol import draw_sobol
+from study.analysis.statistics.cells import restrict
 from study.analysis.statistics.heatmap_data import HeatmapData, heatmap_data, spread_data
 from study.analysis.statistics.sensitivity import NoIndices, Sensitivity, sensitivity
+from study.analysis.statistics.shown_axes import one_value_each
 from study.analysis.statistics.sobol import SobolIndices, sobol_indices
 from study.analysis.statistics.study_data import StudyData
 
 
 def _heatmap_data(data: StudyData, options: FigureOptions) -> HeatmapData:
     _check_grid(data, "a heatmap")
-    if len(data.axes) < 2:
-        raise ValueError(f"a heatmap needs two axes, and {data.name} has {', '.join(data.axes) or 'none'} only")
+    if not any(len(values) > 1 for values in restrict(data.axes, options.at).values()):
+        raise ValueError(f"a heatmap needs an axis with two values or more; {one_value_each(data.axes)}")
     return heatmap_data(
         data.table,
         data.axes,
@@ -49,7 +51,7 @@ def _spread(data: StudyData, options: FigureOptions) -> Picture:
 
 def _slices(data: StudyData, options: FigureOptions) -> Picture:
     _check_grid(data, "slices")
-    return draw_slices(data, options)
+    return draw_slices(data, comparable_metric(data, options))
 
 
 def _check_grid(data: StudyData, figure: str) -> None:

@@ -22,9 +22,10 @@ from study.analysis.figures.style import (
     cell_label,
     house_style,
     label_plainly,
+    label_values,
     legend_below,
     setting_label,
-    value_label,
+    shown_ticks,
 )
 from study.analysis.statistics.answer import change_in_words, plain_in_words
 from study.analysis.statistics.cells import Replicates, restrict, rising, value_key
@@ -122,8 +123,9 @@ def _draw_points(
             linewidths=np.where(hollow, 1.2, 0.5).tolist(),
             zorder=3,
         )
-    bar = figure.colorbar(matplotlib.cm.ScalarMappable(norm, colours), ax=axes, ticks=range(n), pad=0.02)
-    bar.ax.set_yticklabels([value_label(value) for value in grid[colour]])
+    bar = figure.colorbar(matplotlib.cm.ScalarMappable(norm, colours), ax=axes, pad=0.02)
+    shown = shown_ticks(n, 20)
+    label_values(bar.ax.yaxis, shown, [grid[colour][k] for k in shown], math.inf)
     bar.set_label(axis_label(colour))
 
 

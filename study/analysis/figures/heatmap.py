@@ -30,12 +30,15 @@ from study.analysis.figures.style import (
     colour_map,
     colour_norm,
     house_style,
+    in_lines,
+    label_values,
+    label_width,
     legend_below,
     number_label,
     round_ticks,
     setting_label,
     shown_ticks,
-    value_label,
+    turned_height,
 )
 from study.analysis.statistics.heatmap_data import HeatmapData, Panel
 
@@ -70,19 +73,21 @@ def draw_heatmaps(data: HeatmapData, *, title: str | None = None) -> Figure:
     cell_width, cell_height = 0.47, 0.34
     if not annotate:
         cell_width, cell_height = min(0.2, _MAX_PANEL_IN / nx), min(0.175, _MAX_PANEL_IN / ny)
-    width = columns * max(3.0, cell_width * nx) + 1.9
-    height = rows * (max(1.8, cell_height * ny) + 0.65) + 1.5
+    panel_width = max(3.0, cell_width * nx)
+    width = columns * (panel_width + max(0.0, label_width(data.y_values) - 0.5)) + 1.9
+    labels = [data.x_values[k] for k in shown_ticks(nx)]
+    turned = turned_height(labels, panel_width / len(labels))
+    height = rows * (max(1.8 if ny > 1 else 1.0, cell_height * ny) + 0.65 + turned) + 1.5
     with house_style():
         figure = StudyFigure(figsize=(width, height), layout=ConstrainedLayoutEngine(wspace=0.04, hspace=0.06))
         grid = figure.subplots(rows, columns, squeeze=False)
         for k, (axes, panel) in enumerate(zip(grid.flat, data.panels, strict=True)):
-            _draw_panel(axes, panel, data, annotate)
+            _draw_panel(axes, panel, data, annotate, panel_width)
             words = [SPLIT_LABEL[panel.split]] if panel.split else []
-            if data.facet is not None:
-                words.append(setting_label(data.facet, panel.facet_value))
-            axes.set_title(", ".join(words), loc="left")
+            words += [setting_label(axis, value) for axis, value in panel.facets.items()]
+            axes.set_title(in_lines(words, panel_width / 0.075), loc="left")
             axes.set_xlabel(axis_label(data.x) if k // columns == rows - 1 else "")
-            axes.set_ylabel(axis_label(data.y) if k % columns == 0 else "")
+            axes.set_ylabel(axis_label(data.y) if k % columns == 0 and data.y else "")
         _draw_colour_bar(figure, grid, data)
         _draw_legend(figure, data, annotate)
         heading = data.metric.title if title is None else f"{title}: {data.metric.title.lower()}"
@@ -132,7 +137,7 @@ def _write_then_rename(path: Path, write: Callable[[Path], Any]) -> Path:
     return path
 
 
-def _draw_panel(axes: Axes, panel: Panel, data: HeatmapData, annotate: bool) -> None:
+def _draw_panel(axes: Axes, panel: Panel, data: HeatmapData, annotate: bool, panel_width: float) -> None:
     values = panel.values
     large = values.size > _MAX_OUTLINED
     seaborn.heatmap(
@@ -152,10 +157,11 @@ def _draw_panel(axes: Axes, panel: Panel, data: HeatmapData, annotate: bool) -> 
         rasterized=large,
     )
     axes.set_ylim(0, len(data.y_values))  # seaborn puts the first row on top
-    for axis, labels in ((axes.xaxis, data.x_values), (axes.yaxis, data.y_values)):
-        shown = shown_ticks(len(labels))
-        axis.set_ticks(shown + 0.5, [value_label(labels[k]) for k in shown])
     axes.tick_params(length=2.5, rotation=0)
+    for axis, labels in ((axes.xaxis, data.x_values), (axes.yaxis, data.y_values if data.y else [])):
+        shown = shown_ticks(len(labels)) if labels else np.array([], np.intp)
+        room_in = panel_width / max(len(shown), 1)
+        label_values(axis, shown + 0.5, [labels[k] for k in shown], room_in)
     for spine in axes.spines.values():
         spine.set(visible=True, color=INK, linewidth=0.8)
 

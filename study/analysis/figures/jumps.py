@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from study.analysis.figures.picture import FigureOptions, Picture, cells_to_show
 from study.analysis.figures.style import (
@@ -64,6 +65,7 @@ def draw_jumps(data: StudyData, options: FigureOptions) -> Picture:
             _draw_ratios(axes_column[0], jumps)
             if shows_steps:
                 _draw_steps(axes_column[1], jumps)
+            axes_column[-2].yaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
             for axes, column in zip(axes_column[-2:], lines.values(), strict=True):
                 for k, group in enumerate(shown):
                     centre = of_cell[of_cell["group"] == group].groupby("epoch")[column].median()
@@ -115,8 +117,8 @@ def _draw_ratios(axes: Axes, jumps: pd.DataFrame) -> None:
             at = axes.get_xaxis_transform()
             axes.plot(edge["epoch"], np.full(len(edge), height), linestyle="none", **style, transform=at)
     axes.set_yscale("log")
-    label_plainly(axes.yaxis)
     axes.axhline(1.0, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
+    label_plainly(axes.yaxis)
 
 
 def _draw_steps(axes: Axes, jumps: pd.DataFrame) -> None:
@@ -136,7 +138,8 @@ def _draw_legend(figure: Figure, frame: pd.DataFrame, shown: Sequence[str], grou
         handles.append(Line2D([], [], linestyle="none", marker="^", color=INK, markersize=4.5))
         labels.append("loss not finite")
     handles += [Line2D([], [], **LINES[k]) for k in range(len(shown))]
-    labels += [f"group {name}" for name in shown]
+    # older records have paths in the network, such as 0.weight, in place of words
+    labels += [name if " " in name else f"group {name}" for name in shown]
     notes = "Ratios on the training set" + ("" if seeds == 1 else f" of all {seeds} seeds; lines: medians over seeds")
     if frame["proposed_ratio"].isna().any():
         notes += "; on the lower edge: not evaluated"

@@ -1,13 +1,15 @@
 """Options of a figure, the finished picture, and the choice of the cells that it shows."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from study.analysis.statistics.cells import CellSummary, Replicates, list_values, restrict, rising, value_key
+from study.analysis.statistics.shown_axes import choose_places
 from study.analysis.statistics.study_data import StudyData
 from study.replicates.metric_catalogue import METRICS, Metric, known_metric
 
@@ -28,16 +30,18 @@ class FigureOptions:
     Attributes:
         metric: Name of the metric, without ``_train`` / ``_test``.
         x: Axis of heatmaps drawn to the right.
-        y: Axis of heatmaps drawn upwards.
-        facet: Axis of heatmaps with one row of panels per value.
+        y: Axis of heatmaps drawn upwards; None for heatmaps of a single row.
+        facet: Axis of heatmaps with one row of panels per value. Other axes that vary have rows of panels too.
         at: Axis values; only cells that have them are shown.
+        open_metric: True if the metric was not asked for, so that a figure that it does not suit may show another.
     """
 
     metric: str = "mean_relative_error"
     x: str = "s"
-    y: str = "m"
+    y: str | None = "m"
     facet: str | None = "tolerance"
     at: Mapping[str, Any] = field(default_factory=dict)
+    open_metric: bool = field(default=False, compare=False)
 
     def stem(self, name: str) -> str:
         """Return a figure's file name; it ends in the metric's name, unless that is the paper's metric."""
@@ -55,8 +59,8 @@ def options_for(
 ) -> FigureOptions:
     """Return what is asked for, and what suits the study for all that is left open (None).
 
-    Heatmaps show s to the right, m upwards and a row per tolerance. Where the study lacks one of these axes, another of
-    its axes takes the place: one with several values before one with a single value, in the order of the spec.
+    `choose_places` says which axes a heatmap shows. Slices of a metric per jump cannot follow an axis of the training:
+    where no metric is named, they show the final loss ratio of such a study.
 
     Args:
         data: the study.
@@ -66,25 +70,25 @@ def options_for(
         facet: axis with one row of heatmaps per value.
         at: values of other axes to show; these axes are not chosen for a place.
     """
-    chosen, at = {"x": x, "y": y, "facet": facet}, dict(at or {})
-    free = [axis for axis in data.axes if axis not in at and axis not in chosen.values()]
-    free.sort(key=lambda axis: len(data.axes[axis]) < 2)
+    at = dict(at or {})
+    right, up, rows = choose_places(data.axes, x=x, y=y, facet=facet, at=at)
+    right = right or next(iter(data.axes), "s")  # a study of no open axis, for which every figure says so
+    return FigureOptions(metric or data.headline, right, up, rows, at, metric is None)
 
-    def take(place: str, axis: str) -> None:
-        if chosen[place] is None and axis in free:
-            chosen[place] = axis
-            free.remove(axis)
 
-    take("x", "s")
-    take("y", "m")
-    for place in ("x", "y"):
-        if free:
-            take(place, free[0])
-    several = [axis for axis in free if len(data.axes[axis]) > 1]
-    if several:
-        take("facet", "tolerance" if "tolerance" in several else several[0])
-    take("facet", "tolerance")  # of a single value, which is then named above the panels
-    return FigureOptions(metric or data.headline, chosen["x"] or "s", chosen["y"] or "m", chosen["facet"], at)
+def comparable_metric(data: StudyData, options: FigureOptions) -> FigureOptions:
+    """Return the options with a metric that compares all cells of the study, unless the metric was asked for.
+
+    A metric per jump cannot compare cells of several problems, networks or trainings; the final loss ratio takes its
+    place if the study has it.
+    """
+    metric, instead = METRICS.get(options.metric), "final_loss_ratio"
+    open_axes = [key for key, values in restrict(data.axes, options.at).items() if len(values) > 1]
+    several = any(key.startswith(("problem.", "network.", "training.")) for key in open_axes)
+    recorded = f"{instead}_train" in data.table and bool(np.isfinite(data.table[f"{instead}_train"]).any())
+    if options.open_metric and metric is not None and metric.per_jump and several and recorded:
+        return replace(options, metric=instead)
+    return options
 
 
 def cell_in_the_middle(data: StudyData, metric: str, at: Mapping[str, Any]) -> tuple[str, Metric, CellSummary]:

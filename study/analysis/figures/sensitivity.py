@@ -17,11 +17,13 @@ from study.analysis.figures.style import (
     axis_label,
     caption,
     house_style,
+    in_short_lines,
     label_plainly,
+    label_values,
     legend_below,
     setting_label,
     shown_ticks,
-    value_label,
+    turned_height,
 )
 from study.analysis.statistics.anova import Decomposition
 from study.analysis.statistics.sensitivity import Curve, Sensitivity
@@ -41,9 +43,13 @@ def draw_sensitivity(result: Sensitivity, *, title: str) -> Figure:
         both.append(("Divergence", result.diverged))
     bars = 0.27 * len(result.shares.shares) + 0.7
     width = max(3.1 * len(both) + 2.0, 2.3 * len(result.curves) + 0.6, 6.0)
+    labels = [[curve.values[k] for k in shown_ticks(len(curve.values), 8)] for curve in result.curves]
+    turned = max(turned_height(values, 2.0 / len(values)) for values in labels)
     with house_style():
-        figure = StudyFigure(figsize=(width, bars + 3.6), layout=ConstrainedLayoutEngine(wspace=0.05, hspace=0.1))
-        upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=(bars, 2.4))[:, 0]
+        figure = StudyFigure(
+            figsize=(width, bars + turned + 3.6), layout=ConstrainedLayoutEngine(wspace=0.05, hspace=0.1)
+        )
+        upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=(bars, turned + 2.4))[:, 0]
         for axes, (words, shares) in zip(upper.subplots(1, len(both), squeeze=False).flat, both, strict=True):
             _draw_bars(axes, shares)
             if len(both) > 1:
@@ -51,7 +57,7 @@ def draw_sensitivity(result: Sensitivity, *, title: str) -> Figure:
         curve_axes = lower.subplots(1, len(result.curves), squeeze=False, sharey=True)[0]
         for axes, curve in zip(curve_axes, result.curves, strict=True):
             _draw_curve(axes, curve, result)
-        curve_axes[0].set_ylabel(result.metric.meaning.replace(", ", ",\n"))
+        curve_axes[0].set_ylabel(in_short_lines(result.metric.meaning))
         figure.suptitle(f"{title}: what drives the {result.metric.title.lower()}", fontweight="bold")
         _draw_legend(figure, result)
     return figure
@@ -97,13 +103,13 @@ def _draw_curve(axes: Axes, curve: Curve, result: Sensitivity) -> None:
     if curve.low is not None and curve.high is not None:
         axes.fill_between(x, curve.low, curve.high, color=LINES[1]["color"], alpha=0.25, linewidth=0)
     axes.plot(x, curve.mean, **LINES[1], marker="o", markersize=3.5)
+    if result.metric.scale in ("ratio", "signed"):
+        axes.axhline(1.0 if result.metric.scale == "ratio" else 0.0, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
     if result.metric.scale in ("ratio", "log"):
         axes.set_yscale("log")
         label_plainly(axes.yaxis)
-    if result.metric.scale in ("ratio", "signed"):
-        axes.axhline(1.0 if result.metric.scale == "ratio" else 0.0, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
     shown = shown_ticks(len(x), 8)
-    axes.set_xticks(x[shown], [value_label(curve.values[k]) for k in shown])
+    label_values(axes.xaxis, x[shown], [curve.values[k] for k in shown], 2.0 / len(shown))
     axes.set_xlabel(axis_label(curve.axis))
     axes.grid(axis="y", color="#e5e5e5", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)

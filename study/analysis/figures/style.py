@@ -1,9 +1,12 @@
 """Style of the study's figures: fonts, colours, and the words on their axes."""
 
+import base64
+import html
 import io
 import math
+import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -11,13 +14,13 @@ import matplotlib.style
 import numpy as np
 import seaborn
 from matplotlib.artist import Artist
-from matplotlib.axis import Axis
+from matplotlib.axis import Axis, XAxis
 from matplotlib.colors import Colormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from study.analysis.statistics.cells import State
+from study.analysis.statistics.cells import State, list_values
 from study.replicates.metric_catalogue import Metric
 
 RC: Any = {
@@ -36,6 +39,8 @@ RC: Any = {
 """Settings of matplotlib."""
 
 _NOTEBOOK_DPI = 100
+_TURN = 40
+"""Angle in degrees of tick labels that would touch each other."""
 
 INK = "#1a1a1a"
 
@@ -76,6 +81,9 @@ _AXIS_LABEL = {
     "training.lr": "learning rate",
     "training.batch": "batch size",
     "training.epochs": "epochs",
+    "training.optimizer": "optimiser",
+    "network.hidden": "widths of hidden layers",
+    "network.activation": "activation",
 }
 
 SPLIT_LABEL = {"train": "Training set", "test": "Test set"}
@@ -97,6 +105,19 @@ class StudyFigure(Figure):
         return picture.getvalue()
 
 
+class ShownFigures(dict[str, Figure]):
+    """Figures by name, which a notebook shows one below the other."""
+
+    def _repr_html_(self) -> str:
+        """Return all pictures, which a notebook asks for."""
+        pictures = []
+        for name, figure in self.items():
+            assert isinstance(figure, StudyFigure)
+            source = base64.b64encode(figure._repr_png_()).decode()
+            pictures.append(f'<p><img alt="{html.escape(name)}" src="data:image/png;base64,{source}"></p>')
+        return "\n".join(pictures)
+
+
 def axis_label(key: str) -> str:
     """Return the words for an axis; a key without words is returned as it is."""
     return _AXIS_LABEL.get(key, key)
@@ -104,7 +125,34 @@ def axis_label(key: str) -> str:
 
 def value_label(value: Any) -> str:
     """Return the text of a tick: floats are shortened, and a dollar sign is escaped, so that it starts no formula."""
-    return f"{value:g}" if isinstance(value, float) else str(value).replace("$", r"\$")
+    return list_values([value]).replace("$", r"\$")
+
+
+def label_width(values: Iterable[Any]) -> float:
+    """Return the width in inches of the longest label of these values."""
+    return 0.065 * max((len(value_label(value)) for value in values), default=0)  # a letter is about so wide
+
+
+def turned_height(values: Sequence[Any], room_in: float) -> float:
+    """Return the height in inches that labels take if they must be turned, because they would touch; else 0."""
+    width = label_width(values)
+    return math.sin(math.radians(_TURN)) * width if len(values) > 1 and width + 0.05 > room_in else 0.0
+
+
+def label_values(axis: Axis, places: Iterable[float], values: Sequence[Any], room_in: float) -> None:
+    """Put values at the ticks of an axis; labels of a horizontal axis are turned where they would touch each other.
+
+    Args:
+        axis: Axis to label.
+        places: Places of the ticks.
+        values: Value at each tick.
+        room_in: Distance between ticks in inches.
+    """
+    labels = [value_label(value) for value in values]
+    axis.set_ticks(list(places), labels)
+    if isinstance(axis, XAxis) and turned_height(values, room_in):
+        for tick in axis.get_ticklabels():
+            tick.set(rotation=_TURN, ha="right", rotation_mode="anchor")
 
 
 def setting_label(key: str, value: Any) -> str:
@@ -121,6 +169,23 @@ def cell_label(cell: Mapping[str, Any]) -> str:
 def caption(figure: Figure, text: str) -> str:
     """Break a text into lines that fit under a figure."""
     return textwrap.fill(text, int(figure.get_figwidth() / 0.075))  # a letter is about 0.075 inches wide
+
+
+def in_lines(parts: Sequence[str], letters: float) -> str:
+    """Join the parts of a title by commas, with a new line before a part that would make a line too long."""
+    lines: list[str] = []
+    for part in parts:
+        longer = f"{lines[-1]}, {part}" if lines else part
+        if lines and len(re.sub(r"[${}\\_]|sigma", "", longer)) <= letters:
+            lines[-1] = longer
+        else:
+            lines = [*(f"{line}," if line is lines[-1] else line for line in lines), part]
+    return "\n".join(lines)
+
+
+def in_short_lines(text: str) -> str:
+    """Break a text at its commas, and where a line would still be too long for the side of a panel."""
+    return "\n".join(textwrap.fill(line, 36) for line in text.replace(", ", ",\n").splitlines())
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist], labels: Sequence[str], title: str, **options: Any) -> None:

@@ -13,6 +13,7 @@ from study.analysis.figures.style import STATE_LOOK, axis_label, colour_map
 from study.analysis.pages.thinned_curves import json_number, points_per_curve, replicate_name, runs_by_name
 from study.analysis.statistics.cells import Axes, Replicates, State, list_values
 from study.analysis.statistics.heatmap_data import colour_limits
+from study.analysis.statistics.shown_axes import choose_places
 from study.replicates.metric_catalogue import METRICS, Metric
 
 _COLOURS = 65
@@ -114,9 +115,10 @@ def explorer(
 
 
 def axes_shown(axes: Axes) -> tuple[str, str | None]:
-    """Return the axes shown first, to the right and upwards: s and m, or the longest two; None if there is only one."""
-    longest = sorted(axes, key=lambda key: -len(axes[key]))
-    return ("s", "m") if {"s", "m"} <= set(axes) else (longest[0], longest[1] if len(longest) > 1 else None)
+    """Return the axes shown first, to the right and upwards, as `choose_places` does; None if there is only one."""
+    x, y, facet = choose_places(axes)
+    assert x is not None  # a study has an axis
+    return x, y or facet
 
 
 def written_values(written: Any) -> str:

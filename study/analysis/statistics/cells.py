@@ -194,8 +194,14 @@ def restrict(axes: Axes, at: Mapping[str, Any] | None) -> dict[str, list[Any]]:
 
 
 def list_values(values: Sequence[Any]) -> str:
-    """Return axis values as text for a message or a label, with short floats."""
-    return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
+    """Return axis values as text for a message or a label: floats are short, and lists are as in a spec."""
+    return ", ".join(map(_in_words, values))
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return f"[{list_values(list(value))}]"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def describe_cell(cell: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from study.analysis.statistics.cells import (
     rising,
     value_key,
 )
+from study.analysis.statistics.shown_axes import one_value_each
 from study.replicates.metric_catalogue import Metric, known_metric
 
 # The colour scale is chosen for the improvements: however bad the bad cells are, the largest improvement reaches half
@@ -38,7 +40,7 @@ class Panel:
     """One heatmap. Arrays are (len(y), len(x)); y rises with the row.
 
     Attributes:
-        facet_value: Value of the facet; None without a facet.
+        facets: Facet axis -> its value here; empty without a facet.
         split: ``train`` or ``test``; None for a metric that has no splits.
         cells: Cell summaries.
         lowest: Row and column of the cell with the best centre of this panel by the training set, among the complete
@@ -50,7 +52,7 @@ class Panel:
         recommended: Row and column of the study's recommended cell; None if it is not in this panel.
     """
 
-    facet_value: Any
+    facets: dict[str, Any]
     split: str | None
     cells: tuple[tuple[CellSummary, ...], ...]
     lowest: tuple[int, int] | None
@@ -80,10 +82,10 @@ class HeatmapData:
     Attributes:
         metric: Metric that is shown.
         x: Axis drawn to the right.
-        y: Axis drawn upwards.
-        facet: Axis with one row of panels per value; None for a single row.
+        y: Axis drawn upwards; None for panels of a single row.
+        facets: Axes with one row of panels per combination of their values; empty for a single row.
         x_values: Values of ``x``, in the order drawn.
-        y_values: Values of ``y``, in the order drawn.
+        y_values: Values of ``y``, in the order drawn; one None without ``y``.
         panels: Heatmaps, row by row; in each row the training set comes before the test set.
         limits: Smallest and largest value with a colour of its own; for a ratio, symmetric about 1 on the log scale.
         n_expected: Number of seeds per cell.
@@ -94,8 +96,8 @@ class HeatmapData:
 
     metric: Metric
     x: str
-    y: str
-    facet: str | None
+    y: str | None
+    facets: tuple[str, ...]
     x_values: list[Any]
     y_values: list[Any]
     panels: list[Panel]
@@ -138,13 +140,13 @@ def heatmap_data(
     *,
     metric: str = "mean_relative_error",
     x: str = "s",
-    y: str = "m",
+    y: str | None = "m",
     facet: str | None = "tolerance",
     at: Mapping[str, Any] | None = None,
     recommended: Mapping[str, Any] | None = None,
     recommended_as: str = "recommended cell",
 ) -> HeatmapData:
-    """Reduce the table of replicates to heatmaps of one metric over two axes.
+    """Reduce the table of replicates to heatmaps of one metric over two axes, or over one.
 
     Args:
         table: One row per replicate: a column per axis, ``seed``, ``status`` and the metrics. Replicates that have not
@@ -154,33 +156,31 @@ def heatmap_data(
         metric: Name of the metric, without ``_train`` / ``_test``. The default is the paper's mean relative error
             (Tano et al. 2020, Figure 3).
         x: Axis drawn to the right.
-        y: Axis drawn upwards.
-        facet: Axis with one row of panels per value; None for a single row. A study without a tolerance axis has a
-            single row by default.
-        at: Value to show of every other axis that has more than one value.
+        y: Axis drawn upwards; None for panels of a single row.
+        facet: Axis with one row of panels per value; by default the tolerance, if the study has that axis. Every other
+            axis of several values that is not in ``at`` has rows of panels too.
+        at: Axis -> the value to show.
         recommended: The study's recommended cell, which is marked; None for no mark.
         recommended_as: Its name in the legend.
 
     Raises:
-        ValueError: A metric, axis or value is unknown (the message lists the valid ones); an axis with several values
-            is not in ``at``; there is a single cell; or no value is finite.
+        ValueError: A metric, axis or value is unknown (the message lists the valid ones); there would be too many
+            panels; there is a single cell; or no value is finite.
     """
     if facet == "tolerance" and facet not in axes:
         facet = None
     _check_axes(axes, x, y, facet, at)
     grid = restrict(axes, at)
-    open_axes = {key: values for key, values in grid.items() if key not in (x, y, facet) and len(values) > 1}
-    if open_axes:
-        choices = "; ".join(f"{key}: {list_values(values)}" for key, values in open_axes.items())
+    shown = [x] if y is None else [x, y]
+    if all(len(grid[axis]) < 2 for axis in shown):
+        raise ValueError(f"a heatmap needs an axis with two values or more; {one_value_each(shown)}")
+    varying = (axis for axis, values in grid.items() if axis not in (*shown, facet) and len(values) > 1)
+    facets = (*([facet] if facet else []), *varying)
+    if math.prod(len(grid[axis]) for axis in facets) > _MAX_FACETS:
+        choices = "; ".join(f"{axis}: {list_values(grid[axis])}" for axis in facets if len(grid[axis]) > 1)
         raise ValueError(
-            f"a heatmap shows {x}, {y} and one facet; choose a value of every other axis with at: {choices}"
-        )
-    if len(grid[x]) < 2 and len(grid[y]) < 2:
-        raise ValueError(f"a heatmap needs an axis with two values or more; {x} and {y} have one each")
-    if facet and len(grid[facet]) > _MAX_FACETS:
-        raise ValueError(
-            f"a heatmap shows up to {_MAX_FACETS} values of its facet, but {facet} has {len(grid[facet])}; choose one "
-            f"with at, or choose another facet"
+            f"a heatmap shows {' and '.join(shown)}, with up to {_MAX_FACETS} rows of panels for the other axes, which "
+            f"have {' x '.join(str(len(grid[axis])) for axis in facets)} values; choose values with at: {choices}"
         )
     if table.empty:
         raise ValueError("the table has no replicates yet: there is nothing to draw")
@@ -192,17 +192,19 @@ def heatmap_data(
         split: list(replicates.summaries(chosen.column(split), higher_is_better=chosen.higher_is_better))
         for split in chosen.splits
     }
-    across = [key for key in (x, y) if key.startswith(("problem.", "network.", "training.")) and len(grid[key]) > 1]
+    across = [key for key in shown if key.startswith(("problem.", "network.", "training.")) and len(grid[key]) > 1]
+    y_values = [None] if y is None else grid[y]
     panels: list[Panel] = []
-    for facet_value in grid[facet] if facet else [None]:
+    for values in product(*(grid[axis] for axis in facets)):
+        facet_values = dict(zip(facets, values, strict=True))
         marked: tuple[int, int] | None = None
         near: tuple[tuple[int, int], ...] = ()
         for split, cells in by_split.items():
-            rows = _arrange(cells, facet_value, facet, grid[x], grid[y], x, y)
+            rows = _arrange(cells, facet_values, grid[x], y_values, x, y)
             if split != "test" and not (chosen.per_jump and across):
                 marked = _best(rows, chosen.higher_is_better)
                 near = _near(rows, chosen)
-            panels.append(Panel(facet_value, split, rows, marked, near, _place(rows, recommended)))
+            panels.append(Panel(facet_values, split, rows, marked, near, _place(rows, recommended)))
     everything = [cell for panel in panels for row in panel.cells for cell in row]
     finite = np.array([cell.centre for cell in everything if math.isfinite(cell.centre)])
     if finite.size == 0:
@@ -212,13 +214,13 @@ def heatmap_data(
         metric=chosen,
         x=x,
         y=y,
-        facet=facet,
+        facets=facets,
         x_values=grid[x],
-        y_values=grid[y],
+        y_values=y_values,
         panels=panels,
         limits=colour_limits(finite, chosen),
         n_expected=len(seeds),
-        at={key: values[0] for key, values in grid.items() if key not in (x, y, facet) and len(axes[key]) > 1},
+        at={key: values[0] for key, values in grid.items() if key not in (*shown, *facets) and len(axes[key]) > 1},
         recommended_as=recommended_as,
     )
 
@@ -249,17 +251,17 @@ Rows = tuple[tuple[CellSummary, ...], ...]
 
 def _arrange(
     cells: Iterable[CellSummary],
-    facet_value: Any,
-    facet: str | None,
+    facet_values: Mapping[str, Any],
     x_values: list[Any],
     y_values: list[Any],
     x: str,
-    y: str,
+    y: str | None,
 ) -> Rows:
+    wanted = {axis: value_key(value) for axis, value in facet_values.items()}
     by_position = {
-        (value_key(cell.parameters[y]), value_key(cell.parameters[x])): cell
+        (value_key(cell.parameters[y]) if y else None, value_key(cell.parameters[x])): cell
         for cell in cells
-        if facet is None or value_key(cell.parameters[facet]) == value_key(facet_value)
+        if all(value_key(cell.parameters[axis]) == key for axis, key in wanted.items())
     }
     return tuple(tuple(by_position[value_key(b), value_key(a)] for a in x_values) for b in y_values)
 
@@ -323,13 +325,13 @@ def _spread(cell: CellSummary) -> CellSummary:
     return replace(cell, centre=math.nan, state="infinite" if cell.state in ("partial", "diverged") else cell.state)
 
 
-def _check_axes(axes: Axes, x: str, y: str, facet: str | None, at: Mapping[str, Any] | None) -> None:
-    shown = [x, y] if facet is None else [x, y, facet]
+def _check_axes(axes: Axes, x: str, y: str | None, facet: str | None, at: Mapping[str, Any] | None) -> None:
+    shown = [axis for axis in (x, y, facet) if axis is not None]
     for name in shown:
         if name not in axes:
             raise ValueError(f"x, y and facet must be axes of the study ({', '.join(axes)}); got {name!r}")
     if len(set(shown)) < len(shown):
         raise ValueError(f"x, y and facet must differ; got {', '.join(shown)}")
-    for name in (x, y):
-        if at and name in at:
-            raise ValueError(f"at must not hold {name}, which the heatmap shows; choose other axes with x and y")
+    for axis in (x, y):
+        if axis is not None and at and axis in at:
+            raise ValueError(f"at must not hold {axis}, which the heatmap shows; choose other axes with x and y")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from study.analysis.statistics.anova import MIN_SEEDS_FOR_INTERVALS, Decomposition, decompose, student_interval
 from study.analysis.statistics.cells import Axes, Replicates, list_values, restrict, rising
+from study.analysis.statistics.shown_axes import one_value_each
 from study.replicates.metric_catalogue import Metric, known_metric
 
 CAP = 10.0
@@ -129,7 +130,7 @@ def sensitivity(
     grid = {key: rising(values) for key, values in restrict(axes, at).items()}
     varying = {key: values for key, values in grid.items() if len(values) > 1}
     if not varying:
-        raise ValueError(f"sensitivity needs an axis with two values or more; {', '.join(axes)} have one each")
+        raise ValueError(f"sensitivity needs an axis with two values or more; {one_value_each(axes)}")
     split_or_none = split if chosen.split else None
     result = Sensitivity(
         metric=chosen,

@@ -27,7 +27,7 @@ def test_a_stable_cell_at_the_papers_full_size(tmp_path: Path) -> None:
     # 13.8 GFLOP a step: 6 x 2,882,150 weights x 800 samples
     assert row["flops_training"] == 6 * 2_882_150 * 800 * EPOCHS
     baseline, cell = record.details()
-    assert cell["groups"] == ["0", "2", "4", "6"]
+    assert cell["groups"] == ["Linear 6→40", "Linear 40→200", "Linear 200→1000", "Linear 1000→2670"]
     assert np.shape(cell["jump_rank"]) == (3, 4)
     assert all(1 <= rank <= 13 for ranks in cell["jump_rank"] for rank in ranks)
     # the same seed: the same weights and losses until the first jump, after epoch 14

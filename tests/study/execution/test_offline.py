@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 
 from study import load_spec, open_study, run
 from study.errors import UserError
@@ -189,3 +190,16 @@ def test_figure3_is_exported_for_a_gpu(tmp_path):
     file = export_packs(spec, tmp_path / "p.npz")
     assert sum(len(pack.replicates) for pack in file.packs) == 381
     assert {(pack.device, pack.gpu) for pack in PacksFile.read(tmp_path / "p.npz").packs} == {("cuda", 0.25)}
+
+
+@pytest.mark.parametrize("name", ["xor", "digits_conv"])
+def test_a_problem_with_code_of_its_own_is_named_before_its_data_are_made(raw, tmp_path, name, dmd_study, monkeypatch):
+    monkeypatch.setattr("study.execution.offline.make_tasks", None)
+    spec = raw({"problem": {"name": name}, "network": None})
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec))
+    result = dmd_study("export-packs", tmp_path / "spec.yaml", "--out", tmp_path / "p.npz")
+    assert result.status == 2
+    said = " ".join(result.err.split())
+    assert f"the problem {name} of small brings a network or a loss of its own, whose code a file cannot carry" in said
+    assert "use `dmd-study run` there" in said
+    assert not (tmp_path / "p.npz").exists()

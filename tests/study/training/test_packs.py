@@ -284,7 +284,7 @@ def test_jumps_on_a_quadratic_are_gradient_descent_ahead_of_time(small, train):
             assert found == pytest.approx((loss(before, inputs, targets), loss(after, inputs, targets)), rel=1e-6)
     assert outcome.jumps.rank[0].tolist() == [5]
     assert outcome.jumps.spectral_radius[0] == pytest.approx(1.0, abs=1e-9)  # the limit itself
-    assert outcome.groups == ("model",)
+    assert outcome.groups == ("all weights",)
     assert outcome.losses.final_train == outcome.jumps.train_after[-1]
     assert outcome.jumps.train_after[0] < 0.9 * outcome.jumps.train_before[0]
 
@@ -642,7 +642,7 @@ def test_a_cell_of_the_papers_own_size():
     outcome = train_one(replicates(spec)[0], task, {}, torch.device("cpu"))
     assert outcome.status == "finished"
     assert outcome.jumps.epoch.tolist() == [2]
-    assert outcome.groups == ("0", "2", "4", "6")
+    assert outcome.groups == ("Linear 6→40", "Linear 40→200", "Linear 200→1000", "Linear 1000→2670")
     assert outcome.flops.training == 3 * 6 * 2_882_150 * 800
     # targets of variance 1/3 that inputs do not explain: three steps bring the loss down to about that
     assert 0.3 < outcome.losses.final_train < outcome.losses.train[0] < 2

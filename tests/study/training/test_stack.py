@@ -199,7 +199,7 @@ def test_a_network_and_a_loss_of_ones_own(small):
     found = train_stack(replicates(spec), task, {}, CPU)
     for outcome, replicate in zip(found, replicates(spec), strict=True):
         assert_alike(outcome, train_stack([replicate], task, {}, CPU)[0], jumps=1)
-        assert outcome.groups == ("0", "1")
+        assert outcome.groups == ("Linear 8→4", "LayerNorm 4")
 
 
 def shaky(x):

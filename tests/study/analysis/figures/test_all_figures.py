@@ -2,16 +2,16 @@
 
 import math
 from dataclasses import replace
-from itertools import product
+from itertools import count, product
 
 import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
 
-from study.analysis import FIGURES, FigureOptions, StudyData, draw_all
+from study.analysis import FIGURES, FigureOptions, StudyData, draw_all, options_for
 from study.analysis.figures.curves import cost_axis
-from study.analysis.figures.style import RC
+from study.analysis.figures.style import RC, axis_label
 from study.analysis.statistics.heatmap_data import heatmap_data, spread_data
 
 AXES = {"m": [2, 4], "s": [5, 10, 20], "tolerance": [1e-6]}
@@ -134,7 +134,7 @@ def test_unknown_metrics_and_axes_are_named_with_those_there_are(study):
     for name in FIGURES:
         with pytest.raises(ValueError, match=r"at must name an axis of the study \(m, s, tolerance\); got 'lr'"):
             draw(name, study(), at={"lr": 1e-3})
-    with pytest.raises(ValueError, match="slices need an axis with two values or more; m have one each"):
+    with pytest.raises(ValueError, match="slices need an axis with two values or more; m has one"):
         draw("slices", study(lambda **_: [0.9] * 3, axes={"m": [2]}))
 
 
@@ -168,6 +168,128 @@ def test_a_metric_per_jump_needs_one_training_chosen(make_table):
         draw("slices", data)
     frame = draw("slices", data, at={"training.lr": 1e-3}).frame
     assert frame["axis"].unique().tolist() == ["m"]
+
+
+def slices_of(make_table, along_m, along_s):
+    """Slices of a metric whose best cell is the first of both axes."""
+    axes = {"m": list(range(len(along_m))), "s": list(range(len(along_s)))}
+    table, axes, seeds = make_table(axes, lambda m, s: [along_m[m] * along_s[s]] * 3)
+    table["mean_relative_error_test"] = table["mean_relative_error_train"]
+    return draw("slices", StudyData("small", table, axes, seeds, list)).figure
+
+
+@pytest.mark.parametrize(
+    ("along_m", "along_s", "apart"),
+    [
+        ([0.5, 0.6, 0.8], [1.0, 1.1, 1.15], [False, True]),  # log 1.15 is less than a third of log 1.6
+        ([0.5, 0.6, 0.8], [1.0, 1.1, 1.2], [False, False]),
+        ([0.5, 0.505, 0.51], [1.0, 1.5, 3.0], [True, False]),
+        ([0.5, 0.502, 0.504], [1.0, 1.5, 3.0], [False, False]),  # less than one per cent is no effect to enlarge
+        ([0.5, 0.502, 0.501], [1.0, 1.001, 1.002], [False, False]),
+    ],
+)
+def test_a_small_effect_has_a_scale_of_its_own(make_table, along_m, along_s, apart):
+    figure = slices_of(make_table, along_m, along_s)
+    panels = figure.axes
+    assert [panel.get_title(loc="left") == "scale of its own" for panel in panels] == apart
+    assert ("unless they say otherwise" in words(figure)[0].replace("\n", " ")) == any(apart)
+    for panel, alone, values in zip(panels, apart, (along_m, along_s), strict=True):
+        low, high = panel.get_ylim()
+        points = [0.5 * v / values[0] for v in values]
+        assert low < min(points) < max(points) < high
+        if alone:
+            assert math.log(high / low) == pytest.approx(1.12 * math.log(max(points) / min(points)), rel=1e-9)
+    shared = {panel.get_ylim() for panel, alone in zip(panels, apart, strict=True) if not alone}
+    assert len(shared) == 1
+    labelled = [panel.yaxis.get_tick_params()["labelleft"] for panel in panels]
+    assert labelled == ([True, False] if not any(apart) else [True, True])
+
+
+def test_points_outside_the_scale_are_arrows_with_their_values(make_table):
+    figure = slices_of(make_table, [0.5, 0.7], [1.0, 400.0, 5e5])
+    panel = figure.axes[1]
+    arrows = [line for line in panel.get_lines() if line.get_marker() == "^"]
+    assert [round(float(line.get_xdata()[0])) for line in arrows] == [1, 2, 1, 2]  # of the training and the test set
+    assert {float(line.get_ydata()[0]) for line in arrows} == {0.98}
+    assert [text.get_text() for text in panel.texts] == ["200", "2e5"] * 2
+    assert panel.get_ylim()[1] < 200
+    assert "outside the scale, with its value" in words(figure)
+    assert not any(line.get_marker() == "^" for line in figure.axes[0].get_lines())
+    inside = slices_of(make_table, [0.5, 0.7], [1.0, 40.0])
+    assert "outside the scale, with its value" not in words(inside)
+
+
+def test_slices_of_several_trainings_show_a_metric_that_compares_them(make_table):
+    axes = {"training.lr": [1e-4, 1e-3], "network.hidden": [(4,), (6, 6)]}
+    table, axes, seeds = make_table(
+        axes, lambda **_: [0.9] * 3, final_loss_ratio=lambda **p: 0.9 - 100 * p["training.lr"]
+    )
+    data = StudyData("small", table, axes, seeds, list)
+    picture = FIGURES["slices"](data, options_for(data))
+    assert picture.stem == "slices_final_loss_ratio"
+    assert picture.frame["axis"].unique().tolist() == ["training.lr", "network.hidden"]
+    labels = [label.get_text() for label in picture.figure.axes[1].get_xticklabels()]
+    assert labels == ["[4]", "[6, 6]"]
+    with pytest.raises(ValueError, match="comparable only within one problem, network and training"):
+        FIGURES["slices"](data, options_for(data, metric="mean_relative_error"))
+    unknown = replace(data, table=table.assign(final_loss_ratio_train=math.nan))  # as in a study of probes
+    with pytest.raises(ValueError, match="comparable only within"):
+        FIGURES["slices"](unknown, options_for(unknown))
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape", "panels"),
+    [
+        ({"training.lr": [1e-3, 1e-2, 0.1]}, (1, 3), [{}]),
+        ({"tolerance": [1e-10, 1e-3]}, (1, 2), [{}]),
+        ({"network.hidden": [(4,), (6, 6)], "form": ["state", "displacement"]}, (2, 2), [{}]),
+        ({"m": [4], "s": [5], "training.batch": ["full", 2, 8]}, (1, 3), [{}]),
+        (
+            {"a": [1, 2], "b": [1, 2, 3], "form": ["state", "displacement"], "c": [True, False]},
+            (2, 3),
+            [{"form": form, "c": c} for form in ("state", "displacement") for c in (True, False)],
+        ),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else None,
+)
+def test_any_axes_have_all_figures(study, axes, shape, panels):
+    number = count()
+    data = study(lambda **_: [0.9 + next(number) / 100 for _ in range(3)], axes=axes)
+    options = options_for(data)
+    drawn = dict(draw_all(data, options))
+    left_out = [name for name, picture in drawn.items() if isinstance(picture, ValueError)]
+    assert left_out == ([] if "m" in axes else ["jumps"])  # the made-up replicates jump every m epochs
+    heatmaps = heatmap_data(data.table, axes, data.seeds, x=options.x, y=options.y, facet=options.facet)
+    assert heatmaps.panels[0].values.shape == shape
+    assert [panel.facets for panel in heatmaps.panels[::2]] == panels
+    figure = drawn["heatmap"].figure
+    assert len(figure.axes) == 2 * len(panels) + 1
+    assert figure.axes[0].get_ylabel() == (axis_label(options.y) if options.y else "")
+
+
+def test_too_many_panels_and_none_are_left_out_with_the_way_to_go_on(study):
+    axes = {name: [1, 2, 3, 4, 5] for name in "abcd"}
+    reason = dict(draw_all(study(lambda **_: [0.9] * 3, axes=axes), FigureOptions(x="a", y="b", facet=None)))["heatmap"]
+    assert "shows a and b, with up to 16 rows of panels for the other axes, which have 5 x 5 values" in str(reason)
+    assert "choose values with at: c: 1, 2, 3, 4, 5; d:" in str(reason)
+    single = study(axes={"m": [2], "s": [5]})
+    for name in ("heatmap", "spread", "slices", "sensitivity"):
+        with pytest.raises(ValueError, match="an axis with two values or more; m and s have one each"):
+            FIGURES[name](single, options_for(single))
+    full = study()
+    with pytest.raises(ValueError, match="a heatmap needs an axis with two values or more"):
+        FIGURES["heatmap"](full, options_for(full, at={"m": 2, "s": 5}))
+
+
+def test_labels_that_would_touch_are_turned(study):
+    words = ["projected", "least_squares", "literal", "displacement", "state", "exact", "clip", "drop"]
+    data = study(lambda **_: [0.9] * 3, axes={"rule": words})
+    for panel in (FIGURES[name](data, options_for(data)).figure.axes[0] for name in ("heatmap", "slices")):
+        assert {label.get_rotation() for label in panel.get_xticklabels()} == {40}
+    data = study(lambda **_: [0.9] * 3, axes={"rule": words[-2:]})
+    assert {t.get_rotation() for t in FIGURES["heatmap"](data, options_for(data)).figure.axes[0].get_xticklabels()} == {
+        0
+    }
 
 
 def test_curves_show_the_baseline_and_both_best_cells(study):
@@ -228,6 +350,15 @@ def test_jumps_are_shown_as_proposed_accepted_or_not(study):
     places = {(line.get_marker(), line.get_xdata()[0], line.get_ydata()[0]) for line in drawn}
     # one shape each; what has no ratio lies on the lower edge, what is not finite on the upper one
     assert {("o", 2, 0.5), ("s", 4, 0.03), ("D", 6, 2.5), ("^", 8, 0.98)} <= places
+
+
+def test_groups_have_the_names_of_their_layers_and_older_ones_their_paths(study):
+    data, at = study(), {"m": 2, "s": 5, "tolerance": 1e-6}
+    rows = [{**each, "groups": ["Linear 6→20", "Linear 20→1"] if each["groups"] else []} for each in data.details]
+    figure = draw("jumps", replace(data, rows=lambda: rows), at=at).figure
+    assert {"Linear 6→20", "Linear 20→1"} <= set(words(figure))
+    old = [{**each, "groups": ["0.weight", "model"] if each["groups"] else []} for each in data.details]
+    assert {"group 0.weight", "group model"} <= set(words(draw("jumps", replace(data, rows=lambda: old), at=at).figure))
 
 
 def test_the_steps_of_the_best_candidates_are_shown_where_they_differ(study):

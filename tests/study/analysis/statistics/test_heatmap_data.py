@@ -29,7 +29,7 @@ def kinds(make_table):
 def test_every_kind_of_cell_is_shown_as_what_it_is(kinds):
     data = heatmap_data(*kinds)
     panel = data.panels[0]
-    assert (panel.facet_value, panel.split) == (1e-6, "train")
+    assert (panel.facets, panel.split) == ({"tolerance": 1e-6}, "train")
     # The median of (0.5, 0.6, inf) is 0.6; an absent seed is not counted as the worst one.
     np.testing.assert_allclose(panel.values, [[0.6, 0.8, INF], [0.85, NAN, NAN]], rtol=1e-15)
     assert panel.states == [["partial", "ok", "diverged"], ["partial", "missing", "failed"]]
@@ -83,7 +83,7 @@ def test_rows_of_other_cells_and_seeds_are_left_alone(make_table):
 def test_facets_come_in_rows_train_before_test_and_y_rises(make_table):
     axes = {"tolerance": [1e-3, 1e-6], "s": [20, 5], "m": [4, 2]}
     data = heatmap_data(*make_table(axes, lambda m, s, tolerance: [m + s / 100 + tolerance] * 3))
-    assert [(p.facet_value, p.split) for p in data.panels] == [
+    assert [(p.facets["tolerance"], p.split) for p in data.panels] == [
         (1e-6, "train"),
         (1e-6, "test"),
         (1e-3, "train"),
@@ -154,11 +154,13 @@ def test_colour_limits_are_shared_by_all_panels(make_table):
     assert data.limits == pytest.approx((0.5, 2.0), rel=1e-14)
 
 
-def test_other_axes_must_be_chosen(make_table):
+def test_other_axes_have_rows_of_panels_unless_a_value_is_chosen(make_table):
     axes = {**AXES, "training.lr": [1e-4, 1e-3]}
     table = make_table(axes, lambda **p: [p["training.lr"]] * 3)
-    with pytest.raises(ValueError, match=r"choose a value of every other axis with at: training\.lr: 0\.0001, 0\.001"):
-        heatmap_data(*table)
+    data = heatmap_data(*table)
+    assert data.facets == ("tolerance", "training.lr")
+    assert [p.facets["training.lr"] for p in data.panels[::2]] == [1e-4, 1e-3]
+    assert [set(p.values.flat) for p in data.panels[::2]] == [{1e-4}, {1e-3}]
     data = heatmap_data(*table, at={"training.lr": 1e-3})
     assert set(data.panels[0].values.flat) == {1e-3}
     assert data.at == {"training.lr": 1e-3}
@@ -171,7 +173,7 @@ def test_other_axes_must_be_chosen(make_table):
 def test_axes_can_be_swapped_for_others(make_table):
     table = make_table({**AXES, "training.lr": [1e-4, 1e-3]}, lambda **p: [p["m"] * p["training.lr"]] * 3)
     data = heatmap_data(*table, x="training.lr", y="m", facet="s")
-    assert [p.facet_value for p in data.panels] == [5, 5, 10, 10, 20, 20]
+    assert [p.facets for p in data.panels] == [{"s": s} for s in (5, 5, 10, 10, 20, 20)]
     assert data.panels[0].values.tolist() == [[2e-4, 2e-3], [4e-4, 4e-3]]
 
 
@@ -185,7 +187,7 @@ def test_values_of_an_axis_may_be_words_lists_or_none(make_table):
 
 def test_a_study_of_one_tolerance_needs_no_facet(make_table):
     data = heatmap_data(*make_table({"m": [2, 4], "s": [5, 10]}, lambda m, s: [m / s] * 3))
-    assert data.facet is None
+    assert data.facets == ()
     assert data.panels[0].values.tolist() == [[0.4, 0.2], [0.8, 0.4]]
 
 
@@ -232,7 +234,7 @@ def test_frame_holds_every_cell_of_every_panel(kinds):
 
 def test_a_facet_of_too_many_values_is_refused(make_table):
     axes = {"m": [2, 4], "s": [5], "tolerance": [10.0**-k for k in range(1, 18)]}
-    with pytest.raises(ValueError, match="up to 16 values of its facet, but tolerance has 17;"):
+    with pytest.raises(ValueError, match="up to 16 rows of panels for the other axes, which have 17 values"):
         heatmap_data(*make_table(axes, lambda **_: [0.9] * 3))
     assert len(heatmap_data(*make_table(axes, lambda **_: [0.9] * 3), at={"tolerance": 1e-3}).panels) == 2
 

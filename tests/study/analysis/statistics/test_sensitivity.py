@@ -75,7 +75,7 @@ def test_studies_without_anything_to_share_out_say_so(make_table):
     assert "not positive in 2 replicates" in sensitivity(*zero).unavailable
     with pytest.raises(ValueError, match="no replicates yet"):
         sensitivity(pd.DataFrame(), AXES, [0])
-    with pytest.raises(ValueError, match="needs an axis with two values or more; m, s have one each"):
+    with pytest.raises(ValueError, match="needs an axis with two values or more; m and s have one each"):
         sensitivity(*make_table({"m": [2], "s": [5]}, lambda m, s: [0.9] * 3))
     with pytest.raises(ValueError, match=r"metric must be one of mean_relative_error.*; got 'loss'"):
         sensitivity(*make_table(AXES, ratios()), metric="loss")
