@@ -41,6 +41,7 @@ SCHEMA = pa.schema(
         ("epoch", pa.int64()),
         ("steps", pa.int64()),
         ("stacked", pa.int64()),
+        *((f"{end}_at", pa.float64()) for end in ("started", "ended")),
         ("jumps", pa.int64()),
         *((c, pa.float64()) for c in TABLE_METRICS if not c.startswith(("final_loss_ratio", "steps_to"))),
         *((f"seconds_{part}", pa.float64()) for part in ("training", "jumps", "judging")),
@@ -66,6 +67,8 @@ JUMPS = tuple(name for name in SCHEMA.names if name.startswith("jump_"))
 _LISTS = tuple(name for name in SCHEMA.names if pa.types.is_list(SCHEMA.field(name).type))
 PLAIN = tuple(name for name in SCHEMA.names if name not in _LISTS)
 """Columns that hold one number or word per replicate."""
+COLUMNS_READ = (*PLAIN, "curve_train_epoch", "curve_train")
+"""Columns that the table and the trials are made of."""
 
 
 class Unreadable(Exception):
@@ -103,7 +106,7 @@ def row_of(outcome: ReplicateOutcome) -> dict[str, Any]:
         "groups": list(outcome.groups),
         **outcome_metrics(outcome),
     }
-    for name in ("status", "reason", "epoch", "steps", "stacked"):
+    for name in ("status", "reason", "epoch", "steps", "stacked", "started_at", "ended_at"):
         row[name] = getattr(outcome, name)
     for part in ("training", "jumps", "judging"):
         row[f"seconds_{part}"] = getattr(outcome.seconds, part)

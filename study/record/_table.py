@@ -12,13 +12,10 @@ import pandas as pd
 
 from study.record._files import listed
 from study.record._grid import StudyGrid
-from study.record._rows import PLAIN, Unreadable, count_pack_outcomes, name_of, pack_path, read_pack
+from study.record._rows import Unreadable, count_pack_outcomes, name_of, pack_path, read_pack
 from study.replicates.keys import key
 from study.replicates.metric_catalogue import TABLE_COLUMNS
 from study.replicates.metrics import proposed_ratios, steps_to_loss
-
-COLUMNS_READ = (*PLAIN, "curve_train_epoch", "curve_train")
-"""Columns of a pack that the table is made of."""
 
 
 def read_rows(

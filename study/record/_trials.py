@@ -3,8 +3,10 @@
 import json
 import math
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.distributions import (
     BaseDistribution,
@@ -61,6 +63,10 @@ def _name_of(trial: Ended) -> str | None:
     return key(parameters, seed)
 
 
+MAX_POINTS = 10
+"""Largest number of intermediate values of a trial: each is a row of the storage."""
+
+
 class Trials:
     """Maker of the trials of one of a record's two Optuna studies.
 
@@ -79,7 +85,7 @@ class Trials:
         """Make the trial of a replicate.
 
         Args:
-            row: the replicate's row.
+            row: the replicate's row, with the columns of `study.record._rows.COLUMNS_READ`; old ones have no times.
             cell: values of the axes.
             pack_id: pack that the row is in.
         """
@@ -112,13 +118,18 @@ class Trials:
         value = row[objective(self._spec, is_baseline=is_baseline)] if finished else None
         if value is not None and math.isnan(value):  # no jump was evaluated; Optuna refuses NaN
             value = math.inf
-        return optuna.trial.create_trial(
+        trial = optuna.trial.create_trial(
             state=TrialState.COMPLETE if finished else TrialState.FAIL,
             value=value,
             params=params,
             distributions=distributions,
             user_attrs={k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in attributes.items()},
+            intermediate_values=_points(row),
         )
+        if row.get("started_at") and row.get("ended_at"):  # else Optuna's: now
+            trial.datetime_start = datetime.fromtimestamp(row["started_at"])
+            trial.datetime_complete = max(trial.datetime_start, datetime.fromtimestamp(row["ended_at"]))
+        return trial
 
     def _distribution(self, axis: str, value: Value) -> BaseDistribution | None:
         """Return Optuna's distribution of an axis; None if it has none that fits.
@@ -142,3 +153,12 @@ class Trials:
         if value <= 0:
             return None
         return FloatDistribution(min(v for v in numbers if v > 0), high, log=True)
+
+
+def _points(row: Mapping[str, Any]) -> dict[int, float]:
+    """Return points of the training-loss curve, the first and the last finite one among them: epoch -> loss."""
+    epochs, losses = np.asarray(row["curve_train_epoch"]), np.asarray(row["curve_train"], np.float64)
+    finite = np.flatnonzero(np.isfinite(losses))
+    if len(finite) > MAX_POINTS:
+        finite = finite[np.linspace(0, len(finite) - 1, MAX_POINTS).round().astype(np.int64)]
+    return dict(zip(epochs[finite].tolist(), losses[finite].tolist(), strict=True))
