@@ -130,7 +130,7 @@ def add_together(storage: RDBStorage, trials: Mapping[str, Sequence[FrozenTrial]
                     rows[table] += [{"trial_id": row.trial_id, **values} for values in new_rows]
         for table, new_rows in rows.items():
             if new_rows:
-                session.execute(sql.insert(table), new_rows)
+                session.execute(sql.insert(table.__table__), new_rows)
 
 
 def _rows_of(trial: FrozenTrial) -> dict[Any, list[dict[str, Any]]]:

@@ -2,11 +2,10 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import numpy as np
 import optuna
 from optuna.distributions import (
     BaseDistribution,
@@ -157,8 +156,16 @@ class Trials:
 
 def _points(row: Mapping[str, Any]) -> dict[int, float]:
     """Return points of the training-loss curve, the first and the last finite one among them: epoch -> loss."""
-    epochs, losses = np.asarray(row["curve_train_epoch"]), np.asarray(row["curve_train"], np.float64)
-    finite = np.flatnonzero(np.isfinite(losses))
-    if len(finite) > MAX_POINTS:
-        finite = finite[np.linspace(0, len(finite) - 1, MAX_POINTS).round().astype(np.int64)]
-    return dict(zip(epochs[finite].tolist(), losses[finite].tolist(), strict=True))
+    epochs, losses = row["curve_train_epoch"], row["curve_train"]
+    places: Sequence[int] = _spread(len(losses))
+    if not all(math.isfinite(losses[place]) for place in places):
+        finite = [place for place, loss in enumerate(losses) if math.isfinite(loss)]
+        places = [finite[place] for place in _spread(len(finite))]
+    return {int(epochs[place]): float(losses[place]) for place in places}
+
+
+def _spread(count: int) -> Sequence[int]:
+    """Return `MAX_POINTS` places, evenly from the first to the last of so many, or all of them."""
+    if count <= MAX_POINTS:
+        return range(count)
+    return [round(k * (count - 1) / (MAX_POINTS - 1)) for k in range(MAX_POINTS)]
