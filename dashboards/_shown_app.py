@@ -74,13 +74,13 @@ class ShownApp:
         """Answer as the dashboard does, but change the body of a good answer."""
         answered: list[Any] = []
 
-        def keep(status: str, headers: list[tuple[str, str]], error: Any = None) -> Callable[[bytes], object]:
+        def _keep(status: str, headers: list[tuple[str, str]], error: Any = None) -> Callable[[bytes], object]:
             answered[:] = [status, headers]
             return lambda data: None
 
         for condition in ("HTTP_IF_MODIFIED_SINCE", "HTTP_IF_NONE_MATCH"):  # the browser's copy may lack the change
             environ.pop(condition, None)
-        parts = self._app(environ, keep)
+        parts = self._app(environ, _keep)
         try:
             body = b"".join(parts)
         finally:

@@ -248,7 +248,6 @@ def serve_dashboard(
     from dashboards import serve_optuna
     from study.analysis.pages.optuna_dashboard import baseline_shown_of, shown_before, shown_of
 
-    recommended = None  # the sentence of the recommended cell
     seen: dict[str, tuple[str, str]] | None = None
 
     def refresh() -> "dict[str, Shown] | None":
@@ -257,6 +256,7 @@ def serve_dashboard(
             return None
         with reopen() as now:  # whose spec may be another one
             done, data = now.done(), now.study_data()
+            recommended = _recommended(data)
             shown = shown_of(
                 now.name,
                 now.spec,
@@ -286,6 +286,11 @@ def serve_dashboard(
         pages={"/report": record.folder / "report.html"},
         engine_kwargs=record.engine_options,
     )
+
+
+def _recommended(data: "StudyData") -> str | None:
+    """Return the sentence that names the recommended cell, or plain training, for the dashboard; None without one."""
+    return None
 
 
 def _objective(study: "optuna.Study") -> str:

@@ -40,11 +40,11 @@ _ATTRIBUTES = (
     ("seconds", "device-seconds of its pack, shared equally by the replicates in it"),
     ("pack", "file in packs/ that holds its curves and jumps"),
 )
-_LINEAR = "Linear in the value, so a few huge values may hide all others."
+_LINEAR = "Drawn from single trials and linear in the value, so a few huge values may hide all others."
 _SCALES = (
     "**Scales.** A few values can be very large. History, Intermediate values and Slice open with a logarithmic scale; "
-    "`Log y scale` switches it off. Contour, Parallel Coordinate, Rank and EDF are linear in the value and cannot be "
-    "changed. Read the heatmaps instead: their colours have limits, and are logarithmic for ratios and losses."
+    "`Log y scale` switches it off. Contour and EDF are linear in the value and cannot be changed. The study's "
+    "heatmaps have colours with limits, logarithmic for ratios and losses: look at these first."
 )
 _CURVES = (
     "**Timeline** shows when each replicate was trained, by the clock of its worker, and **Intermediate values** up to "
@@ -97,7 +97,9 @@ def note_of(
         _SCALES,
         _CURVES,
         "## Columns of the trials",
+        "The parameters are the axes of the study and the seed:",
         _table(axes),
+        "The attributes say more about each trial:",
         _table([*attributes, *_ATTRIBUTES]),
         "For trials in state Fail, `status` says how they ended. They have no value, and the dashboard's own plots "
         "leave them out. This page shows the study and changes nothing in it.",
@@ -151,6 +153,7 @@ def baseline_note_of(name: str, spec: Mapping[str, Any], objective: str, *, reco
         "The parameters are the axes that change plain training; those of the method do not, so a baseline stands for "
         "all cells that differ in the method only.",
         _table(rows),
+        "The attributes say more about each trial:",
         _table([("attribute", "meaning"), *_ATTRIBUTES]),
     )
 
@@ -187,13 +190,8 @@ def shown_of(
         for metric in _metrics_shown(spec, headline):
             heatmaps += _heatmaps(METRICS[metric], replicates, axes)
     shares = main_shares(table, axes, spec["seeds"], headline, sampled, searched=spec.get("design") == "search")
-    return _shown(
-        note_of(name, spec, objective, shares=shares.note, recommended=recommended),
-        objective,
-        shares,
-        heatmaps,
-        recommended,
-    )
+    note = note_of(name, spec, objective, shares=shares.note, recommended=recommended)
+    return _shown(note, objective, shares, _best_trial(objective, recommended), recommended, heatmaps)
 
 
 def shown_before(name: str, spec: Mapping[str, Any], objective: str, *, recommended: str | None = None) -> Shown:
@@ -206,7 +204,8 @@ def shown_before(name: str, spec: Mapping[str, Any], objective: str, *, recommen
         recommended: Sentence that names the recommended cell, or plain training; None if there is none yet.
     """
     shares = MainShares({"not computed yet: load this page again": 0.0}, "Not computed yet: load this page again.", "")
-    return _shown(note_of(name, spec, objective, recommended=recommended), objective, shares, (), recommended)
+    note, best = note_of(name, spec, objective, recommended=recommended), _best_trial(objective, recommended)
+    return _shown(note, objective, shares, best, recommended)
 
 
 def baseline_shown_of(name: str, spec: Mapping[str, Any], objective: str, *, recommended: str | None = None) -> Shown:
@@ -220,21 +219,31 @@ def baseline_shown_of(name: str, spec: Mapping[str, Any], objective: str, *, rec
     """
     shares = MainShares({"none for baselines: see the note": 0.0}, "The study has no shares of baselines.", "")
     note = baseline_note_of(name, spec, objective, recommended=recommended)
-    return _shown(note, objective, shares, (), recommended)
+    return _shown(note, objective, shares, "The lowest final loss of a baseline with one seed.", recommended)
+
+
+def _best_trial(objective: str, recommended: str | None) -> str:
+    """Return the caption of the dashboard's best trial, which is not the best cell."""
+    metric = _metric_of(objective)
+    title = metric.title.lower() if metric else objective
+    return f"The lowest {title} with one seed, not the recommended cell. {recommended or 'The report names that one.'}"
 
 
 def _shown(
-    note: str, objective: str, shares: MainShares, heatmaps: Sequence[Heatmap], recommended: str | None
+    note: str,
+    objective: str,
+    shares: MainShares,
+    best: str,
+    recommended: str | None,
+    heatmaps: Sequence[Heatmap] = (),
 ) -> Shown:
-    metric = _metric_of(objective)
-    title = metric.title.lower() if metric else objective
-    best = f"The lowest {title} with one seed, which is not the recommended cell"
     captions = {
         "Hyperparameter Importance": shares.caption,
-        "Best Trial": f"{best}. {recommended or 'The report names that one.'}",
+        "Best Trial": best,
         "Intermediate values": "The training loss, whatever the axis says; a step is an epoch.",
-        "Timeline": "Replicates that were trained side by side have the same times.",
-        **dict.fromkeys(("Contour", "Parallel Coordinate", "Rank", "EDF"), _LINEAR),
+        "Timeline": "The last 100 trials. Replicates that were trained side by side have the same times.",
+        "Contour": _LINEAR,
+        "EDF": _LINEAR,
     }
     return Shown(
         note,
