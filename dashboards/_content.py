@@ -35,6 +35,17 @@ class Shown:
     note: str
     """Markdown."""
     heatmaps: Sequence[Heatmap] = ()
+    """Heatmaps in the order in which they are shown."""
+    objective: str | None = None
+    """Name of the trials' value in place of the stored one; None for the stored one."""
+    importances: Mapping[str, float] | None = None
+    """Bars of the panel Hyperparameter Importance, from the top: label -> length; None for Optuna's own numbers."""
+    captions: Mapping[str, str] = field(default_factory=dict)
+    """Start of a panel's heading -> sentence that is shown below it."""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """Attributes of the study that are shown before the stored ones."""
+    logarithmic: bool = False
+    """True if scales of values that can be logarithmic are so at first."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""An Optuna storage that shows notes and heatmaps it does not hold. Imported only to serve the dashboard."""
+"""An Optuna storage that shows notes, heatmaps and names it does not hold. Imported only to serve the dashboard."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,6 +7,7 @@ import optuna
 import plotly.graph_objects as go
 from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.study._frozen import FrozenStudy
+from optuna.study.study import _SYSTEM_ATTR_METRIC_NAMES
 from optuna_dashboard import save_note, save_plotly_graph_object
 
 from dashboards._content import Heatmap, Shown
@@ -24,11 +25,24 @@ class ShownStorage(RDBStorage):
 
     def __init__(self, url: str, engine_kwargs: Mapping[str, Any]) -> None:
         super().__init__(url, engine_kwargs=dict(engine_kwargs), skip_table_creation=True)
-        self._shown: dict[str, dict[str, Any]] = {}
+        self._shown: dict[str, tuple[Shown, dict[str, Any]]] = {}
 
     def show(self, shown: Mapping[str, Shown]) -> None:
         """Replace all additions by these, by the names of the studies."""
-        self._shown = {name: _attributes(additions) for name, additions in shown.items()}
+        self._shown = {name: (additions, _attributes(additions)) for name, additions in shown.items()}
+
+    def shown(self, study_id: int) -> Shown | None:
+        """Return the additions to a study; None if there are none, or no such study."""
+        try:
+            additions, _ = self._shown[self.get_study_name_from_id(study_id)]
+        except KeyError:
+            return None
+        return additions
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        """Return the user attributes of a study, after those that are added."""
+        additions = self.shown(study_id)
+        return {**(additions.attributes if additions else {}), **super().get_study_user_attrs(study_id)}
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
         """Return the attributes of a study, and its additions."""
@@ -39,13 +53,18 @@ class ShownStorage(RDBStorage):
         studies = super().get_all_studies()
         for study in studies:
             study.system_attrs = self._with_additions(study.study_name, study.system_attrs)
+            if study.study_name in self._shown:
+                study.user_attrs = {**self._shown[study.study_name][0].attributes, **study.user_attrs}
         return studies
 
     def _with_additions(self, name: str, attributes: dict[str, Any]) -> dict[str, Any]:
-        shown = self._shown.get(name, {})
+        if name not in self._shown:
+            return attributes
+        additions, shown = self._shown[name]
         if any(key.startswith(_NOTE) for key in attributes):  # a note that a person wrote stays
             shown = {key: value for key, value in shown.items() if not key.startswith(_NOTE)}
-        return {**shown, **attributes}
+        renamed = {} if additions.objective is None else {_SYSTEM_ATTR_METRIC_NAMES: [additions.objective]}
+        return {**shown, **attributes, **renamed}
 
 
 def _attributes(shown: Shown) -> dict[str, Any]:

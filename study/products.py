@@ -246,41 +246,53 @@ def serve_dashboard(
         OSError, OverflowError: the address cannot be listened on.
     """
     from dashboards import serve_optuna
-    from study.analysis.pages.optuna_dashboard import shown_of
+    from study.analysis.pages.optuna_dashboard import baseline_shown_of, shown_before, shown_of
 
-    counted = -1
+    seen: dict[str, tuple[str, str]] | None = None
 
     def refresh() -> "dict[str, Shown] | None":
-        nonlocal counted
-        if len(record.done()) == counted:
+        nonlocal seen
+        if record.done() == seen:
             return None
         with reopen() as now:  # whose spec may be another one
-            count = len(now.done())
-            shown = shown_of(now.name, now.spec, _objective(now.study), now.table(), now.grid.axes)
-        counted = count
-        return {**_notes(record), record.name: shown}
+            done, data = now.done(), now.study_data()
+            recommended = _recommended(data)
+            shown = shown_of(
+                now.name,
+                now.spec,
+                _objective(now.study),
+                data.table,
+                data.axes,
+                headline=data.headline,
+                sampled=data.sampled,
+                recommended=recommended,
+            )
+            baseline = baseline_shown_of(now.name, now.spec, _objective(now.baseline), recommended=recommended)
+        seen = done
+        return {record.name: shown, record.baseline.study_name: baseline}
+
+    before = {
+        record.name: shown_before(record.name, record.spec, _objective(record.study)),
+        record.baseline.study_name: baseline_shown_of(record.name, record.spec, _objective(record.baseline)),
+    }
 
     serve_optuna(
         record.url,
         host,
         port,
         ready,
-        shown=_notes(record),
+        shown=before,
         refresh=refresh,
         pages={"/report": record.folder / "report.html"},
         engine_kwargs=record.engine_options,
     )
 
 
-def _notes(record: Record) -> "dict[str, Shown]":
-    """Return what is said of each of the record's two Optuna studies."""
-    from dashboards import Shown
-    from study.analysis.pages.optuna_dashboard import note_of
+def _recommended(data: "StudyData") -> str | None:
+    """Return the study's answer, which names the recommended cell; None without replicates."""
+    from study.analysis.pages.report import answer_of
 
-    return {
-        study.study_name: Shown(note_of(study.study_name, record.spec, _objective(study)))
-        for study in (record.study, record.baseline)
-    }
+    return None if data.table.empty else str(answer_of(data))
 
 
 def _objective(study: "optuna.Study") -> str:

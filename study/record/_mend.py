@@ -77,7 +77,7 @@ def put_back(record: Record, spec: Spec, progress: Callable[[int, int], object])
             continue
         if all(trials[pack, status] == count for status, count in content.statuses.items()):
             continue
-        for row in _rows.read_pack(path, _rows.PLAIN):
+        for row in _rows.read_pack(path, _rows.COLUMNS_READ):
             recorded = done.get(_rows.name_of(row))
             if recorded is None or (recorded[0] == pack and recorded[1] != row["status"]):
                 lacking[_rows.name_of(row)] = (pack, row)

@@ -14,7 +14,7 @@ from study.record._grid import StudyGrid, grid_of
 from study.record._ledger import Ledger
 from study.record._storage import reading
 from study.record._summary import Summary, ended_in_words, first_line
-from study.record._table import COLUMNS_READ, count_jump_outcomes, read_rows, tidy_table
+from study.record._table import count_jump_outcomes, read_rows, tidy_table
 from study.record._trials import ended
 from study.replicates.metric_catalogue import HEADLINES
 from study.specification import SMALLEST_EFFECT, fresh_seeds
@@ -103,7 +103,7 @@ class Record(Ledger):
         `study.replicates.metric_catalogue.METRICS` (``_train`` and ``_test`` where it has a split), seconds and FLOPs
         by what they were spent on, pack.
         """
-        return tidy_table(self._read(COLUMNS_READ), self.grid)
+        return tidy_table(self._read(_rows.COLUMNS_READ), self.grid)
 
     def details(self, progress: Callable[[int, int], object] = _ignore) -> list[dict[str, Any]]:
         """Return every recorded replicate of the current grid with its jumps and curves, cells and baselines alike.

@@ -45,6 +45,7 @@ SCHEMA = pa.schema(
         ("epoch", pa.int64()),
         ("steps", pa.int64()),
         ("stacked", pa.int64()),
+        *((f"{end}_at", pa.float64()) for end in ("started", "ended")),
         ("jumps", pa.int64()),
         ("final_epoch", pa.float64()),
         *((c, pa.float64()) for c in TABLE_METRICS if not c.startswith(("final_loss_ratio", "steps_to"))),
@@ -71,6 +72,8 @@ JUMPS = tuple(name for name in SCHEMA.names if name.startswith("jump_"))
 _LISTS = tuple(name for name in SCHEMA.names if pa.types.is_list(SCHEMA.field(name).type))
 PLAIN = tuple(name for name in SCHEMA.names if name not in _LISTS)
 """Columns that hold one number or word per replicate."""
+COLUMNS_READ = (*PLAIN, *CURVES)
+"""Columns that the table and the trials are made of."""
 
 
 class Unreadable(Exception):
@@ -108,7 +111,7 @@ def row_of(outcome: ReplicateOutcome) -> dict[str, Any]:
         "groups": list(outcome.groups),
         **outcome_metrics(outcome),
     }
-    for name in ("status", "reason", "epoch", "steps", "stacked"):
+    for name in ("status", "reason", "epoch", "steps", "stacked", "started_at", "ended_at"):
         row[name] = getattr(outcome, name)
     row |= {f"seconds_{part}": getattr(outcome.seconds, part) for part in PARTS}
     row |= {f"flops_{part}": getattr(outcome.flops, part) for part in ("training", "jumps", "judging")}

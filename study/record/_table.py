@@ -12,14 +12,11 @@ import pandas as pd
 
 from study.record._files import listed
 from study.record._grid import StudyGrid
-from study.record._rows import CURVES, PLAIN, Unreadable, count_pack_outcomes, name_of, pack_path, read_pack
+from study.record._rows import Unreadable, count_pack_outcomes, name_of, pack_path, read_pack
 from study.replicates.keys import key
 from study.replicates.metric_catalogue import SPLITS, TABLE_COLUMNS
 from study.replicates.metrics import loss_after, proposed_ratios, steps_to_loss
 from study.replicates.outcome import PARTS
-
-COLUMNS_READ = (*PLAIN, *CURVES)
-"""Columns of a pack that the table is made of."""
 
 
 def read_rows(

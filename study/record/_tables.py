@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 
 _STUDY, _TRIAL, _PARAMETER = models.StudyModel, models.TrialModel, models.TrialParamModel
 _ATTRIBUTE, _VALUE = models.TrialUserAttributeModel, models.TrialValueModel
+_INTERMEDIATE = models.TrialIntermediateValueModel
 _distribution = functools.lru_cache(maxsize=10_000)(json_to_distribution)
 _value = functools.lru_cache(maxsize=10_000)(json.loads)
 
@@ -103,7 +104,7 @@ def add_together(storage: RDBStorage, trials: Mapping[str, Sequence[FrozenTrial]
         SQLAlchemyError: the storage cannot be written to.
     """
     with Session(storage.engine) as session, session.begin():
-        rows: dict[Any, list[dict[str, Any]]] = {_VALUE: [], _PARAMETER: [], _ATTRIBUTE: []}
+        rows: dict[Any, list[dict[str, Any]]] = {table: [] for table in (_VALUE, _PARAMETER, _ATTRIBUTE, _INTERMEDIATE)}
         for study, new in trials.items():
             # locked if the storage can lock rows, as Optuna does to number trials
             study_id: int = session.scalars(
@@ -129,13 +130,13 @@ def add_together(storage: RDBStorage, trials: Mapping[str, Sequence[FrozenTrial]
                     rows[table] += [{"trial_id": row.trial_id, **values} for values in new_rows]
         for table, new_rows in rows.items():
             if new_rows:
-                session.execute(sql.insert(table), new_rows)
+                session.execute(sql.insert(table.__table__), new_rows)
 
 
 def _rows_of(trial: FrozenTrial) -> dict[Any, list[dict[str, Any]]]:
     """Return a trial's rows in the other tables.
 
-    The trial has at most one value, and neither system attributes nor intermediate values.
+    The trial has at most one value, and no system attributes.
     """
     values = []
     if trial.value is not None:
@@ -150,4 +151,8 @@ def _rows_of(trial: FrozenTrial) -> dict[Any, list[dict[str, Any]]]:
         for name, value in trial.params.items()
     ]
     attributes = [{"key": key, "value_json": json.dumps(value)} for key, value in trial.user_attrs.items()]
-    return {_VALUE: values, _PARAMETER: parameters, _ATTRIBUTE: attributes}
+    points = []
+    for step, value in trial.intermediate_values.items():
+        point, kind_of_point = _INTERMEDIATE.intermediate_value_to_stored_repr(value)
+        points.append({"step": step, "intermediate_value": point, "intermediate_value_type": kind_of_point})
+    return {_VALUE: values, _PARAMETER: parameters, _ATTRIBUTE: attributes, _INTERMEDIATE: points}

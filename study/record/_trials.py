@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import optuna
@@ -62,6 +63,10 @@ def _name_of(trial: Ended) -> str | None:
     return key(parameters, seed)
 
 
+MAX_POINTS = 10
+"""Largest number of intermediate values of a trial: each is a row of the storage."""
+
+
 class Trials:
     """Maker of the trials of one of a record's two Optuna studies.
 
@@ -80,7 +85,7 @@ class Trials:
         """Make the trial of a replicate.
 
         Args:
-            row: the replicate's row.
+            row: the replicate's row, with the columns of `study.record._rows.COLUMNS_READ`; old ones have no times.
             cell: values of the axes.
             pack_id: pack that the row is in.
         """
@@ -113,13 +118,18 @@ class Trials:
         value = row[objective(self._spec, is_baseline=is_baseline)] if finished else None
         if value is not None and math.isnan(value):  # no jump was evaluated; Optuna refuses NaN
             value = math.inf
-        return optuna.trial.create_trial(
+        trial = optuna.trial.create_trial(
             state=TrialState.COMPLETE if finished else TrialState.FAIL,
             value=value,
             params=params,
             distributions=distributions,
             user_attrs={k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in attributes.items()},
+            intermediate_values=_points(row),
         )
+        if row.get("started_at") and row.get("ended_at"):  # else Optuna's: now
+            trial.datetime_start = datetime.fromtimestamp(row["started_at"])
+            trial.datetime_complete = max(trial.datetime_start, datetime.fromtimestamp(row["ended_at"]))
+        return trial
 
     def _distribution(self, axis: str, value: Value) -> BaseDistribution | None:
         """Return Optuna's distribution of an axis; None if it has none that fits.
@@ -143,3 +153,20 @@ class Trials:
         if value <= 0:
             return None
         return FloatDistribution(min(v for v in numbers if v > 0), high, log=True)
+
+
+def _points(row: Mapping[str, Any]) -> dict[int, float]:
+    """Return points of the training-loss curve, the first and the last finite one among them: epoch -> loss."""
+    epochs, losses = row["curve_train_epoch"], row["curve_train"]
+    places: Sequence[int] = _spread(len(losses))
+    if not all(math.isfinite(losses[place]) for place in places):
+        finite = [place for place, loss in enumerate(losses) if math.isfinite(loss)]
+        places = [finite[place] for place in _spread(len(finite))]
+    return {int(epochs[place]): float(losses[place]) for place in places}
+
+
+def _spread(count: int) -> Sequence[int]:
+    """Return `MAX_POINTS` places, evenly from the first to the last of so many, or all of them."""
+    if count <= MAX_POINTS:
+        return range(count)
+    return [round(k * (count - 1) / (MAX_POINTS - 1)) for k in range(MAX_POINTS)]

@@ -118,6 +118,10 @@ class ReplicateOutcome:
     """Wall time; an equal share of it for replicates side by side."""
     flops: Breakdown = field(default_factory=Breakdown)
     """Floating point operations."""
+    started_at: float = 0.0
+    """Time at which its training began, in seconds since 1970 by the worker's clock; 0 if it is not known."""
+    ended_at: float = 0.0
+    """Time at which the training of its stack ended, by the same clock; 0 if it is not known."""
     own_metrics: Mapping[str, float] = field(default_factory=dict)
     """Metrics that only some methods or problems fill, by column of the table."""
 

@@ -1,9 +1,11 @@
 """Training of a pack: pack and data in, outcomes out. Needs torch, numpy and `accel` only."""
 
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 import torch
 
@@ -46,7 +48,8 @@ def train_pack(
             if isinstance(replicates[0].method, Alternative):
                 trained = [_train_alternative(replicate, tasks, device) for replicate in replicates]
             elif probed:
-                trained = _probe(replicates, tasks, rules, device, warn)
+                started_at = time.time()
+                trained = _timed(_probe(replicates, tasks, rules, device, warn), started_at)
             else:
                 trained = _train_fitting(replicates, tasks, rules, device, pack.gpu or 1.0, warn)
             outcomes |= dict(zip(places, trained, strict=True))
@@ -79,10 +82,12 @@ def _stacks(replicates: Sequence[Replicate]) -> list[tuple[bool, list[int]]]:
 def _train_alternative(replicate: Replicate, tasks: Mapping[str, Task], device: torch.device) -> ReplicateOutcome:
     method = replicate.method
     assert isinstance(method, Alternative)
+    started_at = time.time()
     try:
-        return TRAINERS[method.name](replicate, method, tasks[replicate.task], device)
+        outcome = TRAINERS[method.name](replicate, method, tasks[replicate.task], device)
     except Exception:
-        return failed(replicate, traceback.format_exc(limit=-8))
+        outcome = failed(replicate, traceback.format_exc(limit=-8))
+    return _timed([outcome], started_at)[0]
 
 
 def _probe(
@@ -134,11 +139,12 @@ def _train_halving(
     device: torch.device,
     warn: Callable[[str], None],
 ) -> list[ReplicateOutcome]:
+    started_at = time.time()
     try:
-        return train_stack(replicates, tasks[replicates[0].task], rules, device, warn=warn)
+        return _timed(train_stack(replicates, tasks[replicates[0].task], rules, device, warn=warn), started_at)
     except Exception as error:
         if len(replicates) == 1:
-            return [failed(replicates[0], traceback.format_exc(limit=-8))]
+            return _timed([failed(replicates[0], traceback.format_exc(limit=-8))], started_at)
         exhausted = isinstance(error, torch.OutOfMemoryError | MemoryError) or "not enough memory" in str(error)
     if exhausted:
         if device.type == "cuda":
@@ -150,6 +156,11 @@ def _train_halving(
         size = 1
     parts = [replicates[start : start + size] for start in range(0, len(replicates), size)]
     return [outcome for part in parts for outcome in _train_halving(part, tasks, rules, device, warn)]
+
+
+def _timed(outcomes: Sequence[ReplicateOutcome], started_at: float) -> list[ReplicateOutcome]:
+    """Return the outcomes of a training that ends now, with its times."""
+    return [replace(outcome, started_at=started_at, ended_at=time.time()) for outcome in outcomes]
 
 
 @contextmanager

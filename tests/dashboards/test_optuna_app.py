@@ -93,14 +93,21 @@ def test_it_shows_the_study_on_loopback_until_interrupted_and_changes_nothing(fo
         shown = study_of(address, "shown")
         assert "[The report](/report)" in shown["note"]["body"]
         assert "snapshots per jump m" in shown["note"]["body"]
-        assert "`final_loss_train`" in study_of(address, "shown/baseline")["note"]["body"]
+        plain = study_of(address, "shown/baseline")
+        assert "A baseline is plain training" in plain["note"]["body"]
+        assert "`final_loss_train`" in plain["note"]["body"]
+        assert plain["objective_names"] == ["final_loss_train, of one seed"]
         assert shown["directions"] == ["minimize"]
-        assert shown["objective_names"] == ["mean_relative_error_train"]
+        assert shown["objective_names"] == ["mean_relative_error_train, of one seed"]
         assert [one["name"] for one in shown["union_search_space"]] == ["m", "s", "seed", "tolerance"]
         for trial in shown["trials"]:
             assert {"status", "overhead", "final_loss_train"} <= {one["key"] for one in trial["user_attrs"]}
         wait_for(lambda: study_of(address, "shown")["plotly_graph_objects"])
         assert answer(f"{address}report") == (404, "There is no report.html yet.")
+        assert [one["id"] for one in study_of(address, "shown")["plotly_graph_objects"]] == [
+            "final-loss-ratio-1",
+            "mean-relative-error-1",
+        ]
         page = folder / "report.html"
         page.write_text("<p>the report</p>")
         assert answer(f"{address}report") == (200, "<p>the report</p>")
@@ -184,12 +191,12 @@ def test_the_heatmaps_are_the_tables() -> None:
     record = MadeUp(status=lambda cell, seed: "diverged" if cell["s"] == 40 else "finished")
     shown = shown_of("made-up", record.spec, "mean_relative_error_train", record.table, record.spec["axes"])
     assert [one.id for one in shown.heatmaps] == [
-        "mean-relative-error-1",
-        "mean-relative-error-2",
         "final-loss-ratio-1",
         "final-loss-ratio-2",
+        "mean-relative-error-1",
+        "mean-relative-error-2",
     ]
-    one = shown.heatmaps[2]
+    one = shown.heatmaps[0]
     assert one.title == "Final loss ratio (tolerance = 1e-06)"
     assert (one.x_values, one.y_values) == (["5", "10", "20", "40"], ["2", "8", "14"])
     assert one.words[1][1] == "m = 8, s = 10, tolerance = 1e-06: final loss ratio 0.6, spread 0.006, 3 of 3 seeds"
@@ -210,6 +217,27 @@ def test_a_study_with_too_many_cells_or_none_has_a_note_alone() -> None:
     values = [1e-3 * k for k in range(MAX_HEATMAPS + 3)]
     wide = MadeUp({"m": [2, 8], "s": [5, 10], "tolerance": values}, seeds=[0])
     assert len(shown_of("made-up", wide.spec, "x", wide.table, wide.spec["axes"]).heatmaps) == 2 * MAX_HEATMAPS
+
+
+@pytest.mark.parametrize("mode", ["train", "probe"])
+def test_the_heatmaps_are_in_the_order_of_the_report(mode: str) -> None:
+    record = MadeUp(mode=mode)
+    shown = shown_of("made-up", record.spec, "mean_relative_error_train", record.table, record.spec["axes"])
+    of_report = list(dict.fromkeys(metric["name"] for metric in record.report().explorer["metrics"]))
+    names = list(dict.fromkeys(one.id.rsplit("-", 1)[0].replace("-", "_") for one in shown.heatmaps))
+    assert len(names) == 2
+    assert names == [name for name in of_report if name in names]
+    assert names[0] == of_report[0]
+
+
+def test_a_scale_says_where_colours_end() -> None:
+    huge = MadeUp(ratio=lambda cell, seed: 6e14 if (cell["m"], cell["s"]) == (2, 5) else 0.5)
+    shown = shown_of("made-up", huge.spec, "mean_relative_error_train", huge.table, huge.spec["axes"])
+    low, middle, high = shown.heatmaps[0].scale
+    assert (low, middle) == ("0.25", "1")
+    assert high == "≥ 4"  # a limit of twice the improvement, on a logarithmic scale
+    assert shown.heatmaps[0].levels[0][0] == 1
+    assert "6e+14" in shown.heatmaps[0].words[0][0]
 
 
 def test_the_note_takes_text_literally() -> None:

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 import yaml
+from playwright.sync_api import Page
 
 from study import open_study, run, write_report
+from study.analysis import sensitivity
+from study.record import Record
 from tests.dashboards.test_optuna_app import SPEC, served, study_of, wait_for
 
 pytestmark = pytest.mark.slow
@@ -39,6 +42,10 @@ def test_a_study_that_has_ended(open_page, tmp_path: Path) -> None:
         for title in ("Mean relative error", "Final loss ratio"):
             page.get_by_text(title, exact=True).first.wait_for()
         assert page.locator(".heatmaplayer image").count() == 2
+        check_panels(page, record)
+        page.screenshot(path=tmp_path / "study.png", full_page=True)
+        page.goto(f"{address}dashboard/studies/{number_of(address, 'shown/baseline')}")
+        page.get_by_text("none for baselines: see the note").wait_for()
         page.goto(f"{address}dashboard/studies/{number}/trials")
         page.get_by_text("Trial 0", exact=False).first.wait_for()
         shown = page.locator("body").inner_text()
@@ -47,12 +54,54 @@ def test_a_study_that_has_ended(open_page, tmp_path: Path) -> None:
         page.goto(f"{address}dashboard/studies/{number}/analytics")
         page.get_by_role("heading", name="Contour").wait_for()
         page.locator(".contourlayer, .contour").first.wait_for(state="attached")
+        page.get_by_text("linear in the value, so a few huge values may hide all others").first.wait_for()
+        assert page.locator("fieldset", has_text="Log y scale:").get_by_role("checkbox").is_checked()
         page.goto(f"{address}dashboard/studies/{number}/note")
         link.click()
         page.wait_for_url("**/report")
         assert page.locator("h1").inner_text() == "shown: dmd on quadratic"
         assert seen.errors == []
         assert all(one.startswith((address, "data:", "blob:")) for one in seen.requests)
+
+
+def check_panels(page: Page, record: Record) -> None:
+    """The dashboard's own panels on the study's page show what the study says, and are explained."""
+    data = record.study_data()
+    shares = sensitivity(data.table, data.axes, data.seeds).shares
+    assert shares is not None
+    panel = page.locator("#graph-hyperparameter-importances")
+    panel.get_by_text("interactions").wait_for()
+    assert panel.locator(".ytick").all_inner_texts() == ["noise", "interactions", "s", "m"]  # from below
+    lengths = panel.locator(".bartext").all_inner_texts()
+    of_pairs = sum(term.share for term in shares.terms if len(term.axes) == 2)
+    assert shares.noise is not None
+    bars = [shares.noise.share, of_pairs, shares["s"].share, shares["m"].share]
+    assert [float(length.replace("−", "-")) for length in lengths] == pytest.approx(bars, abs=0.00501)
+    captions = dict(
+        page.locator(".shown-caption").evaluate_all(
+            "all => all.map((one) => [one.previousElementSibling.textContent, one.textContent])"
+        )
+    )
+    assert "by the study and not by Optuna" in captions["Hyperparameter Importance"]
+    assert "training loss" in captions["Intermediate values"]
+    assert "same times" in captions["Timeline"]
+    (best,) = (captions[heading] for heading in captions if heading.startswith("Best Trial (number="))
+    assert best == "The lowest mean relative error with one seed, not the recommended cell. The report names that one."
+    titles = page.locator(".gtitle").all_inner_texts()
+    assert titles == ["Final loss ratio", "Mean relative error"]
+    # every trial has a bar as long as its training, and a curve
+    bars_drawn = page.locator("#graph-timeline .bars path").evaluate_all(
+        "all => all.map((one) => one.getBBox()).filter((box) => box.width > 1 && box.height > 1).length"
+    )
+    assert bars_drawn == len(data.table)
+    assert page.locator("#graph-intermediate-values .scatterlayer .trace").count() == len(data.table)
+    # logarithmic at first, but whoever wants it otherwise has it
+    scale = page.get_by_label("Log y scale")
+    assert scale.is_checked()
+    scale.uncheck()
+    page.get_by_text("mean_relative_error_train, of one seed").first.wait_for()
+    page.wait_for_timeout(500)
+    assert not scale.is_checked()
 
 
 def test_a_study_that_runs(open_page, tmp_path: Path) -> None:

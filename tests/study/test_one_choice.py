@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from study import open_study, run, write_best, write_figures, write_report
 from study.analysis.statistics.cells import describe_cell
+from study.products import _recommended
 
 SPEC = {
     "name": "one-choice",
@@ -106,9 +107,20 @@ def test_figures_of_single_cells(record, cell):
 def test_dashboard(record, cell):
     from study.analysis.pages.optuna_dashboard import shown_of
 
-    data = record.study_data()
-    note = shown_of(data, record.spec, "mean_relative_error_train", answer=record.answer()).note
-    assert describe_cell(cell).replace("_", r"\_") in note
+    data, answer = record.study_data(), str(record.answer())
+    shown = shown_of(
+        record.name,
+        record.spec,
+        "mean_relative_error_train",
+        data.table,
+        data.axes,
+        headline=data.headline,
+        sampled=data.sampled,
+        recommended=_recommended(data),
+    )
+    assert describe_cell(cell) in answer
+    assert answer in shown.note.replace("\\", "")
+    assert "of one seed" in shown.metric_names[0]
 
 
 def test_notebook(record, cell):

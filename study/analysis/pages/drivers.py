@@ -10,6 +10,7 @@ from dashboards import Bar, Bars
 from study.analysis.statistics.cells import Axes
 from study.analysis.statistics.sensitivity import NoIndices, Sensitivity, sensitivity
 from study.analysis.statistics.sobol import SobolIndices, sobol_indices
+from study.replicates.metric_catalogue import METRICS
 
 T = TypeVar("T")
 _ORDERS = {
@@ -89,6 +90,81 @@ def drivers_of_samples(
     )
     bars = [bars for result in by_metric.values() for bars in _index_bars(result)]
     return Drivers(_note(text, next(iter(by_metric.values())), why_not), bars)
+
+
+@dataclass(frozen=True)
+class MainShares:
+    """Bars of the main effects on one metric, for a panel with room for a few bars and one sentence.
+
+    Attributes:
+        bars: Label -> share of the variance, from the top. If there are no shares, one bar without length says so.
+        caption: Sentence below the panel's heading.
+        note: Sentences that explain the panel.
+    """
+
+    bars: Mapping[str, float]
+    caption: str
+    note: str
+
+
+def main_shares(
+    table: pd.DataFrame,
+    axes: Axes,
+    seeds: Sequence[int],
+    metric: str,
+    sampled: Sequence[Mapping[str, Any]] | None,
+    *,
+    searched: bool = False,
+) -> MainShares:
+    """Return what each axis explains alone, with the interactions together and the noise, on the training set.
+
+    The shares of a grid are those of `sensitivity`; those of samples are first-order Sobol' indices.
+
+    Args:
+        table: Table of replicates, as in `heatmap_data`; it may be empty.
+        axes: Axis key -> the study's values.
+        seeds: The study's seeds.
+        metric: Name of the metric.
+        sampled: Cells of a design of samples, as in `sobol_indices`; None for other designs.
+        searched: True if the cells were chosen by a search.
+    """
+    title = METRICS[metric].title.lower()
+    command = "The report and `dmd-study sensitivity` show the same numbers with their intervals."
+    try:
+        if sampled is not None:
+            indices = sobol_indices(table, sampled, axes, seeds, metric=metric).of("first")
+            caption = f"First-order Sobol' indices of the {title}, by the study and not by Optuna."
+            text = "what each axis explains alone of the variance over the ranges, noise included"
+            return MainShares({i.name: i.value for i in indices}, caption, _panel(metric, text, command))
+        result = sensitivity(table, axes, seeds, metric=metric)
+        if result.shares is None:
+            raise NoIndices(result.unavailable)
+    except ValueError as error:
+        why = str(error)
+        if searched:
+            why = "a search runs only the cells that it expects to be good, but shares need a full grid"
+        note = f"**Hyperparameter Importance** is empty: the study has no shares of its {title}, because {why}."
+        caption = f"No shares of the {title}: {why}."
+        return MainShares({"no shares: see the note": 0.0}, caption, note)
+    terms = result.shares.terms
+    bars = {term.name: term.share for term in terms if len(term.axes) == 1}
+    if len(terms) > len(bars):
+        bars["interactions"] = sum(term.share for term in terms if len(term.axes) != 1)
+    if result.shares.noise is not None:
+        bars["noise"] = result.shares.noise.share
+    caption = f"Shares of the variance of the {title} between cells, by the study and not by Optuna."
+    text = "what each axis explains alone of the variance between cells, what all interactions explain, and the noise"
+    if result.shares.noise is None:
+        text = "what each axis and all interactions explain of the variance between cells; one seed cannot tell noise"
+    return MainShares(bars, caption, _panel(metric, text, command))
+
+
+def _panel(metric: str, text: str, command: str) -> str:
+    return (
+        f"**Hyperparameter Importance** shows the study's own shares of `{metric}` on the training set, not Optuna's "
+        f"importances, which are computed from single trials and follow the largest values and noise: {text}. "
+        f"{command}"
+    )
 
 
 def _until_unavailable(metrics: Sequence[str], make: Callable[[str], T]) -> tuple[dict[str, T], str]:

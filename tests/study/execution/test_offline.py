@@ -70,6 +70,22 @@ def test_outcomes_come_back_as_they_were(small, tmp_path):
                 assert own == other or (own != own and other != other)
 
 
+def test_outcomes_of_a_version_without_times_are_read(small, tmp_path):
+    spec = small(CHANGES)
+    pack = plan(spec, replicates(spec))[0]
+    outcomes = train_pack(pack, make_tasks(spec, replicates(spec)), {})
+    assert all(outcome.started_at > 0 for outcome in outcomes)
+    OutcomesFile({"hash": "x"}, {pack.id: (pack, outcomes, {})}).write(tmp_path / "f.npz")
+    with np.load(tmp_path / "f.npz") as file:
+        arrays = {name: file[name] for name in file.files}
+    about = json.loads(str(arrays.pop("about")))
+    for row in about["packs"][0]["outcomes"]:
+        del row["started_at"], row["ended_at"]
+    np.savez(tmp_path / "old.npz", about=np.array(json.dumps(about)), **arrays)
+    again = OutcomesFile.read(tmp_path / "old.npz").ended[pack.id][1]
+    assert [(each.started_at, each.ended_at) for each in again] == [(0.0, 0.0)] * len(outcomes)
+
+
 def test_trained_there_and_imported_is_what_would_have_run_here(raw, exported, tmp_path, capsys):
     path, file = exported
     assert main([str(path), "--out", str(tmp_path / "f.npz")]) == 0

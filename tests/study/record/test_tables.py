@@ -20,8 +20,9 @@ KINDS = {
 FINISHED, FAILED = TrialState.COMPLETE, TrialState.FAIL
 
 
-def trial(state, value, params, **attributes):
+def trial(state, value, params, points=None, **attributes):
     return optuna.trial.create_trial(
+        intermediate_values=points,
         state=state,
         value=value,
         params=params,
@@ -32,10 +33,25 @@ def trial(state, value, params, **attributes):
 
 def some():
     return [
-        trial(FINISHED, 0.5, {"m": 4, "tolerance": 1e-10, "lr": 0.1, "form": "state"}, status="finished", pack="a1"),
+        trial(
+            FINISHED,
+            0.5,
+            {"m": 4, "tolerance": 1e-10, "lr": 0.1, "form": "state"},
+            {0: 2.5, 30: 1e-12, 3000: math.inf},
+            status="finished",
+            pack="a1",
+        ),
         trial(FINISHED, math.inf, {"form": None, "lr": 1.0, "m": 20}, status="finished", overhead=None, pack="b"),
         trial(FINISHED, -math.inf, {"form": True, "tolerance": 1e-2}, reason='an "odd" Grüße\n; DROP TABLE trials'),
-        trial(FAILED, None, {"form": 2.5}, status="failed", epoch=3, axes='{"network.hidden": [8, 4]}'),
+        trial(
+            FAILED,
+            None,
+            {"form": 2.5},
+            {7: -1.0, 9: -math.inf},
+            status="failed",
+            epoch=3,
+            axes='{"network.hidden": [8, 4]}',
+        ),
         trial(FAILED, None, {}, status={"nested": [1, {"deep": 2.0}]}),
     ]
 

@@ -1,6 +1,7 @@
 import dataclasses
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -40,7 +41,7 @@ def numbers(outcome):
     for owner in (outcome, outcome.jumps, outcome.losses):
         for field in dataclasses.fields(owner):
             value = getattr(owner, field.name)
-            if field.name not in ("seconds", "replicate", "jumps", "losses"):
+            if field.name not in ("seconds", "started_at", "ended_at", "replicate", "jumps", "losses"):
                 name = f"{type(owner).__name__}.{field.name}"
                 found[name] = value.tobytes() if isinstance(value, np.ndarray) else value
     return found
@@ -655,3 +656,22 @@ def test_the_recipe_and_the_outcome_hold_plain_data_only():
         for field in dataclasses.fields(owner):
             text = str(field.type)
             assert not any(name in text for name in ("torch", "pandas", "pydantic", "optuna")), field
+
+
+def test_outcomes_have_the_times_of_their_stacks(small):
+    # one stack of jumps and one probed training; one replicate of another architecture fails
+    spec = small()
+    listed = replicates(spec)
+    lost = replace(listed[0], task="none", recipe=replace(listed[0].recipe, hidden=(7,)))
+    before = time.time()
+    done = train_pack(Pack("x", (*listed, lost), 1, "cpu"), make_tasks(spec, listed), {})
+    after = time.time()
+    assert done[-1].status == "failed"
+    assert {outcome.status for outcome in done[:-1]} == {"finished"}
+    for outcome in done:
+        assert before <= outcome.started_at <= outcome.ended_at <= after
+    first, last = done[0], done[-1]
+    assert first.ended_at <= last.started_at
+    probed = replicates(small({"method.mode": "probe"}))
+    (*_, shared) = train_pack(Pack("y", tuple(probed), 1, "cpu"), make_tasks(spec, listed), {})
+    assert after <= shared.started_at < shared.ended_at
