@@ -120,7 +120,7 @@ def test_dashboard(record, cell):
     )
     assert describe_cell(cell) in answer
     assert answer in shown.note.replace("\\", "")
-    assert "of one seed" in shown.metric_names[0]
+    assert "of one seed" in shown.objective
 
 
 def test_notebook(record, cell):

@@ -21,7 +21,7 @@ def test_baselines_alone_are_trained_with_the_values():
     pairs = [(r.recipe.lr, r.recipe.momentum) for r in first]
     # the spec's own pair, 0.05 and 0, is among the other baselines already
     assert pairs == [(0.001, 0.0), (0.001, 0.9), (0.05, 0.9), (0.5, 0.0), (0.5, 0.9)]
-    assert [dict(r.parameters) for r in first][0] == {"training.lr": 0.001, "training.momentum": 0.0}
+    assert first[0].parameters == {"training.lr": 0.001, "training.momentum": 0.0}
     assert plain_trainings(spec) == [*baselines(spec), *tuned_baselines(spec)]
     names = [replicate_key(r) for r in plain_trainings(spec)]
     assert len(set(names)) == len(names) == 2 * 6

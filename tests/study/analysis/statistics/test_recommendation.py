@@ -1,4 +1,4 @@
-"""One cell is recommended, by fresh seeds where there are some, against the best plain training, in steps and in time."""
+"""One cell is recommended, by fresh seeds where there are any, against the best plain training, in steps and time."""
 
 import math
 from itertools import product
