@@ -1,0 +1,17 @@
+"""The table of metrics, from their catalogue."""
+
+from meanings import table
+
+from study.replicates.metric_catalogue import METRICS, Metric
+
+SCALES = {"ratio": "ratio: 1 is no difference", "signed": "0 is no difference", "log": "logarithmic", "linear": "linear"}
+
+
+def metrics_text() -> str:
+    """Return the table of all metrics: name, title, meaning, the better direction and the columns of the table."""
+    return table(("metric", "better", "scale", "columns", "meaning"), [_row(metric) for metric in METRICS.values()])
+
+
+def _row(metric: Metric) -> tuple[str, ...]:
+    columns = ", ".join(f"`{column}`" for column in metric.columns)
+    return f"`{metric.name}`", "high" if metric.higher_is_better else "low", SCALES[metric.scale], columns, metric.meaning
