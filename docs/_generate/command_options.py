@@ -2,7 +2,7 @@
 
 import inspect
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
@@ -18,21 +18,18 @@ KINDS: Mapping[Any, str] = {str: "text", int: "whole number", float: "number", P
 def commands_text() -> str:
     """Return a section for every command: its help, and a table of its arguments and options."""
     parsers: Mapping[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    functions = {parser.name: made.callback for parser, made in zip(parsers.values(), app.registered_commands, strict=True)}
-    return "\n\n".join(_section(name, parser, functions[name]) for name, parser in parsers.items())
+    pairs = zip(parsers.items(), app.registered_commands, strict=True)
+    return "\n\n".join(_section(name, parser, made.callback) for (name, parser), made in pairs)
 
 
-def _section(name: str, parser: Any, function: Callable[..., None]) -> str:
+def _section(name: str, parser: Any, function: Any) -> str:
     text = " ".join(inspect.cleandoc(parser.help or "").split())
     if not text:
         raise ValueError(f"the command {name} must have a docstring, which is its help")
     hints = get_type_hints(inspect.unwrap(function), include_extras=True)
     shown = [parameter for parameter in parser.params if not parameter.hidden]
     arguments = [_name(p) if p.required else f"[{_name(p)}]" for p in shown if p.param_type_name == "argument"]
-    rows = [
-        (f"`{_name(p)}`", _kind(hints[p.name]), _default(p), " ".join((p.help or "").split()))
-        for p in shown
-    ]
+    rows = [(f"`{_name(p)}`", _kind(hints[p.name]), _default(p), " ".join((p.help or "").split())) for p in shown]
     usage = " ".join(["dmd-study", name, *arguments, *(["[OPTIONS]"] if len(arguments) < len(shown) else [])])
     return f"## {name}\n\n`{usage}`\n\n{text}\n\n" + table(("option", "kind", "default", "meaning"), rows)
 

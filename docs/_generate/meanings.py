@@ -2,9 +2,10 @@
 
 import ast
 import inspect
+import itertools
 import re
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 
 def meanings(owner: type) -> Mapping[str, str]:
@@ -28,10 +29,11 @@ def _under_fields(owner: type) -> Iterator[tuple[str, str]]:
         return
     (tree,) = ast.parse(source).body
     assert isinstance(tree, ast.ClassDef)
-    for field, below in zip(tree.body, tree.body[1:], strict=False):
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-            if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
-                yield field.target.id, " ".join(str(below.value.value).split())
+    for field, below in itertools.pairwise(tree.body):
+        if not (isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)):
+            continue
+        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+            yield field.target.id, " ".join(str(below.value.value).split())
 
 
 def _in_args(owner: type) -> Iterator[tuple[str, str]]:
@@ -47,7 +49,7 @@ def cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """Return a Markdown table.
 
     Raises:

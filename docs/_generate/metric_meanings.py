@@ -4,7 +4,7 @@ from meanings import table
 
 from study.replicates.metric_catalogue import METRICS, Metric
 
-SCALES = {"ratio": "ratio: 1 is no difference", "signed": "0 is no difference", "log": "logarithmic", "linear": "linear"}
+SCALES = {"ratio": "1 is no difference", "signed": "0 is no difference", "log": "logarithmic", "linear": "linear"}
 
 
 def metrics_text() -> str:
@@ -14,4 +14,5 @@ def metrics_text() -> str:
 
 def _row(metric: Metric) -> tuple[str, ...]:
     columns = ", ".join(f"`{column}`" for column in metric.columns)
-    return f"`{metric.name}`", "high" if metric.higher_is_better else "low", SCALES[metric.scale], columns, metric.meaning
+    better = "high" if metric.higher_is_better else "low"
+    return f"`{metric.name}`", better, SCALES[metric.scale], columns, metric.meaning

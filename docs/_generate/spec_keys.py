@@ -35,8 +35,9 @@ def spec_text() -> str:
     parts += ["## problem", _problems_intro()]
     for name in BUILT_IN:
         parts += [f"### problem: {name}", first_sentence(load_class("problem", name, BUILT_IN)), _problem_table(name)]
-    for title, model in (("network", _sections.Network), ("training", _sections.Training)):
-        parts += [f"## {title}", first_sentence(model), table(HEAD, model_rows(model))]
+    sections: dict[str, type[_sections.Section]] = {"network": _sections.Network, "training": _sections.Training}
+    for title, section in sections.items():
+        parts += [f"## {title}", first_sentence(section), table(HEAD, model_rows(section))]
     parts += ["## method", _methods_intro(), "### Keys of every jump rule"]
     parts += [table(HEAD, model_rows(_methods.jump_method(), accel.JumpOptions, leave_out=["name"]))]
     common = set(_methods.jump_method().model_fields)
@@ -62,7 +63,9 @@ def top_level_rows() -> list[Row]:
     return [(f"`{key}`", said.kind, said.default, said.meaning) for key, said in TOP_LEVEL_KEYS.items()]
 
 
-def model_rows(model: type[_sections.Section], owner: type | None = None, *, leave_out: Iterable[str] = ()) -> list[Row]:
+def model_rows(
+    model: type[_sections.Section], owner: type | None = None, *, leave_out: Iterable[str] = ()
+) -> list[Row]:
     """Return a row for every key of a section.
 
     Args:

@@ -47,7 +47,9 @@ TOP_LEVEL_KEYS: Mapping[str, TopLevelKey] = {
         "search asks for. `dmd-study search` sets `search` by itself.",
     ),
     "samples": TopLevelKey(
-        "a power of two from 2 on", "none", "Number of samples. It must be given with `design: saltelli`, and only there."
+        "a power of two from 2 on",
+        "none",
+        "Number of samples. It must be given with `design: saltelli`, and only there.",
     ),
     "resources": TopLevelKey("mapping", "see below", "The resources of each pack; see below."),
 }

@@ -1,7 +1,7 @@
 """Injects every kind of fault into a sweep, and into plain Ray Tune: ``python -m tests.faults [FOLDER]``.
 
-Writes FOLDER/README.md and FOLDER/faults.csv (results/faults by default) after each of the twelve, and goes on after
-those that are there. Takes about an hour.
+Writes FOLDER/faults.csv (results/faults by default) and the page docs/results/faults.md after each of the twelve, and
+goes on after those that are there. Takes about an hour.
 """
 
 import platform
@@ -23,6 +23,7 @@ from tests.faults._faults import Result
 from tests.faults._nodes import Nodes
 from tests.faults._sweep import PlainTune, Sweep
 
+PAGE = Path(__file__).parents[2] / "docs" / "results" / "faults.md"
 DRIVER_KILLS, WORKER_KILLS = 20, 5
 TEXT = """\
 # faults
@@ -76,7 +77,7 @@ def _write(lines: list[dict[Hashable, Any]], to: Path) -> None:
         system=platform.system(),
         **{key: said[key] for key in ("commit", "python", "torch")},
     )
-    (to / "README.md").write_text(text)
+    PAGE.write_text(text)
 
 
 NAP_S = 1.0
