@@ -4,8 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PYTEST_ARGS ?=
-# unless the variable is set, the theme prints a notice about its successor
-MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+# not --quiet, which hides warnings from --strict; unless the variable is set, the theme prints a notice about its end
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 # `make test COVERAGE=` leaves coverage out: on Python 3.11 its tracer makes the fast tests take 1.2 to 1.4 times as long
 COVERAGE ?= yes
 

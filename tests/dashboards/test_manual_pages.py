@@ -55,10 +55,13 @@ class Tables(HTMLParser):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The manual, built strictly: a broken link, a page that is not in the menu or a warning fails."""
+    """The manual, built strictly: a broken link, a page that is not in the menu or another warning fails.
+
+    With ``--quiet``, MkDocs would not see its own warnings.
+    """
     folder = tmp_path_factory.mktemp("manual")
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder],
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder],
         cwd=ROOT,
         capture_output=True,
         text=True,
