@@ -60,7 +60,7 @@ def top_level_rows() -> list[Row]:
     missing = [key for key in TOP_LEVEL if key not in TOP_LEVEL_KEYS]
     if missing:
         raise ValueError(f"{', '.join(missing)}: must be in study.specification._top_level.TOP_LEVEL_KEYS")
-    return [(f"`{key}`", said.kind, said.default, said.meaning) for key, said in TOP_LEVEL_KEYS.items()]
+    return [(f"`{key}`", words.kind, words.default, words.meaning) for key, words in TOP_LEVEL_KEYS.items()]
 
 
 def model_rows(
@@ -75,8 +75,8 @@ def model_rows(
     """
     known = {**meanings(model), **(meanings(owner) if owner else {})}
     fields = {key: field for key, field in model.model_fields.items() if key not in leave_out}
-    said = {key: re.sub(r"\bNone\b", "`null`", known.get(key, "")) for key in fields}
-    return [(f"`{key}`", kind_of(field), default_of(field), said[key]) for key, field in fields.items()]
+    texts = {key: re.sub(r"\bNone\b", "`null`", known.get(key, "")) for key in fields}
+    return [(f"`{key}`", kind_of(field), default_of(field), texts[key]) for key, field in fields.items()]
 
 
 def kind_of(field: FieldInfo) -> str:
@@ -177,8 +177,8 @@ def demands(owner: Callable[..., Any], key: str, default: Any) -> str:
         try:
             owner(**{key: value})
         except (ValueError, TypeError) as refusal:
-            for said in re.findall(rf"\b{key} (?:and \w+ )?must be (.*?), (?:not|got) ", str(refusal)):
-                heard[said.replace(">=", "≥")] = None
+            for demand in re.findall(rf"\b{key} (?:and \w+ )?must be (.*?), (?:not|got) ", str(refusal)):
+                heard[demand.replace(">=", "≥")] = None
         except Exception:  # a value that the problem does not check says nothing about its bounds
             continue
     return ", ".join(heard)
