@@ -8,11 +8,11 @@ SCALES = {"ratio": "1 is no difference", "signed": "0 is no difference", "log": 
 
 
 def metrics_text() -> str:
-    """Return the table of all metrics: name, title, meaning, the better direction and the columns of the table."""
+    """Return the table of all metrics: name, the better direction, scale, ends of its columns' names, meaning."""
     return table(("metric", "better", "scale", "columns", "meaning"), [_row(metric) for metric in METRICS.values()])
 
 
 def _row(metric: Metric) -> tuple[str, ...]:
-    columns = ", ".join(f"`{column}`" for column in metric.columns)
+    columns = ", ".join(f"`_{split}`" for split in metric.splits if split) or "one"
     better = "high" if metric.higher_is_better else "low"
     return f"`{metric.name}`", better, SCALES[metric.scale], columns, metric.meaning
