@@ -4,18 +4,21 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PYTEST_ARGS ?=
+# not --quiet, which hides warnings from --strict; unless the variable is set, the theme prints a notice about its end
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 # `make test COVERAGE=` leaves coverage out: on Python 3.11 its tracer makes the fast tests take 1.2 to 1.4 times as long
 COVERAGE ?= yes
 
-.PHONY: help install study test test-slow test-faults lint format benchmark clean
+.PHONY: help install study test test-slow test-faults lint format docs benchmark clean
 
 help:
 	@echo "make study        install, run the quick study, print the folder of its figures"
 	@echo "make test         install, run the fast tests (8 minutes at most on 2 cores)"
 	@echo "make test-slow    run the slow tests: whole studies, clusters, the paper's full size, killed processes"
 	@echo "make test-faults  kill drivers, workers and nodes, with packs of one and of several replicates"
-	@echo "make lint         check formatting, style, types and import contracts"
+	@echo "make lint         check formatting, style, types and import contracts, build the manual strictly"
 	@echo "make format       format the code"
+	@echo "make docs         build the manual, print the path of its first page"
 	@echo "make benchmark    print tables of ratios measured on this machine"
 	@echo "make clean        delete the environment and all caches"
 
@@ -49,10 +52,15 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(MKDOCS)
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(INSTALLED)
+	$(MKDOCS)
+	@echo "Manual: $(CURDIR)/build/manual/index.html"
 
 benchmark: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks

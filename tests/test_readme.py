@@ -1,73 +1,43 @@
-"""The README's programs run, its commands parse, its spec is valid, its files and links exist."""
+"""The README: short, with its parts in order, and links that lead somewhere. `test_code_blocks` runs its code."""
 
 import re
-import shlex
-import subprocess
-import sys
 from pathlib import Path
-
-import pytest
-import typer.main
-
-from study.cli import app
-from study.specification import load_spec
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
-PROGRAMS = [text for language, file, text in BLOCKS if language == "python" and not file]
-FILES = {file: text for _, file, text in BLOCKS if file}
-COMMANDS = [
-    line.partition("#")[0].strip()
-    for language, _, text in BLOCKS
-    if language == "sh"
-    for line in text.splitlines()
-    if line.startswith("dmd-study")
-]
+MAX_LINES = 150
+MAX_LINES_OF_EXAMPLES = 12
+"""Lines of the training loop and of the problem, without empty ones."""
 
 
-@pytest.mark.parametrize("program", PROGRAMS, ids=lambda text: text.split("\n")[0])
-def test_every_program_runs(program: str, tmp_path: Path) -> None:
-    (tmp_path / "results" / "quick").mkdir(parents=True)
-    (tmp_path / "results" / "quick" / "best.yaml").write_text((ROOT / "results" / "quick" / "best.yaml").read_text())
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False
-    )
-    assert done.returncode == 0, done.stderr
+def links(page: str) -> list[str]:
+    """Targets of links and pictures that lie in the repository."""
+    return [target for target in re.findall(r"\]\(([^)#]+)", page) if not target.startswith("https://")]
 
 
-def test_there_are_programs_and_commands_to_test() -> None:
-    assert len(PROGRAMS) == 2
-    assert len(COMMANDS) >= 10
-    assert set(FILES) == {"my_problem.py", "my_rule.py"}
+def test_it_is_short() -> None:
+    assert len(README.splitlines()) <= MAX_LINES
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_parses(command: str) -> None:
-    _, name, *arguments = shlex.split(command)
-    typer.main.get_command(app).commands[name].make_context(name, arguments)  # type: ignore[attr-defined]
+def test_its_parts_come_in_order() -> None:
+    parts = ["make study", "![", "Should you switch it on?", "## In your own training loop", "## A study of your own"]
+    places = [README.index(part) for part in (*parts, "## Install", "## The manual")]
+    assert places == sorted(places)
 
 
-@pytest.mark.parametrize("target", ["my_problem:Sine", "my_rule:Line"])
-def test_the_examples_of_ones_own_pass_their_check(target: str, tmp_path: Path) -> None:
-    for name, text in FILES.items():
-        (tmp_path / name).write_text(text)
-    done = subprocess.run(
-        [sys.executable, "-m", "study.cli", "check", target], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.splitlines()[-1].endswith(" passed, 0 failed")
+def test_its_examples_have_twelve_lines() -> None:
+    examples = re.findall(r"^```python.*?\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    lengths = [sum(bool(line.strip()) for line in text.splitlines()) for text in examples]
+    assert len(lengths) == 2
+    assert max(lengths) <= MAX_LINES_OF_EXAMPLES
 
 
-def test_the_spec_is_valid(tmp_path: Path) -> None:
-    (text,) = [text for language, _, text in BLOCKS if language == "yaml"]
-    (tmp_path / "my-study.yaml").write_text(text)
-    spec = load_spec(tmp_path / "my-study.yaml")
-    assert list(spec.axes) == ["m", "s", "tolerance", "training.lr"]
+def test_every_page_of_the_manual_is_linked() -> None:
+    pages = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    reference = {page for page in pages if page.startswith("docs/api/")}  # the guides link to it
+    assert pages - reference <= set(links(README))
 
 
 def test_every_link_and_picture_exists() -> None:
-    targets = re.findall(r"\]\(([^)#]+)\)", README)
-    assert len(targets) >= 3
-    missing = [t for t in targets if not t.startswith("https://") and not (ROOT / t).exists()]
-    assert missing == []
+    assert [target for target in links(README) if not (ROOT / target).exists()] == []
+    assert links("[a](docs/gone.md#part), [b](https://example.org)") == ["docs/gone.md"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("accel", "problems", "dashboards", "study")
+PACKAGES = ("accel", "problems", "dashboards", "study", "docs")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 RIDDLES = ("What", "Whether", "Of", "How", "Which", "With", "Nothing", "In", "From", "Where", "That", "Beyond", "As")
 """Openings of a relative clause or a fragment: the reader must guess what the sentence is about."""

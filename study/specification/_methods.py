@@ -22,8 +22,10 @@ class Method(Section):
     """Keys of every jump rule that say how a study runs it. The options of a jump (`accel.JumpOptions`) join them."""
 
     name: str = "dmd"
+    """Name of the rule."""
     mode: Literal["train", "probe"] = "train"
-    """``probe``: propose and judge jumps along one training that takes none, for all cells at once."""
+    """``train``: every cell is trained with its jumps. ``probe``: propose and judge jumps along one training that takes
+    none, for all cells at once."""
     probes: Annotated[Whole, Field(ge=1)] = 30
     """Number of probes, evenly spread in the logarithm of the epochs; only with ``mode: probe``."""
     snapshots: Literal["step", "epoch"] = "step"
@@ -145,6 +147,7 @@ class EMASection(Section):
 
     name: Literal["ema"] = "ema"
     decay: Annotated[Real, Field(ge=0, lt=1)] = 0.99
+    """Part of the average that is kept at every step; the rest comes from the newest weights."""
 
 
 class LookaheadSection(Section):
@@ -152,7 +155,9 @@ class LookaheadSection(Section):
 
     name: Literal["lookahead"] = "lookahead"
     k: Annotated[Whole, Field(ge=1)] = 5
+    """Number of steps of the optimiser between two moves of the slow weights."""
     alpha: Annotated[Real, Field(gt=0, lt=1)] = 0.5
+    """Part of the way to the newest weights that the slow weights move."""
 
 
 ALTERNATIVES: Mapping[str, type[Section]] = {

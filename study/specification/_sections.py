@@ -33,19 +33,28 @@ class Network(Section):
     """A dense network: hidden layers of these widths, Xavier-uniform weights, zero biases, linear output."""
 
     hidden: tuple[Annotated[Whole, Field(ge=1)], ...] = (40, 200, 1000)
+    """Number of units of each hidden layer, the first layer first; ``[]`` for a network without hidden layers."""
     activation: Literal["softsign", "tanh", "relu", "sigmoid", "gelu"] = "softsign"
+    """Activation function of every hidden layer."""
 
 
 class Training(Section):
     """Plain training, which replicates share with their baselines."""
 
     optimizer: Literal["adam", "adamw", "sgd", "rmsprop", "adagrad", "adadelta"] = "adam"
+    """Optimiser, that of torch with torch's own defaults for all that has no key here."""
     lr: Annotated[Real, Field(gt=0)] = 1e-3
+    """Learning rate."""
     momentum: Annotated[Real, Field(ge=0, lt=1)] = 0.0
+    """Momentum of sgd and rmsprop; it must be 0 for the other optimisers."""
     weight_decay: Annotated[Real, Field(ge=0)] = 0.0
+    """Weight decay of the optimiser."""
     epochs: Annotated[Whole, Field(ge=1)] = 3000
+    """Number of epochs. An epoch uses every training sample once."""
     batch: Literal["full"] | Annotated[Whole, Field(ge=1)] = "full"
+    """Number of samples that each step uses; ``full``: all training samples, so that an epoch is one step."""
     dtype: Literal["float32", "float64"] = "float32"
+    """Type of the weights and of the data."""
     order: Literal["shuffled", "fixed"] = "shuffled"
     """Order of the samples in the batches of an epoch."""
     precision: Literal["full", "tf32", "bf16"] = "full"

@@ -1,7 +1,8 @@
 """Injects every kind of fault into a sweep, and into plain Ray Tune: ``python -m tests.faults [FOLDER]``.
 
-Writes FOLDER/README.md and FOLDER/faults.csv (results/faults by default) after each of the twelve, and goes on after
-those that are there. Takes about an hour.
+Writes FOLDER/faults.csv and a page after each of the twelve, and goes on after those that are there. FOLDER is
+results/faults by default, and its page is docs/results/faults.md; the page of another is FOLDER/faults.md.
+Takes about an hour.
 """
 
 import platform
@@ -23,6 +24,7 @@ from tests.faults._faults import Result
 from tests.faults._nodes import Nodes
 from tests.faults._sweep import PlainTune, Sweep
 
+FOLDER, PAGE = Path("results/faults"), Path("docs/results/faults.md")
 DRIVER_KILLS, WORKER_KILLS = 20, 5
 TEXT = """\
 # faults
@@ -48,7 +50,7 @@ process that trains, the process that runs a node (raylet), or a whole node, whi
 """
 
 
-def main(to: Path = Path("results/faults")) -> None:
+def main(to: Path = FOLDER) -> None:
     """Inject all faults and write the table."""
     lines = pd.read_csv(to / "faults.csv").to_dict("records") if (to / "faults.csv").exists() else []
     for name, pack in (("sweep, packs of 1", 1), ("sweep, packs of 5", 5), ("plain Tune", 0)):
@@ -76,7 +78,7 @@ def _write(lines: list[dict[Hashable, Any]], to: Path) -> None:
         system=platform.system(),
         **{key: said[key] for key in ("commit", "python", "torch")},
     )
-    (to / "README.md").write_text(text)
+    (PAGE if to == FOLDER else to / "faults.md").write_text(text)
 
 
 NAP_S = 1.0

@@ -189,8 +189,8 @@ def test_the_command_trains_nothing_that_is_there_and_writes_a_page_a_picture_an
 
 
 def test_a_rule_of_ones_own_takes_part(tmp_path, monkeypatch):
-    readme = (Path(__file__).parents[3] / "README.md").read_text()
-    rule = readme.split("```python file=my_rule.py\n")[1].split("```")[0]
+    page = (Path(__file__).parents[3] / "docs" / "own-rule.md").read_text()
+    rule = page.split("```python file=my_rule.py\n")[1].split("```")[0]
     (tmp_path / "compared_rule.py").write_text(rule)
     monkeypatch.syspath_prepend(str(tmp_path))
     own = {"method": {"name": "compared_rule:Line", "m": 4, "s": 2}, "axes": {"damping": [0.5, 1.0]}}
