@@ -49,6 +49,7 @@ class Gains:
         floor: Lower bound of the mean for one cell alone (97.5 %): see the head of this file on "no".
         luck: Log ratio that luck alone could reach in this cell. A mean below it is a gain.
         seeds: Number of seeds.
+        middle: Median over seeds of the log ratio.
     """
 
     mean: Array
@@ -59,6 +60,7 @@ class Gains:
     floor: Array
     luck: Array
     seeds: int
+    middle: Array
 
     @property
     def unsteady(self) -> int:
@@ -90,13 +92,13 @@ def gains(y: Array, *, tried: int, plains: int = 1, risk: float = RISK) -> Gains
     from scipy.stats import t
 
     d = n - 1
-    mean = y.mean(axis=1)
+    mean, middle = y.mean(axis=1), np.median(y, axis=1)
     varies = np.ptp(y, axis=1) > 0
     if varies.sum() < MIN_CELLS:
         error = np.where(varies, y.std(axis=1, ddof=1), 0.0) / math.sqrt(n)
         risks = (risk / 2 / tried, risk / 2 / tried / plains, risk / 2 / plains)
         upper, lower, alone = (error * float(t.isf(part, d)) for part in risks)
-        return Gains(mean, error * math.sqrt(n), float(d), mean - lower, mean + upper, mean - alone, -upper, n)
+        return Gains(mean, error * math.sqrt(n), float(d), mean - lower, mean + upper, mean - alone, -upper, n, middle)
     centred = y[varies] - mean[varies, None]
     effect = np.median(centred, axis=0)
     shared = float(effect.std(ddof=1)) / math.sqrt(n)
@@ -118,7 +120,7 @@ def gains(y: Array, *, tried: int, plains: int = 1, risk: float = RISK) -> Gains
             one_cell + lower_shared,
         )
     )
-    return Gains(mean, error * math.sqrt(n), freedom, mean - lower, mean + upper, mean - alone, -upper, n)
+    return Gains(mean, error * math.sqrt(n), freedom, mean - lower, mean + upper, mean - alone, -upper, n, middle)
 
 
 def _filled(values: Array, where: NDArray[np.bool_]) -> Array:
@@ -131,10 +133,11 @@ def _filled(values: Array, where: NDArray[np.bool_]) -> Array:
 def unsteady_cells(gains: Gains) -> NDArray[np.bool_]:
     """Return True for every cell whose final loss varies between seeds by more than a factor of two, and is no better.
 
-    A mean of such a cell is not known to 2 % before thousands of seeds, and nobody would use the cell: its mean is
-    above plain training's. So it does not stand in the way of a "no". `Gains.unsteady` counts them.
+    No better: its mean and its median are above plain training's. Thousands of seeds would be needed to know such a
+    mean to 2 %, and nobody would use the cell. So it does not stand in the way of a "no"; `Gains.unsteady` counts them.
+    A cell that gains on most seeds and blows up on a few is none of them: its median is below plain training's.
     """
-    return (gains.deviation > _UNSTEADY) & (gains.mean > 0)
+    return (gains.deviation > _UNSTEADY) & (gains.mean > 0) & (gains.middle > 0)
 
 
 def verdict_of(low: float, high: float, smallest_effect: float = SMALLEST_EFFECT) -> Verdict:

@@ -22,12 +22,12 @@ LOG = math.log1p(-0.02)
 """A gain of 2 %, the smallest effect that counts."""
 
 
-def made(mean, high, floor=None, deviation=None):
+def made(mean, high, floor=None, deviation=None, middle=None):
     """Gains with these bounds; of three seeds."""
     mean, high = np.array(mean, dtype=float), np.array(high, dtype=float)
     floor = 2 * mean - high if floor is None else np.array(floor, dtype=float)
     deviation = np.full(len(mean), 0.05) if deviation is None else np.array(deviation, dtype=float)
-    return Gains(mean, deviation, 2.0, floor, high, floor, mean - high, 3)
+    return Gains(mean, deviation, 2.0, floor, high, floor, mean - high, 3, mean if middle is None else np.array(middle))
 
 
 def drawn(cells=40, seeds=3, draw=0):
@@ -86,7 +86,7 @@ def test_what_shifts_a_cell_shifts_its_bounds_and_nothing_else():
     y = drawn()
     shift = np.random.default_rng(5).normal(size=40)
     before, after = gains(y, tried=50), gains(y + shift[:, None], tried=50)
-    for name in ("mean", "low", "high", "floor"):
+    for name in ("mean", "low", "high", "floor", "middle"):
         assert getattr(after, name) == pytest.approx(getattr(before, name) + shift, abs=1e-9)  # rounding of y
     assert after.luck == pytest.approx(before.luck, rel=1e-6)  # the last step of Newton's method
 
@@ -197,6 +197,8 @@ def test_an_unsteady_cell_stands_in_the_way_of_no_verdict_but_is_counted():
     assert (verdict_of_cells(better), better.unsteady) == ("unsure", 0)
     steady = made([-0.001, 1.0], [0.009, 9.0], deviation=[0.05, 0.69])
     assert unsteady_cells(steady).tolist() == [False, False]
+    mostly_better = made([-0.001, 1.0], [0.009, 9.0], deviation=[0.05, 2.0], middle=[-0.001, -0.05])
+    assert (verdict_of_cells(mostly_better), mostly_better.unsteady) == ("unsure", 0)
     assert unsteady_cells(made([0, 1], [1, 2], deviation=[0.6, 0.7])).tolist() == [False, True]
 
 
