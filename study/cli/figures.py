@@ -112,11 +112,15 @@ def compare(
     comparison = written.comparison
     say(f"{comparison.names[1]} against {comparison.names[0]} by {comparison.metric.name}, training set:")
     say(f"{len(comparison.frame)} cells and {len(comparison.seeds)} seeds are in both")
-    how = "by 95 % intervals" if len(comparison.seeds) >= 5 else "on every seed"
+    luck = f" (by luck alone, at most {comparison.by_luck:g} of the cells would be)" if comparison.by_luck else ""
     for words, count in comparison.counted().items():
-        say(f"  {count:5} cells {words}" + ("" if words == "not told apart" else f" {how}"))
+        say(f"  {count:5} cells {words}" + ("" if words == "not told apart" else luck))
+    if comparison.by_luck:
+        say("  by intervals over seeds that hold for all cells at once (at least 95 %)")
+    else:
+        say("  one seed gives no intervals, so no cell is told apart")
     centre, low, high = comparison.overall
-    interval = "" if math.isnan(low) else f" ({low:.4g} to {high:.4g} over seeds)"
+    interval = "" if math.isnan(low) else f" ({low:.4g} to {high:.4g}, 95 % interval over seeds)"
     what = f"{'ratio' if comparison.relative else 'difference'}, mean over the cells that all seeds finished in both"
     say(f"  {what}: {centre:.4g}{interval}")
     for note in comparison.notes:
