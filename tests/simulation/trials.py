@@ -13,6 +13,9 @@ from tests.simulation.worlds import Array, World
 EFFECTS = (0.02, 0.05, 0.1)
 """Gains, as parts of the loss. The first is the smallest that counts."""
 
+LOSS = np.log(1.3)
+"""Log ratio where every cell loses: the answer is then a plain no."""
+
 FRESH_SEEDS = 5
 QUIET_CELLS = 11
 
@@ -34,7 +37,7 @@ def try_studies(world: World, cells: int, seeds: int, draws: int, random: np.ran
         counts["false yes, pooled"] += pooled_yes(y)
         counts["false yes"] += verdict_of_cells(null, 0) == "yes"
         counts["all bounds hold"] += bool(((null.low <= 0) & (null.high >= 0)).all())
-        counts["no"] += verdict_of_cells(null) == "no"
+        counts["no, all lose"] += verdict_of_cells(_shifted(null, np.full(cells, LOSS))) == "no"
         _count_two_stages(counts, null, fresh, nothing, "0 %")
         for effect in EFFECTS:
             gain = np.log1p(-effect)

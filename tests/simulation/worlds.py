@@ -1,5 +1,6 @@
 """Tables of log ratios whose truth is known: worlds that differ in how the noise of cells and seeds is spread."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,10 +34,21 @@ class World:
     blow_ups: float = 0.0
     shared: float = 0.0
 
+    @property
+    def blow_up_mean(self) -> float:
+        """Mean of what blow-ups add to a log ratio."""
+        return self.blow_ups * (math.log(10) + math.log(1000)) / 2
+
+    @property
+    def blow_up_variance(self) -> float:
+        """Variance of what blow-ups add to a log ratio."""
+        low, high = math.log(10), math.log(1000)
+        return self.blow_ups * (low**2 + low * high + high**2) / 3 - self.blow_up_mean**2
+
     def deviations(self, cells: int, random: np.random.Generator) -> Array:
         """Standard deviations of the cells' own noise, (cells,)."""
         if self.wild:
-            return np.exp(random.uniform(np.log(0.004), np.log(7), cells))
+            return np.exp(random.uniform(math.log(0.004), math.log(7), cells))
         sigma = SIGMA * np.exp(self.spread * random.normal(size=cells))
         if self.tenth:
             sigma[random.random(cells) < 0.1] *= 10
@@ -45,10 +57,10 @@ class World:
     def noise(self, sigma: Array, seeds: int, random: np.random.Generator) -> Array:
         """Log ratios of cells with these standard deviations, (cells, seeds)."""
         shape = (len(sigma), seeds)
-        y = random.standard_t(3, shape) / np.sqrt(3) if self.t3 else random.normal(size=shape)
+        y = random.standard_t(3, shape) / math.sqrt(3) if self.t3 else random.normal(size=shape)
         y = sigma[:, None] * y + self.shared * SIGMA * random.normal(size=seeds)
         if self.blow_ups:
-            y = y + (random.random(shape) < self.blow_ups) * random.uniform(np.log(10), np.log(1000), shape)
+            y = y + (random.random(shape) < self.blow_ups) * random.uniform(math.log(10), math.log(1000), shape)
         return y
 
 

@@ -36,6 +36,13 @@ MIN_CELLS = 10
 """Number of cells from which the effect of a seed and the spread of variances are estimated."""
 
 
+def student(risk: float, freedom: float) -> float:
+    """Return the value that Student's t exceeds with this risk."""
+    from scipy.special import stdtrit
+
+    return -float(stdtrit(freedom, risk))
+
+
 @dataclass(frozen=True)
 class Gains:
     """Mean log ratio of every complete cell, with its bounds. Arrays are (cells,).
@@ -89,21 +96,19 @@ def gains(y: Array, *, tried: int, plains: int = 1, risk: float = RISK) -> Gains
         raise ValueError(f"tried must be at least the number of complete cells, {cells}; got {tried}")
     if n < 2:
         return None
-    from scipy.stats import t
-
     d = n - 1
     mean, middle = y.mean(axis=1), np.median(y, axis=1)
     varies = np.ptp(y, axis=1) > 0
     if varies.sum() < MIN_CELLS:
         error = np.where(varies, y.std(axis=1, ddof=1), 0.0) / math.sqrt(n)
         risks = (risk / 2 / tried, risk / 2 / tried / plains, risk / 2 / plains)
-        upper, lower, alone = (error * float(t.isf(part, d)) for part in risks)
+        upper, lower, alone = (error * student(part, d) for part in risks)
         return Gains(mean, error * math.sqrt(n), float(d), mean - lower, mean + upper, mean - alone, -upper, n, middle)
     centred = y[varies] - mean[varies, None]
     effect = np.median(centred, axis=0)
     shared = float(effect.std(ddof=1)) / math.sqrt(n)
     side = risk / 4  # of two sides, half each for the seeds' effect and for the cells' noise
-    upper_shared, lower_shared = (shared * float(t.isf(part, d)) for part in (side, side / plains))
+    upper_shared, lower_shared = (shared * student(part, d) for part in (side, side / plains))
     s2 = (centred - effect).var(axis=1, ddof=1)
     variance, together, one_cell, freedom = np.zeros(len(s2)), np.zeros(len(s2)), np.zeros(len(s2)), float(d)
     if (s2 > 0).any():
@@ -157,12 +162,13 @@ def verdict_of_cells(gains: Gains, smallest_effect: float = SMALLEST_EFFECT) -> 
     """Return the verdict of many cells on the seeds by which they were chosen.
 
     "yes" if a cell gains for sure, and its gain may be as large as ``smallest_effect``; "no" if such a gain is excluded
-    in every cell that is not unsteady; else "unsure".
+    in every cell that is not unsteady, and there is such a cell; else "unsure".
     """
     excluded = gains.floor > math.log1p(-smallest_effect)
     if ((gains.high < 0) & ~excluded).any():
         return "yes"
-    return "no" if (excluded | unsteady_cells(gains)).all() else "unsure"
+    unsteady = unsteady_cells(gains)
+    return "no" if (excluded | unsteady).all() and not unsteady.all() else "unsure"
 
 
 def surest(gains: Gains, smallest_effect: float = SMALLEST_EFFECT) -> int:
@@ -198,10 +204,8 @@ def fresh_interval(y: Array) -> tuple[float, float, float]:
 
     Nothing was chosen by these seeds, and there is a single comparison, so nothing is corrected.
     """
-    from scipy.stats import t
-
     mean, n = float(y.mean()), len(y)
     if n < 2:
         return mean, math.nan, math.nan
-    half = float(t.isf(RISK / 2, n - 1)) * float(y.std(ddof=1)) / math.sqrt(n)
+    half = student(RISK / 2, n - 1) * float(y.std(ddof=1)) / math.sqrt(n)
     return mean, mean - half, mean + half

@@ -193,6 +193,8 @@ def test_the_verdict_of_cells():
 def test_an_unsteady_cell_stands_in_the_way_of_no_verdict_but_is_counted():
     result = made([-0.001, 1.0], [0.009, 9.0], deviation=[0.05, 2.0])
     assert (verdict_of_cells(result), result.unsteady) == ("no", 1)
+    alone = made([1.0], [9.0], deviation=[2.0])
+    assert (verdict_of_cells(alone), alone.unsteady) == ("unsure", 1)
     better = made([-0.001, -1.0], [0.009, 9.0], deviation=[0.05, 2.0])
     assert (verdict_of_cells(better), better.unsteady) == ("unsure", 0)
     steady = made([-0.001, 1.0], [0.009, 9.0], deviation=[0.05, 0.69])
