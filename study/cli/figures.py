@@ -112,11 +112,15 @@ def compare(
     comparison = written.comparison
     say(f"{comparison.names[1]} against {comparison.names[0]} by {comparison.metric.name}, training set:")
     say(f"{len(comparison.frame)} cells and {len(comparison.seeds)} seeds are in both")
-    how = "by 95 % intervals" if len(comparison.seeds) >= 5 else "on every seed"
+    luck = f" (by luck alone, at most {comparison.by_luck:g} of the cells would be)" if comparison.by_luck else ""
     for words, count in comparison.counted().items():
-        say(f"  {count:5} cells {words}" + ("" if words == "not told apart" else f" {how}"))
+        say(f"  {count:5} cells {words}" + ("" if words == "not told apart" else luck))
+    if comparison.by_luck:
+        say("  by intervals over seeds that hold for all cells at once (at least 95 %)")
+    else:
+        say("  one seed gives no intervals, so no cell is told apart")
     centre, low, high = comparison.overall
-    interval = "" if math.isnan(low) else f" ({low:.4g} to {high:.4g} over seeds)"
+    interval = "" if math.isnan(low) else f" ({low:.4g} to {high:.4g}, about 95 % over seeds)"
     what = f"{'ratio' if comparison.relative else 'difference'}, mean over the cells that all seeds finished in both"
     say(f"  {what}: {centre:.4g}{interval}")
     for note in comparison.notes:
@@ -149,22 +153,22 @@ def _print_indices(found: "SobolIndices") -> None:
     what = found.metric.title.lower() if found.split is None else f"{found.metric.title.lower()} ({found.split})"
     scale = "logarithm of the " if found.metric.scale in ("ratio", "log") else ""
     lines = Table(title=f"Sobol' indices of the {scale}{what}")
-    for column in ("", "index", "value", "95 % interval"):
-        lines.add_column(column, justify="right" if column in ("value", "95 % interval") else "left", no_wrap=True)
+    for column in ("", "index", "value", "about 95 %"):
+        lines.add_column(column, justify="right" if column in ("value", "about 95 %") else "left", no_wrap=True)
     for index in found.indices:
         order = "total" if index.order == "total" else f"{index.order} order"
         lines.add_row(index.name, order, f"{index.value:.3f}", f"{index.low:.3f} to {index.high:.3f}")
     out_console.print(lines)
     notes = [
         f"{found.samples} samples in {found.cells} cells; mean over {found.seeds} seed{'s' * (found.seeds > 1)}.",
-        "Intervals: SALib's bootstrap over the samples.",
+        "Intervals of about 95 %: SALib's bootstrap over the samples.",
     ]
     say(" ".join([*notes, *_capped(found), *found.notes]))
 
 
 def _jackknifed(found: "Sensitivity") -> list[str]:
     if found.shares and found.shares.seeds >= 5:
-        return ["How sure: 95 % intervals, jackknife over seeds."]
+        return ["How sure: intervals of about 95 %, jackknife over seeds."]
     return []
 
 

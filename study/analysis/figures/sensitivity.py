@@ -124,14 +124,16 @@ def _draw_legend(figure: Figure, result: Sensitivity) -> None:
         labels.append(f"noise of {result.seeds} seeds (subtracted from the others)")
     if any(share.low is not None for share in result.shares.shares):
         handles.append(Line2D([], [], color=INK, linewidth=1.2, marker="|", markersize=6))
-        labels.append("95 % interval over seeds")
+        labels.append("interval of about 95 % over seeds (jackknife)")
     elif result.shares.terms[0].leave_one_out:
         handles.append(Line2D([], [], color=INK, **_POINTS))
         labels.append("share without one of the seeds")
     if result.curves[0].low is not None:
         handles.append(Patch(facecolor=LINES[1]["color"], alpha=0.25))
         interval = result.shares.terms[0].low is not None
-        labels.append("mean over the other axes, " + ("95 % interval" if interval else "lowest to highest seed"))
+        labels.append(
+            "mean over the other axes, " + ("interval of about 95 %" if interval else "lowest to highest seed")
+        )
     parts = [f"{result.cells} cells, {'1 seed' if result.seeds == 1 else f'{result.seeds} seeds'}"]
     if result.split:
         parts.append(SPLIT_LABEL[result.split].lower())

@@ -24,7 +24,7 @@ _LABEL = {
 
 
 def draw_sobol(result: SobolIndices, *, title: str) -> Figure:
-    """Draw bars with 95 % intervals: every axis on the left, every pair (if there is one) on the right."""
+    """Draw bars with intervals of about 95 %: every axis on the left, every pair (if there is one) on the right."""
     pairs = result.of("second")
     rows = max(len(result.axes), len(pairs))
     with house_style():
@@ -74,7 +74,7 @@ def _draw_legend(figure: Figure, result: SobolIndices) -> None:
     legend_below(
         figure,
         handles,
-        [*(_LABEL[order] for order in orders), "95 % interval (bootstrap over samples)"],
+        [*(_LABEL[order] for order in orders), "interval of about 95 % (bootstrap over samples)"],
         caption(figure, f"{'; '.join(parts)}."),
         ncols=2 if result.of("second") else 1,
     )

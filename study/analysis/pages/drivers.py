@@ -85,8 +85,8 @@ def drivers_of_samples(
         return Drivers(f"No Sobol' indices: {why_not}.")
     text = (
         "Sobol' indices: parts of the variance over the ranges of all axes that are explained by each axis alone "
-        "(first order), by each axis with all its interactions (total), and by the interaction of each pair. The 95 % "
-        "intervals are by bootstrap over samples."
+        "(first order), by each axis with all its interactions (total), and by the interaction of each pair. The "
+        "intervals, of about 95 %, are by bootstrap over samples."
     )
     bars = [bars for result in by_metric.values() for bars in _index_bars(result)]
     return Drivers(_note(text, next(iter(by_metric.values())), why_not), bars)

@@ -1,4 +1,8 @@
-"""Comparison of two studies: the cells they share, and how much a metric differs there, with intervals over seeds."""
+"""Comparison of two studies: the cells they share, and how much a metric differs there, with intervals over seeds.
+
+Two studies that do the same differ by noise in hundreds of cells. So the cells' intervals are those of `gains`: they
+hold for all cells at once, and a cell that they tell apart differs by more than the luck of so many.
+"""
 
 import math
 from collections.abc import Mapping
@@ -9,11 +13,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from study.analysis.statistics.anova import MIN_SEEDS_FOR_INTERVALS, student_interval
 from study.analysis.statistics.cells import CellSummary, Replicates, list_values, restrict, rising, value_key
+from study.analysis.statistics.gains import RISK, fresh_interval, gains
 from study.analysis.statistics.sensitivity import CAP
 from study.analysis.statistics.study_data import StudyData
 from study.replicates.metric_catalogue import Metric, known_metric
+
+_LARGEST_LOG = 700.0  # with two seeds, intervals reach beyond the largest float
 
 
 @dataclass(frozen=True)
@@ -21,9 +27,9 @@ class StudyComparison:
     """Differences between two studies, over the cells and seeds that both have.
 
     The difference is second / first for a ratio or a loss (geometric mean over seeds), and second - first for other
-    metrics. Its interval is a 95 % interval by Student's t from five seeds on; with fewer, it reaches from the lowest
-    to the highest seed; with one seed it is NaN. Ratios are capped at 10, and a seed that diverged counts as 10, as in
-    `sensitivity`: otherwise a few jumps that blow up would decide.
+    metrics. The intervals of the cells hold for all cells at once, with at least 95 %; an interval of one cell alone
+    would be much shorter. With one seed they are NaN. Ratios are capped at 10, and a seed that diverged counts as 10,
+    as in `sensitivity`: otherwise a few jumps that blow up would decide.
 
     Attributes:
         metric: Metric that is compared.
@@ -32,7 +38,8 @@ class StudyComparison:
         frame: One row per common cell: its axes; ``first`` and ``second``, the medians over the common seeds;
             ``difference``, ``low`` and ``high``; ``n``, the number of seeds with a value in both; ``state_first`` and
             ``state_second``, the states of the cell.
-        overall: Difference and interval of the mean over the cells where every common seed has a value in both.
+        overall: Difference and 95 % interval, by Student's t over seeds, of the mean over the cells where every common
+            seed has a value in both. Where a few replicates in a hundred blow up, it holds in 85 to 91 %.
         notes: Sentences that a reader must know with the numbers.
     """
 
@@ -59,6 +66,11 @@ class StudyComparison:
         below, above = int((high < self.neutral).sum()), int((low > self.neutral).sum())
         better, worse = (above, below) if self.metric.higher_is_better else (below, above)
         return {"better": better, "worse": worse, "not told apart": len(self.frame) - better - worse}
+
+    @property
+    def by_luck(self) -> float:
+        """Expected number of cells that luck alone would tell apart, at most; 0 if no cell has an interval."""
+        return RISK if bool(self.frame["low"].notna().any()) else 0.0
 
 
 def compare_studies(
@@ -108,30 +120,30 @@ def compare_studies(
         _cells_by_key(Replicates(data.table, grid, seeds), chosen, common)
         for data, grid in zip((first, second), grids, strict=True)
     ]
-    rows, paired = [], []
-    for cell_key, cell in cells[0].items():
-        other = cells[1][cell_key]
-        differences = _differences(cell, other, chosen)
-        paired.append(differences)
-        difference, low, high = _interval(differences[np.isfinite(differences)], chosen)
-        rows.append(
-            {
-                **{key: cell.parameters[key] for key in common},
-                "first": cell.centre,
-                "second": other.centre,
-                "difference": difference,
-                "low": low,
-                "high": high,
-                "n": int(np.isfinite(differences).sum()),
-                "state_first": cell.state,
-                "state_second": other.state,
-            }
-        )
-    complete = [differences for differences in paired if np.isfinite(differences).all()]
-    overall = _interval(np.mean(complete, axis=0), chosen) if complete else (math.nan,) * 3
-    return StudyComparison(
-        chosen, (first.name, second.name), seeds, pd.DataFrame(rows), overall, tuple(_notes(chosen, first, second))
-    )
+    pairs = [(cell, cells[1][cell_key]) for cell_key, cell in cells[0].items()]
+    differences = np.array([_differences(cell, other, chosen) for cell, other in pairs])
+    known = np.isfinite(differences)
+    centre, low, high = (_in_units(bound, chosen) for bound in _intervals(differences, known))
+    rows = [
+        {
+            **{key: cell.parameters[key] for key in common},
+            "first": cell.centre,
+            "second": other.centre,
+            "difference": centre[k],
+            "low": low[k],
+            "high": high[k],
+            "n": int(known[k].sum()),
+            "state_first": cell.state,
+            "state_second": other.state,
+        }
+        for k, (cell, other) in enumerate(pairs)
+    ]
+    complete = differences[known.all(axis=1)]
+    overall = fresh_interval(complete.mean(axis=0)) if len(complete) else (math.nan,) * 3
+    mean, lowest, highest = _in_units(np.array(overall), chosen).tolist()
+    notes = tuple(_notes(chosen, first, second))
+    frame = pd.DataFrame(rows)
+    return StudyComparison(chosen, (first.name, second.name), seeds, frame, (mean, lowest, highest), notes)
 
 
 def _grid(data: StudyData, at: Mapping[str, Any]) -> dict[str, list[Any]]:
@@ -158,18 +170,33 @@ def _differences(first: CellSummary, second: CellSummary, metric: Metric) -> NDA
     return np.where(known, np.where(known, b, 0.0) - np.where(known, a, 0.0), np.nan)
 
 
-def _interval(differences: NDArray[np.float64], metric: Metric) -> tuple[float, float, float]:
-    if not len(differences):
-        return math.nan, math.nan, math.nan
-    low = high = math.nan
-    if len(differences) >= MIN_SEEDS_FOR_INTERVALS:
-        low, high = (float(bound) for bound in student_interval(differences))
-    elif len(differences) > 1:
-        low, high = float(differences.min()), float(differences.max())
-    numbers = (float(differences.mean()), low, high)
+def _intervals(
+    differences: NDArray[np.float64], known: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean, low and high of every cell, from the values that are known; all are (cells, seeds).
+
+    A cell that lacks a seed has an interval by its own variance, because its seeds are not those of the others.
+    """
+    counts = known.sum(axis=1)
+    mean, low, high = np.full((3, len(differences)), np.nan)
+    tried = int((counts > 1).sum())
+    complete = known.all(axis=1)
+    groups = [complete] if complete.any() else []
+    groups += [np.arange(len(differences)) == k for k in np.flatnonzero((counts > 0) & ~complete)]
+    for group in groups:
+        y = differences[group][:, known[group][0]]
+        mean[group] = y.mean(axis=1)
+        result = gains(y, tried=max(tried, len(y)))
+        if result is not None:
+            low[group], high[group] = result.low, result.high
+    return mean, low, high
+
+
+def _in_units(values: NDArray[np.float64], metric: Metric) -> NDArray[np.float64]:
+    """Return quotients from logarithms; other differences as they are."""
     if metric.scale in ("ratio", "log"):
-        return math.exp(numbers[0]), math.exp(low), math.exp(high)
-    return numbers
+        return np.exp(np.clip(values, -_LARGEST_LOG, _LARGEST_LOG))
+    return values
 
 
 def _notes(metric: Metric, first: StudyData, second: StudyData) -> list[str]:

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t
 
 from study.analysis import StudyData, compare_studies, draw_comparison
 
@@ -28,32 +29,69 @@ def test_cells_and_seeds_that_both_have_are_paired(study):
     row = found.frame.iloc[0]
     assert (row["first"], row["second"], row["n"]) == (1.5, pytest.approx(1.45), 2)
     assert row["difference"] == pytest.approx(math.sqrt(0.9 * 1.1), rel=1e-12)
-    assert (row["low"], row["high"]) == pytest.approx((0.9, 1.1), rel=1e-12)
-    assert found.overall == pytest.approx((math.sqrt(0.99), 0.9, 1.1), rel=1e-12)
+    # with two seeds, the standard error is half of their difference: Student's t of 12.7 for the mean of all cells, and
+    # twice that for two cells at once
+    half = 12.7062 * (math.log(1.1) - math.log(0.9)) / 2
+    assert found.overall == pytest.approx(np.sqrt(0.99) * np.exp([0, -half, half]), rel=1e-4)
+    assert math.log(row["high"] / row["difference"]) == pytest.approx(half * 25.4517 / 12.7062, rel=1e-4)
 
 
-def test_from_five_seeds_on_intervals_are_students(study):
+def test_intervals_are_students_for_all_cells_at_once(study):
     base, factor = np.array([0.5, 1, 2, 1, 1]), np.array([0.8, 0.9, 0.85, 0.95, 0.9])
     first = study("a", lambda m, s: base.tolist(), seeds=range(5))
     second = study("b", lambda m, s: (base * factor).tolist(), seeds=range(5))
     found = compare_studies(first, second)
     logs = np.log(factor)
-    half = 2.776445 * logs.std(ddof=1) / math.sqrt(5)  # two-sided 95 % of Student's t with 4 degrees of freedom
+    error = logs.std(ddof=1) / math.sqrt(5)
+    half = t.isf(0.025 / 4, 4) * error  # four cells (Bonferroni), 4 degrees of freedom
     row = found.frame.iloc[0]
     assert [math.log(row[c]) for c in ("difference", "low", "high")] == pytest.approx(
-        [logs.mean(), logs.mean() - half, logs.mean() + half], rel=1e-5
+        [logs.mean(), logs.mean() - half, logs.mean() + half], rel=1e-9
     )
+    assert np.log(found.overall) == pytest.approx(logs.mean() + 2.776445 * error * np.array([0, -1, 1]), rel=1e-5)
     assert found.counted() == {"better": 4, "worse": 0, "not told apart": 0}
+    assert found.by_luck == 0.05
 
 
 def test_better_is_the_metrics_own_direction(study):
-    quotient = {(2, 5): (0.9, 0.8, 0.9), (2, 10): (1.1, 1.2, 1.1), (4, 5): (0.9, 1.1, 1.0), (4, 10): (0.5, 0.5, 0.5)}
+    quotient = {(2, 5): (0.9, 0.9, 0.9), (2, 10): (1.1, 1.1, 1.1), (4, 5): (0.9, 1.1, 1.0), (4, 10): (0.5, 0.5, 0.5)}
     first, second = study("a", lambda m, s: [1.0] * 3), study("b", lambda m, s: quotient[m, s])
     assert compare_studies(first, second).counted() == {"better": 2, "worse": 1, "not told apart": 1}
     gain = compare_studies(first, second, metric="log_gain_per_epoch")  # 1 - ratio in these tables
     assert gain.counted() == {"better": 2, "worse": 1, "not told apart": 1}
-    assert gain.frame["difference"].tolist() == pytest.approx([0.4 / 3, -0.4 / 3, 0.0, 0.5], abs=1e-12)
+    assert gain.frame["difference"].tolist() == pytest.approx([0.1, -0.1, 0.0, 0.5], abs=1e-12)
     assert gain.neutral == 0
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_the_same_sign_on_every_seed_is_no_difference(study, seeds):
+    """With two or three seeds, noise alone gives one sign in 50 and 25 % of the cells."""
+    random = np.random.default_rng(seeds)
+    axes = {"m": list(range(10)), "s": list(range(20))}
+    first = study("a", lambda m, s: np.exp(0.1 * random.normal(size=seeds)).tolist(), axes, range(seeds))
+    second = study("b", lambda m, s: np.exp(0.1 * random.normal(size=seeds)).tolist(), axes, range(seeds))
+    # in 95 of 100 draws at least no cell is told apart; this draw is fixed
+    assert compare_studies(first, second).counted()["not told apart"] == 200
+
+
+def test_a_study_in_other_packs_is_the_same_study(study):
+    """Sums in another order change some cells by rounding, others by more, and leave most as they are."""
+    random = np.random.default_rng(0)
+    axes = {"m": list(range(10)), "s": list(range(10))}
+    size = {(m, s): 0.0 if random.random() < 0.6 else 10 ** random.uniform(-9, 0) for m in range(10) for s in range(10)}
+    first = study("a", lambda m, s: [1.0] * 3, axes)
+    second = study("b", lambda m, s: np.exp(size[m, s] * random.normal(size=3)).tolist(), axes)
+    assert compare_studies(first, second).counted()["not told apart"] == 100
+
+
+def test_one_seed_tells_nothing_apart(study):
+    found = compare_studies(study("a", lambda m, s: [1.0], seeds=[0]), study("b", lambda m, s: [0.1], seeds=[0]))
+    assert found.counted() == {"better": 0, "worse": 0, "not told apart": 4}
+    assert found.frame[["low", "high"]].isna().all(axis=None)
+    assert found.frame["difference"].tolist() == pytest.approx([0.1] * 4)
+    assert (found.by_luck, math.isnan(found.overall[1])) == (0, True)
+    labels = [text.get_text() for legend in draw_comparison(found).legends for text in legend.get_texts()]
+    assert labels == ["no difference"]
 
 
 def test_a_seed_that_diverged_counts_as_the_cap_and_one_that_failed_not_at_all(study):
@@ -62,7 +100,12 @@ def test_a_seed_that_diverged_counts_as_the_cap_and_one_that_failed_not_at_all(s
     frame = compare_studies(first, second).frame.set_index(["m", "s"])
     assert frame["n"].to_dict() == {(2, 5): 3, (2, 10): 3, (4, 5): 2, (4, 10): 2}
     # of three pairs the last is the cap against the cap
-    assert frame.loc[(2, 5), ["difference", "low", "high"]].tolist() == pytest.approx([np.cbrt(0.4), 0.5, 1], rel=1e-12)
+    logs = np.log([0.5, 0.8, 1.0])
+    assert frame.loc[(2, 5), "difference"] == pytest.approx(np.cbrt(0.4), rel=1e-12)
+    high = logs.mean() + t.isf(0.025 / 4, 2) * logs.std(ddof=1) / math.sqrt(3)
+    assert math.log(frame.loc[(2, 5), "high"]) == pytest.approx(high, rel=1e-9)
+    # two seeds of the same quotient: no noise can be seen in them
+    assert frame.loc[(4, 5), ["low", "high"]].tolist() == pytest.approx([0.8, 0.8], rel=1e-12)
     assert frame.loc[(4, 5), "state_second"] == "partial"
     overall = compare_studies(first, second).overall  # over the two cells of m = 2
     assert overall[0] == pytest.approx((0.4 * 0.5 * 0.8 * 0.8) ** (1 / 6), rel=1e-12)
@@ -119,3 +162,19 @@ def test_the_figure_shows_every_difference_in_order(study):
     assert points.get_ydata().tolist() == pytest.approx([0.5, 0.9, 1.0, 1.1], rel=1e-12)
     assert figure.axes[1].get_ylabel() == "b / a"
     assert figure.get_suptitle() == "b against a: mean relative error"
+    labels = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    assert labels == ["intervals that hold for all cells at once (at least 95 %)", "no difference"]
+
+
+def test_a_long_interval_is_cut_at_the_edge_and_the_figure_says_so(study):
+    quotient = {(2, 5): [0.9, 1.2], (2, 10): [1.1, 1.0], (4, 5): [0.5, 0.9], (4, 10): [1.0, 1.1]}
+    first = study("a", lambda m, s: [1.0] * 2, seeds=[0, 1])
+    found = compare_studies(first, study("b", lambda m, s: quotient[m, s], seeds=[0, 1]))
+    assert found.frame["high"].max() > 1e6
+    figure = draw_comparison(found)
+    low, high = figure.axes[1].get_ylim()
+    assert low < 0.6
+    assert high < 3
+    words = [text.get_text() for legend in figure.legends for text in (legend.get_title(), *legend.get_texts())]
+    words += [text.get_text() for text in figure.texts]
+    assert any("cut at the edges" in text.replace("\n", " ") for text in words)
