@@ -197,7 +197,44 @@ def recommend(
         time=_time_of(timing, cell.parameters, reference.parameters),
     )
     pairs = _Pairs.of(fetch, cell.parameters, reference.parameters, (*seeds, *fresh_seeds))
-    return _with_estimates(result, pairs, seeds, fresh_seeds, screened, place)
+    in_sample: Verdict = "unsure" if screened is None else verdict_of_cells(screened, smallest_effect)
+    if len(references) == 1 and in_sample == "unsure":
+        absolute = [(c.values, at.values) for c, at in cells if any(c is other for other, _, _ in compared)]
+        in_sample = _excluded_by_fresh_plain(absolute, pairs.plain, fresh_seeds, len(cells), smallest_effect)
+    return _with_estimates(result, pairs, seeds, fresh_seeds, screened, place, in_sample)
+
+
+def _excluded_by_fresh_plain(
+    cells: Sequence[tuple[Sequence[float], Sequence[float]]],
+    plain: PlainTraining,
+    fresh_seeds: Sequence[int],
+    tried: int,
+    smallest_effect: float,
+) -> Verdict:
+    """Return "no" if every steady cell is excluded by the best plain training on fresh seeds, else "unsure".
+
+    These seeds did not choose that training, so its loss is not the lowest of many by luck, and nothing is corrected
+    for that. Its uncertainty is added to that of each cell: both bounds are 97.5 %.
+
+    Args:
+        cells: Final losses and their epochs of the complete cells, by the study's seeds.
+        plain: The best plain training.
+        fresh_seeds: Seeds that it was confirmed with.
+        tried: Number of cells tried.
+        smallest_effect: Smallest gain that matters.
+    """
+    known = [seed for seed in fresh_seeds if seed in plain.rows and plain.rows[seed]["status"] == "finished"]
+    if len(known) < _MIN_FRESH:
+        return "unsure"
+    epochs = sorted({epoch for _, at in cells for epoch in at})
+    losses = {epoch: np.array([plain.log_loss(seed, "train", epoch) for seed in known]) for epoch in epochs}
+    y = np.array([[math.log(v) - losses[e].mean() for v, e in zip(*pair, strict=True)] for pair in cells])
+    absolute = gains(y, tried=tried)
+    if absolute is None or not np.isfinite(y).all():
+        return "unsure"
+    reach = max(mean - low for mean, low, _ in map(fresh_interval, losses.values()))
+    shifted = replace(absolute, low=absolute.low - reach, high=absolute.high + reach, floor=absolute.floor - reach)
+    return "no" if verdict_of_cells(shifted, smallest_effect) == "no" else "unsure"
 
 
 def _with_estimates(
@@ -207,6 +244,7 @@ def _with_estimates(
     fresh_seeds: Sequence[int],
     screened: Gains | None,
     place: int,
+    in_sample: Verdict,
 ) -> Recommendation:
     """Add the estimates of the chosen cell and the verdict to what is known of the choice."""
     fresh_diverged = sum(pairs.cell[s]["status"] == "diverged" for s in fresh_seeds if s in pairs.cell)
@@ -214,11 +252,9 @@ def _with_estimates(
     fresh = len(confirmed) >= _MIN_FRESH and not fresh_diverged
     chosen = confirmed if fresh else [seed for seed in seeds if pairs.finished(seed)]
     half_widths = (math.nan, math.nan)
-    in_sample: Verdict = "unsure"
     if screened is not None:
         mean = float(screened.mean[place])
         half_widths = (float(screened.low[place]) - mean, float(screened.high[place]) - mean)
-        in_sample = verdict_of_cells(screened, result.smallest_effect)
 
     def estimate(y: Iterable[float]) -> Estimate:
         return _estimate(np.array(list(y)), fresh, half_widths, result.smallest_effect)
