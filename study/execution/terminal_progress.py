@@ -93,7 +93,7 @@ class SweepProgress:
         parts += [f"{self.diverged} diverged"] if self.diverged else []
         parts += [f"{self.failed} failed"] if self.failed else []
         parts += [f"{self.jumps} jumps"]
-        parts += [f"best error ratio {self.best[0]:.3g} ({self.best[1]})"] if self.best else []
+        parts += [f"lowest error per jump {self.best[0]:.3g} ({self.best[1]})"] if self.best else []
         return ", ".join(parts)
 
     def _show(self) -> None:

@@ -62,13 +62,13 @@ def test_a_log_gets_a_line_every_ten_seconds_and_one_at_the_end(small, log, cloc
         assert lines(log) == []
         clock.now_s += 2
         progress.ended([ended(cells[2], 0.25)])
-        notes = "2 running, 4 jumps, best error ratio 0.25 (m 4, s 5, tolerance 1e-06)"
+        notes = "2 running, 4 jumps, lowest error per jump 0.25 (m 4, s 5, tolerance 1e-06)"
         assert lines(log) == [f"replicates 2/8: {notes}; 11 s, about 33 s left"]
         clock.now_s += 5
         progress.ended([ended(cells[1], 0.3)])
         assert len(lines(log)) == 1
     assert len(lines(log)) == 2
-    assert lines(log)[1].startswith("replicates 3/8: 6 jumps, best error ratio 0.25 (m 4, s 5")
+    assert lines(log)[1].startswith("replicates 3/8: 6 jumps, lowest error per jump 0.25 (m 4, s 5")
 
 
 def test_what_went_wrong_is_counted_and_never_best(small, log, clock):
@@ -104,7 +104,7 @@ def test_a_terminal_gets_a_bar(small):
         progress.ended([ended(replicates(small())[0])])
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console.file.getvalue())
     assert "1/8" in shown
-    assert "1 running, 2 jumps, best error ratio 0.5 (m 4, s 2, tolerance 1e-06)" in shown
+    assert "1 running, 2 jumps, lowest error per jump 0.5 (m 4, s 2, tolerance 1e-06)" in shown
 
 
 def test_an_interrupted_sweep_says_how_far_it_came(small, log, clock):
@@ -163,4 +163,4 @@ def test_a_notebook_gets_lines_that_need_no_widgets(small, capsys, monkeypatch):
     monkeypatch.setattr("rich.console._is_jupyter", lambda: True)  # as where IPython's kernel runs
     with SweepProgress(2) as progress:
         progress.ended([ended(replicates(small())[0])])
-    assert capsys.readouterr().err.startswith("replicates 1/2: 2 jumps, best error ratio 0.5")
+    assert capsys.readouterr().err.startswith("replicates 1/2: 2 jumps, lowest error per jump 0.5")

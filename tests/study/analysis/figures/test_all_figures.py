@@ -43,6 +43,8 @@ def row(kind, cell, seed, *, status="finished", stacked=1, per_jump=50.0):
         "jump_spectral_radius": [[0.9, 1.1 + k] for k in range(len(at))],
         **{f"curve_{split}_epoch": epochs for split in ("train", "test")},
         **{f"curve_{split}": curve for split in ("train", "test")},
+        "final_epoch": float(EPOCHS),
+        **{f"final_loss_{split}": curve[-1] for split in ("train", "test")},
         "flops_training": 100.0 * EPOCHS,
         "flops_jumps": per_jump * len(at),
         "seconds_training": 1.0 * EPOCHS,
@@ -63,6 +65,8 @@ def study(make_table):
             final_loss_ratio=lambda m=2, s=5, **_: 1.4 - m / 10 - s / 100,
             overhead=lambda m=2, **_: 1 + m / 100,
         )
+        table["final_epoch"] = float(EPOCHS)
+        table["final_loss_train"] *= (1 + table["seed"]) * 0.5**EPOCHS  # times the loss of the baseline
         cells = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
         rows = [row("baseline", {}, seed) for seed in seeds]
         rows += [row("cell", cell, seed, **row_options) for cell in cells for seed in seeds]
