@@ -1,5 +1,6 @@
 """The notes, shares and captions of the dashboard say what the study says."""
 
+import math
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from study.analysis import sensitivity
 from study.analysis.pages.drivers import main_shares
 from study.analysis.pages.optuna_dashboard import baseline_note_of, baseline_shown_of, note_of, shown_before, shown_of
-from tests.dashboards._made_up import AXES, SEEDS, MadeUp
+from tests.dashboards._made_up import AXES, SEEDS, MadeUp, ratio_of
 
 METRIC, OBJECTIVE = "mean_relative_error", "mean_relative_error_train"
 
@@ -17,7 +18,8 @@ def shown(record: MadeUp, **options: Any) -> Any:
 
 
 def test_the_panel_has_the_shares_of_the_study() -> None:
-    record = MadeUp()
+    # the best s depends on m
+    record = MadeUp(ratio=lambda cell, seed: ratio_of(cell, seed) * (cell["m"] / 8) ** (0.3 * math.log(cell["s"] / 10)))
     terms = sensitivity(record.table, AXES, SEEDS, metric=METRIC).shares
     assert terms is not None
     bars = shown(record).importances
@@ -25,7 +27,7 @@ def test_the_panel_has_the_shares_of_the_study() -> None:
     for axis in AXES:
         assert bars[axis] == terms[axis].share
     assert sum(bars.values()) == pytest.approx(1)  # every term is in a bar
-    assert bars["m"] > 0.1
+    assert min(bars["m"], bars["s"], bars["interactions"]) > 0.1
     assert abs(bars["tolerance"]) < 1e-3
     note = shown(record).note
     assert "shares of `mean_relative_error` on the training set, not Optuna's" in note

@@ -71,8 +71,8 @@ def check_panels(page: Page, record: Record) -> None:
     assert shares is not None
     panel = page.locator("#graph-hyperparameter-importances")
     panel.get_by_text("interactions").wait_for()
-    assert panel.locator(".ytick").all_inner_texts() == ["noise", "interactions", "s", "m"]  # from below
-    lengths = panel.locator(".bartext").all_inner_texts()
+    assert panel.locator(".ytick").all_text_contents() == ["noise", "interactions", "s", "m"]  # from below
+    lengths = panel.locator(".bartext").all_text_contents()
     of_pairs = sum(term.share for term in shares.terms if len(term.axes) == 2)
     assert shares.noise is not None
     bars = [shares.noise.share, of_pairs, shares["s"].share, shares["m"].share]
@@ -87,7 +87,7 @@ def check_panels(page: Page, record: Record) -> None:
     assert "same times" in captions["Timeline"]
     (best,) = (captions[heading] for heading in captions if heading.startswith("Best Trial (number="))
     assert best == "The lowest mean relative error with one seed, not the recommended cell. The report names that one."
-    titles = page.locator(".gtitle").all_inner_texts()
+    titles = page.locator(".gtitle").all_text_contents()
     assert titles == ["Final loss ratio", "Mean relative error"]
     # every trial has a bar as long as its training, and a curve
     bars_drawn = page.locator("#graph-timeline .bars path").evaluate_all(

@@ -48,8 +48,9 @@ _SCALES = (
 )
 _CURVES = (
     "**Timeline** shows when each replicate was trained, by the clock of its worker, and **Intermediate values** up to "
-    "10 points of its training loss by epoch. A record of an older version lacks the times: its trials then start and "
-    "end when they were recorded. The report has the whole curves."
+    "10 points of its training loss by epoch. Trials in state Fail have theirs on their own pages. A record of an "
+    "older version lacks the times: its trials then start and end when they were recorded. The report has the full "
+    "curves."
 )
 
 
