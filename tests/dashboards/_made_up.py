@@ -66,11 +66,19 @@ class MadeUp:
     def data(self, **options: Any) -> StudyData:
         """The study as statistics and figures take it."""
         given = {"training": self.spec["training"], "probed": self.spec["method"]["mode"] == "probe"}
-        rows = lambda: self.details  # noqa: E731
-        return StudyData("made-up", self.table, self.spec["axes"], self.spec["seeds"], rows, **(given | options))
+        axes = options.pop("axes", self.spec["axes"])
+        return StudyData(
+            "made-up", self.table, axes, self.spec["seeds"], lambda: self.details, **(given | options)
+        )
 
-    def report(self, *, sampled: Sequence[Mapping[str, Any]] | None = None, **options: Any) -> Report:
-        """What `report_of` makes of it."""
+    def report(
+        self,
+        *,
+        sampled: Sequence[Mapping[str, Any]] | None = None,
+        axes: Mapping[str, Sequence[Any]] | None = None,
+        **options: Any,
+    ) -> Report:
+        """What `report_of` makes of it; ``axes``: in place of the spec's."""
         best = {
             "recommended": "off",
             "recommendation": {"unavailable": "not asked for"},
@@ -85,7 +93,8 @@ class MadeUp:
             "snippets": [("Two lines", "from accel import Accelerator\naccelerator = Accelerator.from_best(model)")],
         }
         best |= options.pop("best", {})
-        return report_of(self.data(sampled=sampled), self.spec, best, self.details, **(given | options))
+        data = self.data(sampled=sampled, **({} if axes is None else {"axes": axes}))
+        return report_of(data, self.spec, best, self.details, **(given | options))
 
     def _add(
         self, kind: str, cell: dict[str, Any], seed: int, status: str, reason: str, ratio: float

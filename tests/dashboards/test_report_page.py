@@ -65,7 +65,7 @@ def test_choices_change_the_heatmap(open_page, address):
     page, seen = open_page(address)
     cell = page.locator("td[data-index='10']")  # m = 8, s = 10, tolerance = 1e-6: 0.6
     assert "Final loss ratio, training set 0.6;" in cell.get_attribute("aria-label")
-    assert "best cell" in cell.get_attribute("aria-label")
+    assert "recommended cell; lowest value of all cells" in cell.get_attribute("aria-label")
     page.locator("#choices").get_by_label("Metric").select_option("overhead")
     assert "Overhead 1.02;" in cell.get_attribute("aria-label")
     page.locator("#choices").get_by_label("Metric").select_option("final_loss_ratio_test")

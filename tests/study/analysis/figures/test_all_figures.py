@@ -146,11 +146,13 @@ def test_slices_run_through_the_best_cell(study):
     picture = draw("slices", study())
     frame = picture.frame
     along_s = frame[(frame["axis"] == "s") & (frame["split"] == "train")]
-    assert along_s["m"].tolist() == [4, 4, 4]  # of the best cell, m = 4 and s = 5
+    assert along_s["m"].tolist() == [4, 4, 4]  # of the recommended cell, m = 4 and s = 20
     assert along_s["centre"].tolist() == pytest.approx([0.9 - 0.04 + s / 1000 + 0.0001 for s in (5, 10, 20)], rel=1e-12)
     assert along_s["low"].tolist() == pytest.approx([0.86 + s / 1000 for s in (5, 10, 20)], rel=1e-12)
-    assert "best cell: m = 4, s = 5, tolerance = 1e-06" in words(picture.figure)
+    assert "recommended cell: m = 4, s = 20, tolerance = 1e-06" in words(picture.figure)
     assert "lowest to highest" in words(picture.figure)[0]
+    elsewhere = draw("slices", study(), at={"s": 5})
+    assert "lowest value: m = 4, s = 5, tolerance = 1e-06" in words(elsewhere.figure)
 
 
 def test_slices_have_intervals_from_five_seeds_on(make_table):
@@ -296,15 +298,29 @@ def test_labels_that_would_touch_are_turned(study):
     }
 
 
-def test_curves_show_the_baseline_and_both_best_cells(study):
+def test_curves_show_plain_training_the_recommended_cell_and_the_lowest_error_per_jump(study):
     picture = draw("curves", study())
-    assert picture.frame["line"].unique().tolist() == ["baseline", "best final loss", "best mean relative error"]
-    best = picture.frame[picture.frame["line"] == "best final loss"]
+    assert picture.frame["line"].unique().tolist() == ["baseline", "recommended cell", "lowest error per jump"]
+    best = picture.frame[picture.frame["line"] == "recommended cell"]
     assert best[["m", "s"]].drop_duplicates().values.tolist() == [[4, 20]]
     labels = [axes.get_xlabel() for axes in picture.figure.axes]
     assert [label.split("\n")[0] for label in labels if label] == ["epochs", "step equivalents", "seconds"]
     chosen = draw("curves", study(), at={"m": 2, "s": 5, "tolerance": 1e-6}).frame
     assert chosen["line"].unique().tolist() == ["baseline", "chosen"]
+    elsewhere = draw("curves", study(), at={"s": 5}).frame
+    assert elsewhere["line"].unique().tolist() == ["baseline", "lowest final loss ratio"]
+
+
+def test_curves_show_the_best_plain_training_that_no_cell_has(study):
+    data = study()
+    better = [row("baseline", {"training.lr": 0.1}, seed) for seed in data.seeds]
+    for each in better:
+        each["curve_train"] = [loss / 10 for loss in each["curve_train"]]
+        each["final_loss_train"] /= 10
+    frame = draw("curves", replace(data, rows=lambda: [*data.details, *better])).frame
+    assert frame["line"].unique().tolist()[:2] == ["best plain training", "baseline"]
+    assert len(frame[(frame["line"] == "best plain training") & (frame["split"] == "train")]) == 3 * (EPOCHS + 1)
+    assert len(frame[(frame["line"] == "baseline") & (frame["split"] == "train")]) == 3 * (EPOCHS + 1)
 
 
 def test_wall_time_is_shown_only_where_replicates_were_timed_alone(study):
@@ -423,8 +439,8 @@ def test_cells_within_one_standard_error_are_marked_in_both_panels(make_table):
     noise = {(2, 5): (0, 4, -4), (2, 10): (3, -3, 0), (4, 5): (-4, 2, 2), (4, 10): (1, 1, -2)}
     table = make_table({"m": [2, 4], "s": [5, 10]}, lambda m, s: [level[m, s] + k / 1000 for k in noise[m, s]])
     data = heatmap_data(*table)
-    assert [panel.best for panel in data.panels] == [(0, 0), (0, 0)]
+    assert [panel.lowest for panel in data.panels] == [(0, 0), (0, 0)]
     # sigma is some 0.004, so the difference of two means of three has a standard error of 0.003: 0.902 is within
     assert [panel.near for panel in data.panels] == [((0, 0), (0, 1))] * 2
     assert data.frame().groupby("split")["within_one_standard_error"].sum().tolist() == [2, 2]
-    assert "within one standard error of the best" in words(draw("heatmap", StudyData("small", *table, list)).figure)
+    assert "within one standard error of the lowest" in words(draw("heatmap", StudyData("small", *table, list)).figure)

@@ -31,7 +31,9 @@ def values(m, s, tolerance):
 
 @pytest.fixture
 def data(make_table):
-    return heatmap_data(*make_table({"m": M, "s": S, "tolerance": [1e-6, 1e-3]}, values))
+    table = make_table({"m": M, "s": S, "tolerance": [1e-6, 1e-3]}, values)
+    cell = {"m": 4, "s": 5, "tolerance": 1e-6}
+    return heatmap_data(*table, recommended=cell, recommended_as="best cell, but plain training wins")
 
 
 @pytest.fixture
@@ -143,14 +145,14 @@ def test_better_is_blue_and_darkest_in_grey():
     assert min(lower(0.5)[:3]) > 0.9
 
 
-def test_best_cell_of_each_panel_is_outlined_and_starred(figure, data):
+def test_lowest_cell_of_each_panel_is_outlined_and_the_recommended_cell_is_starred(figure, data):
     for axes, panel in zip(panels(figure), data.panels, strict=True):
-        assert panel.best == (2, 2)
+        assert (panel.lowest, panel.recommended) == ((2, 2), (1, 0) if panel.facets == {"tolerance": 1e-6} else None)
         outlines = [p for p in axes.patches if isinstance(p, Rectangle) and not p.get_fill()]
         assert {p.get_xy() for p in outlines} == {(2, 2)}
-        (star,) = [line for line in axes.lines if line.get_marker() == "*"]
-        assert math.floor(star.get_xdata()[0]) == 2
-        assert math.floor(star.get_ydata()[0]) == 2
+        stars = [line for line in axes.lines if line.get_marker() == "*"]
+        places = [(math.floor(star.get_xdata()[0]), math.floor(star.get_ydata()[0])) for star in stars]
+        assert places == ([(0, 1)] if panel.recommended else [])
 
 
 def test_cells_without_a_number_are_hatched_by_their_state(figure):
@@ -161,8 +163,9 @@ def test_cells_without_a_number_are_hatched_by_their_state(figure):
         assert (0.95, 0.06, "2/3") in [(*t.get_position(), t.get_text()) for t in axes.texts]
     words = legend_words(figure)
     assert words == [
-        "best cell, by the training set",
-        "within one standard error of the best",
+        "best cell, but plain training wins",
+        "lowest value of a panel, by the training set",
+        "within one standard error of the lowest",
         "seeds with a value / all seeds",
         "diverged (half of its seeds or more)",
         "failed",
@@ -182,7 +185,7 @@ def test_an_infinite_metric_is_explained(make_table):
 def test_legend_names_only_what_is_in_the_picture(make_table):
     table = make_table({"m": M, "s": S}, lambda m, s: [m / s], seeds=(0,))
     figure = draw_heatmaps(heatmap_data(*table))
-    assert legend_words(figure) == ["best cell, by the training set"]
+    assert legend_words(figure) == ["lowest value of a panel, by the training set"]
     assert figure.legends[0].get_title().get_text() == "Each cell: 1 seed."
 
 

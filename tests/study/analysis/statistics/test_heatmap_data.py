@@ -53,12 +53,12 @@ def test_the_spread_of_values_near_the_largest_there_are_is_infinite_without_a_w
 
 
 def test_best_cell_is_complete_even_where_others_have_a_lower_median(kinds):
-    assert heatmap_data(*kinds).panels[0].best == (0, 1)
+    assert heatmap_data(*kinds).panels[0].lowest == (0, 1)
 
 
 def test_no_best_cell_in_a_study_without_a_complete_one(make_table):
     data = heatmap_data(*make_table(AXES, lambda **_: (0.9, 0.8, None)))
-    assert [panel.best for panel in data.panels] == [None, None]
+    assert [panel.lowest for panel in data.panels] == [None, None]
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -110,7 +110,7 @@ def test_where_higher_is_better_the_best_is_highest_and_diverged_is_lowest(make_
     data = heatmap_data(*table, metric="log_gain_per_epoch")
     # The gain is made as 1 - (1 - ms/1000): cancellation leaves the absolute accuracy of numbers of size 1.
     np.testing.assert_allclose(data.panels[0].values, [[0.01, 0.02, -INF], [0.02, 0.04, -INF]], atol=1e-15)
-    assert data.panels[0].best == (1, 1)
+    assert data.panels[0].lowest == (1, 1)
     assert data.limits == pytest.approx((-0.04, 0.04), abs=1e-15)
 
 
@@ -124,7 +124,7 @@ def test_losses_do_not_hide_gains_on_a_scale_about_zero(make_table):
 def test_a_finished_replicate_with_an_infinite_metric_is_not_called_diverged(make_table):
     data = heatmap_data(*make_table(AXES, lambda m, s, tolerance: [INF, INF, 0.9] if s == 5 else [0.9, INF, 0.8]))
     assert data.panels[0].states == [["infinite", "partial", "partial"]] * 2
-    assert data.panels[0].best is None
+    assert data.panels[0].lowest is None
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,22 @@ def test_frame_holds_every_cell_of_every_panel(kinds):
     assert not frame.duplicated(["m", "s", "tolerance", "split"]).any()
     row = frame.set_index(["split", "m", "s"]).loc[("train", 2, 5)]
     assert (row["centre"], row["n_ok"], row["n_diverged"], row["n_expected"]) == (0.6, 2, 1, 3)
-    assert frame[frame.best][["split", "m", "s"]].values.tolist() == [["train", 2, 10], ["test", 2, 10]]
+    lowest = frame[frame.best_of_panel][["split", "m", "s"]].values.tolist()
+    assert lowest == [["train", 2, 10], ["test", 2, 10]]
+    assert not frame.recommended.any()
+
+
+def test_the_recommended_cell_is_marked_in_its_panels_only(make_table):
+    axes = {"m": [2, 4], "s": [5, 10], "tolerance": [1e-6, 1e-3]}
+    table = make_table(axes, lambda **_: [0.9] * 3)
+    cell = {"m": 4, "s": 5, "tolerance": 1e-3}
+    frame = heatmap_data(*table, recommended=cell).frame()
+    marked = frame[frame.recommended]
+    assert marked["split"].tolist() == ["train", "test"]
+    assert marked[list(cell)].drop_duplicates().to_dict("records") == [cell]
+    # another value of an axis that is held still is another cell
+    held = heatmap_data(*table, facet=None, at={"tolerance": 1e-6}, recommended=cell)
+    assert [panel.recommended for panel in held.panels] == [None, None]
 
 
 def test_a_facet_of_too_many_values_is_refused(make_table):
