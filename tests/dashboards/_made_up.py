@@ -67,9 +67,7 @@ class MadeUp:
         """The study as statistics and figures take it."""
         given = {"training": self.spec["training"], "probed": self.spec["method"]["mode"] == "probe"}
         axes = options.pop("axes", self.spec["axes"])
-        return StudyData(
-            "made-up", self.table, axes, self.spec["seeds"], lambda: self.details, **(given | options)
-        )
+        return StudyData("made-up", self.table, axes, self.spec["seeds"], lambda: self.details, **(given | options))
 
     def report(
         self,

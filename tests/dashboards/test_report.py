@@ -73,10 +73,15 @@ def test_no_text_of_the_study_becomes_markup(made_up):
     hostile = MadeUp(axes, status=lambda cell, seed: "failed" if cell["m"] == 2 else "finished", reason=HOSTILE).report(
         provenance=[{"processor": HOSTILE, "replicates": 1}],
         snippets=[(HOSTILE, HOSTILE)],
-        choices={HOSTILE: {HOSTILE: {"unavailable": HOSTILE}}},
+        best={
+            "recommendation": {"unavailable": HOSTILE},
+            "other_choices": {HOSTILE: {"question": HOSTILE, HOSTILE: {"unavailable": HOSTILE}}},
+        },
         warnings=[HOSTILE],
     )
-    hostile = dataclasses.replace(hostile, title=HOSTILE, question=HOSTILE, answer=[HOSTILE], spec=HOSTILE)
+    hostile = dataclasses.replace(
+        hostile, title=HOSTILE, question=HOSTILE, answer=[HOSTILE], details=[HOSTILE], spec=HOSTILE
+    )
     text = render_report(hostile)
     page = Page(text)
     for tag in ("script", "img", "style", "meta", "iframe"):

@@ -130,10 +130,8 @@ def _draw_legend(figure: Figure, result: Sensitivity) -> None:
         labels.append("share without one of the seeds")
     if result.curves[0].low is not None:
         handles.append(Patch(facecolor=LINES[1]["color"], alpha=0.25))
-        interval = result.shares.terms[0].low is not None
-        labels.append(
-            "mean over the other axes, " + ("interval of about 95 %" if interval else "lowest to highest seed")
-        )
+        interval = "lowest to highest seed" if result.shares.terms[0].low is None else "interval of about 95 %"
+        labels.append(f"mean over the other axes, {interval}")
     parts = [f"{result.cells} cells, {'1 seed' if result.seeds == 1 else f'{result.seeds} seeds'}"]
     if result.split:
         parts.append(SPLIT_LABEL[result.split].lower())

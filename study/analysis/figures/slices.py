@@ -50,11 +50,11 @@ def draw_slices(data: StudyData, options: FigureOptions) -> Picture:
     """Draw one panel per axis that varies: the metric at its values, other axes as in the recommended cell.
 
     Points are medians over seeds. From five seeds on, bars are 95 % intervals of the mean (of the log, for a ratio or a
-    loss) by Student's t, each of one cell alone: that of the best of many cells, which luck chose too, holds far less
-    often (`docs/statistics.md`). With fewer seeds, bars reach from the lowest to the highest. A cell without a
-    finite median is a cross on the upper edge (on the lower edge if higher is better). A point outside the scale is an
-    arrow on the edge with its value. All panels share one scale, but for panels whose numbers span less than a third of
-    it: these have a scale of their own. Raises ValueError if no axis varies or no cell is complete.
+    loss) by Student's t; with fewer, they reach from the lowest to the highest seed. An interval is that of one cell
+    alone: it holds far less often for the best of many cells, which luck helped to choose (`docs/statistics.md`). A
+    cell without a finite median is a cross on the upper edge (on the lower edge if higher is better). A point outside
+    the scale is an arrow on the edge with its value. All panels share one scale, but for panels whose numbers span less
+    than a third of it: these have a scale of their own. Raises ValueError if no axis varies or no cell is complete.
     """
     name, metric, best = cell_in_the_middle(data, options.metric, options.at)
     varying = {key: rising(values) for key, values in data.axes.items() if len(values) > 1 and key not in options.at}

@@ -40,7 +40,7 @@ class Share:
         leave_one_out: The share without each of the seeds in turn, with the noise scaled to that of all seeds; empty
             under three seeds.
         low: Lower end of an interval of about 95 %, by jackknife over seeds with Student's t; None under five seeds.
-            It holds for 93 to 99 % of the terms, but for only 85 % of the noise's shares if noise has heavy tails
+            It holds for 94 to 99 % of the terms, but for 83 to 88 % of the noise's shares if noise has heavy tails
             (`docs/statistics.md`).
         high: Upper end of the same interval.
     """

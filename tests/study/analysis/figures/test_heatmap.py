@@ -165,7 +165,6 @@ def test_cells_without_a_number_are_hatched_by_their_state(figure):
     assert words == [
         "best cell, but plain training wins",
         "lowest value of a panel, by the training set",
-        "within one standard error of the lowest",
         "seeds with a value / all seeds",
         "diverged (half of its seeds or more)",
         "failed",

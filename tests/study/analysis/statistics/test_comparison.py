@@ -84,6 +84,17 @@ def test_a_study_in_other_packs_is_the_same_study(study):
     assert compare_studies(first, second).counted()["not told apart"] == 100
 
 
+def test_a_cell_of_two_seeds_among_many_has_an_endless_interval(study):
+    """Student's t of 1 degree of freedom at 2.5 % / 200 is 2546: the bound is beyond the largest float."""
+    axes = {"m": list(range(10)), "s": list(range(20))}
+    first = study("a", lambda m, s: [1.0] * 3, axes)
+    second = study("b", lambda m, s: ["failed", 0.5, 2.0] if m == s == 0 else [0.9, 1.0, 1.1], axes)
+    row = compare_studies(first, second).frame.iloc[0]
+    assert row["n"] == 2
+    assert 0 < row["low"] < 1e-300
+    assert 1e300 < row["high"] < math.inf
+
+
 def test_one_seed_tells_nothing_apart(study):
     found = compare_studies(study("a", lambda m, s: [1.0], seeds=[0]), study("b", lambda m, s: [0.1], seeds=[0]))
     assert found.counted() == {"better": 0, "worse": 0, "not told apart": 4}

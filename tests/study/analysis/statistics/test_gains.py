@@ -131,9 +131,11 @@ def test_without_any_noise_every_mean_is_sure():
     assert result.low == pytest.approx(result.high, abs=1e-15)
     assert (verdict_of_cells(result), surest(result)) == ("yes", 0)
     assert visible_gain(result) == 0
-    # a seed shifts all cells by the same, and there is no other noise
-    alike = gains(np.linspace(-1, 1, 12)[:, None] + np.array([0.1, -0.1, 0.0]), tried=12)
-    assert alike.high - alike.mean == pytest.approx(np.full(12, t.isf(0.0125, 2) * 0.1 / math.sqrt(3)), rel=1e-9)
+    # a seed shifts all cells by the same, and there is no other noise; the numbers are exact in binary
+    shared = np.array([0.25, -0.25, 0.5, -0.5])
+    alike = gains(np.arange(12)[:, None] / 8 + shared, tried=12)
+    half = t.isf(0.0125, 3) * shared.std(ddof=1) / 2
+    assert alike.high - alike.mean == pytest.approx(np.full(12, half), rel=1e-9)
 
 
 def test_a_cell_equal_on_all_seeds_by_chance_counts_as_a_typical_cell():
@@ -204,12 +206,14 @@ def test_an_unsteady_cell_stands_in_the_way_of_no_verdict_but_is_counted():
     assert unsteady_cells(made([0, 1], [1, 2], deviation=[0.6, 0.7])).tolist() == [False, True]
 
 
-@pytest.mark.parametrize(("cells", "seeds", "tolerance"), [(1, 5, 0.1), (40, 3, 0.1), (40, 5, 0.1)])
+@pytest.mark.parametrize(("cells", "seeds", "tolerance"), [(1, 3, 0.04), (40, 3, 0.1), (40, 5, 0.1)])
 def test_a_visible_gain_is_seen_in_four_studies_of_five(cells, seeds, tolerance):
     random = np.random.default_rng(1)
     studies = (0.05 * random.normal(size=(cells, seeds)) for _ in range(4000 // cells))
     results = [gains(y, tried=cells) for y in studies]
     gain = -math.log1p(-np.median([visible_gain(result) for result in results]))
+    # exact for one cell; 4000 draws know it to 0.006, and the typical study's number to about 0.02. Otherwise the bound
+    # varies less than that of a single cell, as is assumed
     seen = np.mean([result.high - gain < 0 for result in results])
     assert seen == pytest.approx(0.8, abs=tolerance)
 
