@@ -112,7 +112,7 @@ class BestFile(_Part):
 
     @property
     def why_chosen(self) -> str:
-        """What the chosen parameters are the best of, in words."""
+        """Name of the chosen parameters, in words."""
         if self.chosen is None:
             return f"recommended: {self.recommended}"
         return f"{self.chosen.metric}, {self.chosen.rule}"

@@ -20,10 +20,10 @@ def recorder(record: Record, spec: Spec, progress: SweepProgress) -> Finish:
         progress: Shows what has ended.
     """
 
-    def finish(pack: Pack, outcomes: list[ReplicateOutcome], provenance: Mapping[str, Any]) -> None:
+    def _finish(pack: Pack, outcomes: list[ReplicateOutcome], provenance: Mapping[str, Any]) -> None:
         record.add(pack, outcomes, provenance, spec)
         for note in provenance.get("notes", ()):
             progress.warn(note)
         progress.ended(outcomes)
 
-    return finish
+    return _finish

@@ -157,8 +157,15 @@ def _draw_recommended(axes: Axes, data: StudyData, frame: pd.DataFrame) -> bool:
     x, y = float(rows[0]["overhead"]), min(float(rows[0]["final_loss_ratio"]), _CAP)
     axes.plot(x, y, **STAR, markersize=11, zorder=6)
     if time := data.recommendation.time:
-        axes.plot([x, time.ratio], [y, y], color=INK, linewidth=0.8, linestyle=(0, (1, 2)), zorder=5)
-        axes.plot(time.ratio, y, **_TIMED_STAR, markersize=11, zorder=6)
+        left, right = axes.get_xlim()
+        end = min(max(time.ratio, left), right)
+        axes.set_xlim(left, right)  # operations differ by a few per cent, which a time of twice as much would hide
+        axes.plot([x, end], [y, y], color=INK, linewidth=0.8, linestyle=(0, (1, 2)), zorder=5)
+        axes.plot(end, y, **_TIMED_STAR, markersize=11, zorder=6, clip_on=False)
+        if end != time.ratio:
+            axes.annotate(
+                f"time: {time.ratio:.3g}", (end, y), (-8, 5), textcoords="offset points", ha="right", fontsize=8
+            )
     return True
 
 

@@ -292,16 +292,26 @@ class _Pairs:
 
     @classmethod
     def of(cls, fetch: Fetch, cell: Mapping[str, Any], plain: Mapping[str, Any], seeds: Sequence[int]) -> "_Pairs":
+        """Fetch the replicates.
+
+        Args:
+            fetch: Returns replicates by name.
+            cell: Parameters of the cell.
+            plain: Parameters of the plain training, as they are recorded.
+            seeds: Seeds of both.
+        """
         names = {f"cell {key(cell, seed)}" for seed in seeds} | {f"baseline {key(plain, seed)}" for seed in seeds}
         rows = fetch(names.__contains__)
         by_kind = {kind: {row["seed"]: row for row in rows if row["kind"] == kind} for kind in ("cell", "baseline")}
         return cls(by_kind["cell"], PlainTraining(plain, by_kind["baseline"]))
 
     def finished(self, seed: int) -> bool:
+        """Return True if both have finished with this seed."""
         both = (self.cell, self.plain.rows)
         return all(seed in rows and rows[seed]["status"] == "finished" for rows in both)
 
     def at_equal_steps(self, seed: int, split: str) -> float:
+        """Return the log loss ratio after as many epochs."""
         row = self.cell[seed]
         return log_or_nan(row[f"final_loss_{split}"]) - self.plain.log_loss(seed, split, row["final_epoch"])
 
