@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Mapping
 from dataclasses import fields
+from math import isclose
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def read_best(
         raise ValueError(f"overrides must be among {_listed(valid)}, got {_listed(unknown)}")
     chosen = _chosen(content, choice, metric, path)
     _warn_if_off(content, path)
-    _warn_of_training(chosen, overrides.get("optimizer"), path)
+    _warn_of_training(chosen, _training(content, chosen), overrides.get("optimizer"), path)
     parameters = {key.removeprefix("method."): value for key, value in _section(chosen, "parameters", path).items()}
     if {**method, **parameters}.get("snapshots") == "epoch":
         warnings.warn(
@@ -116,10 +117,23 @@ def _warn_if_off(content: Mapping[str, Any], path: str | PathLike[str]) -> None:
         warnings.warn(f"{path}: the study recommends to leave the accelerator off. {reason}", stacklevel=4)
 
 
-def _warn_of_training(chosen: Mapping[str, Any], optimizer: Optimizer | None, path: str | PathLike[str]) -> None:
+def _training(content: Mapping[str, Any], chosen: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the study's training section; the recommendation has its own. Empty if the file lacks it."""
+    evidence = content.get("evidence")
+    training = chosen.get("trained_with", evidence.get("training") if isinstance(evidence, dict) else None)
+    return training if isinstance(training, dict) else {}
+
+
+def _warn_of_training(
+    chosen: Mapping[str, Any], training: Mapping[str, Any], optimizer: Optimizer | None, path: str | PathLike[str]
+) -> None:
     """Warn if the caller's optimiser is not the one that the parameters were trained with."""
-    parameters, trained_with = chosen.get("parameters"), chosen.get("trained_with")
-    varied = {key: v for key, v in (parameters if isinstance(parameters, dict) else {}).items() if "." in str(key)}
+    parameters = chosen.get("parameters")
+    varied = {
+        key: value
+        for key, value in (parameters if isinstance(parameters, dict) else {}).items()
+        if "." in str(key) and not str(key).startswith("method.")
+    }
     if optimizer is None:
         if varied:
             settings = ", ".join(f"{key} = {value}" for key, value in varied.items())
@@ -127,14 +141,16 @@ def _warn_of_training(chosen: Mapping[str, Any], optimizer: Optimizer | None, pa
                 f"{path}: the parameters hold at {settings}; pass optimizer= to compare it with yours", stacklevel=4
             )
         return
-    studied = dict(trained_with) if isinstance(trained_with, dict) else {}
+    studied = dict(training)
     studied |= {str(key).removeprefix("training."): v for key, v in varied.items() if str(key).startswith("training.")}
     differences = []
-    name, rates = type(optimizer).__name__, sorted({float(group["lr"]) for group in optimizer.param_groups})
+    name, studied_rate = type(optimizer).__name__, studied.get("lr")
+    rates = sorted({float(group["lr"]) for group in optimizer.param_groups if group.get("lr") is not None})
     if "optimizer" in studied and studied["optimizer"] != name.lower():
         differences.append(f"the optimiser {studied['optimizer']}, yours is {name}")
-    if "lr" in studied and rates != [float(studied["lr"])]:
-        differences.append(f"the learning rate {studied['lr']:g}, yours is {', '.join(f'{rate:g}' for rate in rates)}")
+    # a rate that is a tensor has seven digits
+    if isinstance(studied_rate, int | float) and not all(isclose(rate, studied_rate, rel_tol=1e-6) for rate in rates):
+        differences.append(f"the learning rate {studied_rate:g}, yours is {', '.join(f'{rate:g}' for rate in rates)}")
     if differences:
         warnings.warn(f"{path}: the parameters were studied with {'; and with '.join(differences)}", stacklevel=4)
 

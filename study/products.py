@@ -290,9 +290,9 @@ def serve_dashboard(
 
 def _recommended(data: "StudyData") -> str | None:
     """Return the study's answer, which names the recommended cell; None without replicates."""
-    from study.analysis.pages.report import answer_of
+    from study.analysis.statistics.answer import answer
 
-    return None if data.table.empty else str(answer_of(data))
+    return None if data.table.empty else str(answer(data))
 
 
 def _objective(study: "optuna.Study") -> str:

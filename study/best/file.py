@@ -95,9 +95,7 @@ class BestFile(_Part):
 
     def parameters(self) -> dict[str, Any]:
         """Return the chosen parameters: axis -> value. Raises UserError if there are none."""
-        entry: Any = self.recommendation
-        if self.chosen is not None:
-            entry = self.other_choices.get(self.chosen.metric, {}).get(self.chosen.rule)
+        entry = self._entry
         if isinstance(entry, Recommended | Choice):
             return entry.parameters
         reason = entry.unavailable if isinstance(entry, Unavailable) else "it lacks the choice that it names"
@@ -106,9 +104,20 @@ class BestFile(_Part):
     @property
     def trained_with(self) -> Mapping[str, Any]:
         """Training section that the chosen parameters were trained with; empty if it is not known."""
-        if self.chosen is None and isinstance(self.recommendation, Recommended):
-            return self.recommendation.trained_with
-        return {} if self.evidence is None else self.evidence.training
+        entry = self._entry
+        if isinstance(entry, Recommended):
+            return entry.trained_with
+        if self.evidence is None or not isinstance(entry, Choice):
+            return {}
+        varied = {axis: value for axis, value in entry.parameters.items() if axis.startswith("training.")}
+        return {**self.evidence.training, **{axis.partition(".")[2]: value for axis, value in varied.items()}}
+
+    @property
+    def _entry(self) -> Recommended | Choice | Unavailable | str | None:
+        """The entry that holds the chosen parameters, or says why there are none; None if the file lacks it."""
+        if self.chosen is None:
+            return self.recommendation
+        return self.other_choices.get(self.chosen.metric, {}).get(self.chosen.rule)
 
     @property
     def why_chosen(self) -> str:
@@ -160,9 +169,12 @@ def _first_mistake(error: ValidationError) -> str:
     """Return the place and the text of the first mistake, and the number of others."""
     mistakes: dict[str, str] = {}
     for item in error.errors(include_url=False):
-        if Unavailable.__name__ not in item["loc"]:  # reported for both kinds of entry: keep the mistake as a choice
-            where = ".".join(str(part) for part in item["loc"] if part != Choice.__name__)
-            mistakes.setdefault(where, item["msg"])
+        place = item["loc"]
+        # reported for each kind of entry: keep the mistake as a choice, or as the recommendation
+        if Unavailable.__name__ in place or (item["type"], place[-1]) == ("string_type", "str"):
+            continue
+        where = ".".join(str(part) for part in place if part not in (Choice.__name__, Recommended.__name__))
+        mistakes.setdefault(where, item["msg"])
     (where, text), *more = mistakes.items()
     text = text.removeprefix("Value error, ").replace("Input should be", "must be")
     return f"{where}: {text[0].lower()}{text[1:]}" + (f"; and {len(more)} more mistakes" if more else "")

@@ -1,10 +1,12 @@
 """Words on the terminal about a study: its counts, its answer, its parameters, and those of another study."""
 
 import shlex
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from study.cli.console import err_console, out_console, say
@@ -54,13 +56,13 @@ def print_reuse(record: "Record", best: "BestFile") -> None:
     from study.best.reuse import reused
 
     print_counts(record)
-    lines = Table(title=f"{record.name}: the parameters of {best.study} ({best.why_chosen})")
+    lines = Table(title=escape(f"{record.name}: the parameters of {best.study} ({best.why_chosen})"))
     for heading in ("here at", "loss / loss of the same plain training", "on test data", "operations / plain training"):
         lines.add_column(heading)
     for result in reused(record.table(), record.grid):
-        at = _parameters(result.at) or "all"
+        at = escape(_parameters(result.at)) or "all"
         if result.here is None:
-            lines.add_row(at, f"not known: {result.why}", "-", "-")
+            lines.add_row(at, escape(f"not known: {result.why}"), "-", "-")
         else:
             lines.add_row(at, *(_number(getattr(result.here, n)) for n in ("value", "value_test", "overhead")))
     out_console.print(lines)
@@ -72,18 +74,19 @@ def warn_of_best(best: "BestFile", spec: "Spec") -> None:
     """Warn if another study recommends to leave its method off, or trained in another way than this spec does."""
     from study.best.reuse import differences_in_training
 
+    texts = differences_in_training(best, spec)
     if best.recommended == "off":
-        err_console.print(f"Warning: {best.study} recommends to leave it off. {best.answer[0]}", soft_wrap=True)
-    for difference in differences_in_training(best, spec):
-        err_console.print(f"Warning: {difference}", soft_wrap=True, markup=False)
+        texts.insert(0, " ".join([f"{best.study} recommends to leave it off.", *best.answer[:1]]))
+    for text in texts:
+        err_console.print(f"Warning: {text}", soft_wrap=True, markup=False, highlight=False)
 
 
 def print_answer(record: "Record", data: "StudyData | None" = None) -> None:
     """Print the study's answer in one to three sentences, or the reason why it has none yet."""
-    from study.analysis.pages.report import answer_of
+    from study.analysis.statistics.answer import answer
 
     try:
-        say(str(answer_of(data or record.study_data())))
+        say(str(answer(data or record.study_data())))
     except ValueError as reason:
         say(f"No answer yet: {reason}")
 
@@ -108,7 +111,9 @@ def _parameters(cell: Mapping[str, Any]) -> str:
 def print_status(record: "Record") -> None:
     """Print how many replicates have ended how, why some failed, and the answer so far."""
     print_counts(record)
-    print_answer(record)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # packs that cannot be read are named above
+        print_answer(record)
 
 
 def print_counts(record: "Record") -> None:

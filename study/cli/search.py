@@ -76,7 +76,7 @@ def search(
             nodes=nodes,
         )
     record = open_study(folder, storage)
-    printing.print_status(record)
+    printing.print_counts(record)
     _print_lowest(record, metric, front=sampler == "nsga2")
     cells = len(record.grid.cells or ())
     complete = len(record.table()) == len(record.grid.names())
@@ -85,10 +85,8 @@ def search(
         raise typer.Exit(TIME_LIMIT_STATUS)
     if cells < trials:
         say(f"There are no more than these {cells} cells to ask for")
-    try:
-        results.best(record, metric)
-    except ValueError as error:
-        raise UserError(str(error)) from error
+    results.best(record)
+    printing.print_answer(record)
 
 
 def _print_lowest(record: "Record", metric: str, *, front: bool) -> None:

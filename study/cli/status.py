@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from study.cli import results
-from study.cli.console import At, Folder, Storage, as_user_errors, chosen_values, opened, say
+from study.cli.console import At, Folder, Storage, as_user_errors, chosen_values, opened, print_warnings, say
 from study.cli.printing import print_answer, print_status
 from study.errors import UserError
 
@@ -51,6 +51,7 @@ def best(
 ) -> None:
     """Choose the best parameters and write them to DIR/best.yaml, with the evidence and how to use them."""
     record = opened(folder, storage)
-    with as_user_errors():
-        results.best(record, metric, rule, chosen_values(at))
-        print_answer(record)
+    with as_user_errors(), print_warnings():
+        data = record.study_data()
+        results.best(record, metric, rule, chosen_values(at), data)
+        print_answer(record, data)

@@ -207,14 +207,14 @@ class Record(Ledger):
         Raises:
             NoChoice: the metric and rule asked for allow none; says why. ValueError: one of them is unknown.
         """
-        from study.analysis.pages.report import answer_of
+        from study.analysis.statistics.answer import answer
         from study.analysis.statistics.best_document import best_document
 
         data, spec = data or self.study_data(), self.spec
         sections = {section: spec[section] for section in ("problem", "network", "training", "axes")}
         return best_document(
             data,
-            answer_of(data),
+            answer(data),
             spec_hash=self.attributes["spec_hash"],
             method=spec["method"],
             metric=metric,
