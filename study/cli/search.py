@@ -10,7 +10,6 @@ from study.cli import printing, results
 from study.cli.console import Storage, err_console, out_console, say
 from study.cli.run import TIME_LIMIT_STATUS, parse_duration_s
 from study.cli.signals import recording, this_command
-from study.errors import UserError
 
 if TYPE_CHECKING:
     from study.record import Record

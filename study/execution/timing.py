@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from study.analysis.statistics.equal_cost import evaluations_per_jump
+from study.execution.terminal_progress import counting
 from study.planning.cells import plain_trainings, replicates
 from study.planning.tasks import make_tasks
 from study.record import Record
@@ -69,14 +70,17 @@ def measure(spec: Spec, cell: Mapping[str, Any], plain: Mapping[str, Any]) -> di
     counts = _Counts.of(with_jumps, tasks[with_jumps.task])
     ratios: list[float] = []
     start_s = time.monotonic()
-    while len(ratios) < MIN_PAIRS or (time.monotonic() - start_s < PATIENCE_S and len(ratios) < MAX_PAIRS):
-        pair = [replace(without, recipe=replace(without.recipe, epochs=short.recipe.epochs)), short]
-        if len(ratios) % 2:
-            pair.reverse()
-        outcomes = {outcome.replicate.is_baseline: outcome for outcome in (_train(spec, r, tasks) for r in pair)}
-        if any(outcome.status != "finished" for outcome in outcomes.values()):
-            return None
-        ratios.append(_seconds(outcomes[False], counts, evaluations) / _seconds(outcomes[True], counts, 0))
+    with counting("pairs timed") as count:
+        while len(ratios) < MIN_PAIRS or (time.monotonic() - start_s < PATIENCE_S and len(ratios) < MAX_PAIRS):
+            pair = [replace(without, recipe=replace(without.recipe, epochs=short.recipe.epochs)), short]
+            if len(ratios) % 2:
+                pair.reverse()
+            outcomes = {outcome.replicate.is_baseline: outcome for outcome in (_train(spec, r, tasks) for r in pair)}
+            if any(outcome.status != "finished" for outcome in outcomes.values()):
+                return None
+            ratios.append(_seconds(outcomes[False], counts, evaluations) / _seconds(outcomes[True], counts, 0))
+            if len(ratios) <= MIN_PAIRS:
+                count(len(ratios), MIN_PAIRS)
     threads = spec.resources.threads
     device = torch.cuda.get_device_name() if spec.resources.gpu else f"{threads} CPU thread{'s' * (threads > 1)}"
     return {

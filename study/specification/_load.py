@@ -154,8 +154,8 @@ def _remove_conflicts(raw: dict[str, Any], path: str, given: Mapping[str, Any]) 
     """Remove the fixed key where an override makes it an axis, and the reverse, unless overrides give both."""
     top, dot, key = path.partition(".")
     if top == "axes" and dot:
-        section, key = split_axis(key)
-        rivals = [(section, key)]
+        section, bare = split_axis(key)
+        rivals = [(section, bare), ("baseline", key)]  # baselines are trained with each value of an axis
     else:
         rivals = [("axes", path), ("axes", key)] if top == "method" else [("axes", path)]
     for section, rival in rivals:

@@ -102,6 +102,15 @@ def test_an_axis_of_the_grid_is_refused():
         small(axes={"m": [4], "s": [2], "training.lr": [0.05, 0.5]}, baseline={"training.lr": [1.0]})
 
 
+def test_an_override_that_makes_it_an_axis_takes_its_place():
+    spec = load("quick", {"axes.training.lr": [1e-3, 1e-2]})
+    assert (spec.axes["training.lr"], spec.baseline) == ((1e-3, 1e-2), {})
+    spec = load("quick", ["baseline.training.lr=[0.5]", "baseline.training.momentum=[0]"])
+    assert spec.baseline == {"training.lr": (0.5,), "training.momentum": (0.0,)}
+    with pytest.raises(SpecError, match="is an axis as well"):
+        load("quick", {"axes.training.lr": [1e-3], "baseline.training.lr": [0.5]})
+
+
 @pytest.mark.parametrize("confirm", [-1, 1.5, True, "5", 101])
 def test_a_number_of_fresh_seeds_is_whole(confirm):
     with pytest.raises(SpecError, match="confirm: must be a number of fresh seeds from 0 to 100"):

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from study.analysis import NoChoice, best
 
@@ -30,7 +31,8 @@ def test_minimum_is_the_lowest_median(make_table):
     assert (choice.value, choice.value_test, choice.seeds) == (0.76, 0.77, 3)
     assert choice.spread == pytest.approx(np.std([0.76, 0.75, 1.6], ddof=1), rel=1e-14)
     assert choice.overhead == pytest.approx(1.045, rel=1e-15)
-    assert (choice.final_loss_ratio, choice.improves, choice.beats_baseline) == (2.0, True, False)
+    assert (choice.final_loss_ratio, choice.of_cells) == (2.0, 4)
+    assert (choice.standard_error, choice.qualifying) == (None, None)
 
 
 @pytest.mark.parametrize("spoiler", ["diverged", "failed", "pruned", None, INF])
@@ -44,6 +46,7 @@ def test_a_cell_with_a_seed_that_did_not_finish_is_never_best(make_table, spoile
     }
     choice = best(*make_table(AXES, cells(values)), rule=rule)
     assert choice.parameters == {"m": 2, "s": 10, "tolerance": 1e-6}
+    assert choice.of_cells == 3
 
 
 def test_ties_go_to_the_cheaper_cell_then_to_the_first(make_table):
@@ -53,10 +56,41 @@ def test_ties_go_to_the_cheaper_cell_then_to_the_first(make_table):
     assert best(*table).parameters == {"m": 4, "s": 5, "tolerance": 1e-6}
 
 
-def test_a_best_cell_above_one_does_not_improve(make_table):
+def test_a_best_cell_above_one_is_still_the_best_and_its_interval_lies_above_one(make_table):
     values = {(2, 5): (1.2, 1.2), (2, 10): (1.1, 1.1), (4, 5): (1.5, 1.5), (4, 10): (2.0, 2.0)}
     choice = best(*make_table(AXES, cells(values), seeds=(0, 1)))
-    assert (choice.value, choice.improves) == (1.1, False)
+    assert choice.value == 1.1
+    # without noise, the interval is a point
+    assert (choice.low, choice.high) == (pytest.approx(1.1, rel=1e-14), pytest.approx(1.1, rel=1e-14))
+    assert choice.low > 1
+
+
+@pytest.mark.parametrize(("rule", "cell"), [("minimum", (4, 5)), ("one-standard-error", (2, 5))])
+def test_the_interval_is_students_with_the_risk_divided_by_the_cells_tried(make_table, rule, cell):
+    """Also by those that cannot be chosen: each of them was a chance to be lucky."""
+    values = {(2, 5): (0.9, 0.8, 0.7), (2, 10): (0.5, 0.9, "diverged"), (4, 5): (0.76, 0.75, 1.6), (4, 10): (3, 2, 4)}
+    choice = best(*make_table(AXES, cells(values), overhead=lambda m, **_: m), rule=rule)
+    assert choice.parameters == {"m": cell[0], "s": cell[1], "tolerance": 1e-6}
+    assert choice.of_cells == 3
+    logs = np.log(values[cell])
+    # two sides of 5 %, four cells tried
+    reach = stats.t.ppf(1 - 0.05 / 2 / 4, 2) * logs.std(ddof=1) / math.sqrt(3)
+    # the same formula from another library, in doubles
+    assert choice.low == pytest.approx(math.exp(logs.mean() - reach), rel=1e-10)
+    assert choice.high == pytest.approx(math.exp(logs.mean() + reach), rel=1e-10)
+
+
+def test_an_interval_that_cannot_be_known_is_none_and_a_wide_one_is_finite(make_table):
+    def interval(values, seeds):
+        choice = best(*make_table(AXES, cells(values), seeds=seeds))
+        return choice.low, choice.high
+
+    good = {(2, 5): (0.8, 0.7), (2, 10): (0.9, 0.9), (4, 5): (0.9, 0.9), (4, 10): (0.9, 0.9)}
+    assert interval({cell: ratios[:1] for cell, ratios in good.items()}, seeds=(0,)) == (None, None)
+    assert interval({**good, (4, 10): (0.0, 5.0)}, seeds=(0, 1)) == (None, None)  # it has no logarithm
+    low, high = interval({**good, (2, 5): (1e-300, 0.7)}, seeds=(0, 1))
+    assert low == 0.0
+    assert high == math.exp(700)  # and not infinity, which no reader of a file expects
 
 
 def test_one_standard_error_equals_least_squares_of_the_two_way_model(make_table):
