@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from study.replicates.keys import key
-from study.replicates.metrics import value_so_far
+from study.replicates.metrics import loss_after, value_so_far
 from study.replicates.replicate import Stop, Value
 from study.specification import split_axis
 
@@ -20,10 +20,18 @@ MIN_REPLICATES_TO_PRUNE = 5
 
 
 @dataclass(frozen=True)
+class _Baseline:
+    status: str
+    curve_epoch: Sequence[int]
+    curve: Sequence[float]
+
+
+@dataclass(frozen=True)
 class _Ended:
     status: str
     value: float
-    final_loss: float
+    epoch: float
+    """Epoch of the final loss."""
     overhead: float
     so_far: tuple[float, ...]
 
@@ -40,25 +48,25 @@ class History:
     def __init__(self, metric: str, seeds: Sequence[int], rungs: Sequence[int]) -> None:
         self.metric, self.seeds, self.rungs = metric, seeds, rungs
         self._cells: dict[str, _Ended] = {}
-        self._baselines: dict[str, _Ended] = {}
+        self._baselines: dict[str, _Baseline] = {}
         self._by_training: dict[str, list[_Ended]] = {}
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Take in a row of the record. If a replicate was trained again, its last row counts."""
         cell, seed, metric = row["cell"], row["seed"], self.metric
+        if row["kind"] == "baseline":
+            self._baselines[key(cell, seed)] = _Baseline(row["status"], row["curve_train_epoch"], row["curve_train"])
+            return
         column = "final_loss_train" if metric == "final_loss_ratio" else f"{metric}_train"
         ended = _Ended(
             status=row["status"],
             value=row[column] if row["status"] == "finished" and row[column] is not None else math.nan,
-            final_loss=row["final_loss_train"],
+            epoch=row["final_epoch"],
             overhead=row["overhead"],
             so_far=tuple(self._so_far(row, rung) for rung in self.rungs),
         )
-        if row["kind"] == "baseline":
-            self._baselines[key(cell, seed)] = ended
-        else:
-            self._cells[key(cell, seed)] = ended
-            self._by_training.setdefault(key(plain(cell), seed), []).append(ended)
+        self._cells[key(cell, seed)] = ended
+        self._by_training.setdefault(key(plain(cell), seed), []).append(ended)
 
     def _so_far(self, row: Mapping[str, Any], rung: int) -> float:
         if row["status"] == "failed" or (row["status"] == "pruned" and row["epoch"] < rung):
@@ -87,9 +95,12 @@ class History:
             value = replicate.value if replicate.status == "finished" else math.inf
             if self.metric == "final_loss_ratio" and replicate.status == "finished":
                 baseline = self._baselines.get(key(plain(cell), seed))
-                if baseline is None or baseline.status != "finished" or not baseline.final_loss:
+                if baseline is None or baseline.status != "finished":
                     return None
-                value /= baseline.final_loss
+                plain_loss = loss_after(baseline.curve_epoch, baseline.curve, replicate.epoch)
+                if not plain_loss:
+                    return None
+                value /= plain_loss
             metrics.append(CAP if math.isnan(value) else value)
             overheads.append(replicate.overhead if math.isfinite(replicate.overhead) else CAP)
         centre = min(max(statistics.median(metrics), 1 / CAP**12), CAP)

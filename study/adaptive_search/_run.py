@@ -17,7 +17,7 @@ from study.execution.deadline import OutOfTime
 from study.execution.recording import recorder
 from study.execution.run import tasks_of, where_to_train
 from study.execution.terminal_progress import SweepProgress, counting
-from study.execution.timing import time_choice
+from study.execution.timing import time_choice, time_complete
 from study.planning.cells import plain_trainings, replicates
 from study.planning.packs import plan
 from study.record import Record, create, lock_folder, open_if_exists, row_of
@@ -92,6 +92,8 @@ def search(
     record = open_if_exists(folder, spec, storage)
     complete = record is not None and record.spec == spec.to_dict() and _complete(record, spec, trials)
     if record is not None and complete and not missing_confirmations(record, spec):
+        if timing:
+            time_complete(record, spec)
         return record
     with place as execute, lock_folder(folder):
         with counting("trials restored") as count:
@@ -107,7 +109,7 @@ def search(
                     state.ended(outcomes)
 
                 execute(state.packs(), tasks, _finish, progress)
-            if deadline.allows_another and _complete(record, spec, trials):
+            if deadline.allows_another and not _missing(record, spec):  # also where there are no more cells to ask for
                 confirm(record, spec, execute)
                 if timing and deadline.allows_another:
                     time_choice(record, spec)
@@ -135,8 +137,12 @@ def _check(spec: Spec, trials: int, sampler: str, metric: str) -> None:
 
 
 def _complete(record: Record, spec: Spec, trials: int) -> bool:
-    known = record.grid.cells or ()
-    return len(known) >= trials and not record.missing(_with_baselines(spec, known), keep_pruned=True)
+    return len(record.grid.cells or ()) >= trials and not _missing(record, spec)
+
+
+def _missing(record: Record, spec: Spec) -> list[Replicate]:
+    """Return what the cells that were asked for still lack."""
+    return record.missing(_with_baselines(spec, record.grid.cells or ()), keep_pruned=True)
 
 
 def _with_baselines(spec: Spec, chosen: Iterable[Mapping[str, Value]]) -> list[Replicate]:
@@ -179,9 +185,11 @@ class _Search:
     def left(self) -> int:
         """Largest number of replicates and baselines still to train; fewer if new cells share their baselines."""
         waiting = self._record.missing(_with_baselines(self._spec, self._cells.values()), keep_pruned=True)
-        new, seeds = max(self._trials - len(self._cells), 0), len(self._spec.seeds)
+        new = max(self._trials - len(self._cells), 0)
         varied = any(len(values) > 1 for axis, values in self._spec.axes.items() if split_axis(axis)[0] != "method")
-        return len(waiting) + new * seeds * (2 if varied else 1) + (0 if varied or self._cells or not new else seeds)
+        times_plain = new if varied else int(new > 0 and not self._cells)
+        plain_each = len(plain_trainings(self._spec, [{axis: values[0] for axis, values in self._spec.axes.items()}]))
+        return len(waiting) + new * len(self._spec.seeds) + times_plain * plain_each
 
     def one_replicate_per_task(self) -> list[Replicate]:
         """Return replicates that need every data set which a cell can ask for."""

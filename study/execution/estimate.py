@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from study.errors import UserError
-from study.planning.cells import plain_trainings, replicates
+from study.planning.cells import baselines, plain_trainings, replicates
 from study.planning.costs import count_jumps, predict_cost
 from study.replicates.outcome import Breakdown
 from study.replicates.replicate import Pack, Replicate, Task
@@ -22,6 +22,7 @@ def estimate(spec: Spec) -> list[tuple[str, str]]:
         (name, amount) pairs.
     """
     trained, plain = replicates(spec), plain_trainings(spec)
+    probed = spec.sections["method"].get("mode") == "probe"
     axes = " x ".join(f"{len(values)} {axis}" for axis, values in spec.axes.items())
     if spec.samples is not None:
         axes = f"saltelli, {spec.samples:,} samples of {', '.join(spec.axes)}"
@@ -29,7 +30,7 @@ def estimate(spec: Spec) -> list[tuple[str, str]]:
         ("cells", f"{len(trained) // len(spec.seeds):,} ({axes})"),
         ("replicates", f"{len(trained):,} ({len(spec.seeds)} seed{'s' * (len(spec.seeds) > 1)})"),
         ("baselines", f"{len(plain):,}"),
-        *([("fresh replicates at the end", f"2 x {spec.confirm}")] if spec.confirm else []),
+        *([("fresh replicates at the end", f"2 x {spec.confirm}")] if spec.confirm and not probed else []),
     ]
     costs = [predict_cost(spec, replicate) for replicate in [*trained, *plain]]
     known = [cost for cost in costs if cost is not None]
@@ -40,11 +41,11 @@ def estimate(spec: Spec) -> list[tuple[str, str]]:
         return [*lines, ("operations", f"not known: {why}")]
     jumps = sum(count_jumps(spec.problem(r.parameters), r) for r in trained)
     jumps_or_probes = ("jumps", f"{jumps:,}")
-    if spec.sections["method"].get("mode") == "probe":
+    if probed:
         probes = spec.sections["method"]["probes"]
         jumps_or_probes = (
             "probes",
-            f"{probes * len(trained):,} ({probes} per replicate, along {len(plain)} trainings)",
+            f"{probes * len(trained):,} ({probes} per replicate, along {len(baselines(spec))} trainings)",
         )
     total = sum(known, Breakdown())
     return [
@@ -91,7 +92,7 @@ def timing(spec: Spec) -> list[tuple[str, str]]:
         jumps = max(len(outcome.jumps.epoch), 1)
         measured[m] = (
             outcome.seconds.training / outcome.steps,
-            outcome.seconds.jumps / jumps,
+            (outcome.seconds.jumps + outcome.seconds.recording) / jumps,
             outcome.seconds.judging / jumps,
         )
     step_s = min(seconds[0] for seconds in measured.values())

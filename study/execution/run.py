@@ -13,7 +13,7 @@ from study.execution.protocol import Execute
 from study.execution.ray_tune import on_ray
 from study.execution.recording import recorder
 from study.execution.terminal_progress import SweepProgress, counting
-from study.execution.timing import time_choice
+from study.execution.timing import time_choice, time_complete
 from study.planning.cells import plain_trainings, replicates
 from study.planning.packs import plan
 from study.planning.tasks import make_tasks
@@ -79,7 +79,9 @@ def run(
         unchanged = record.spec == spec.to_dict() and record.attributes.get("code_hash") == code
         complete = unchanged and not record.missing(everything, retry_failed=retry_failed)
         if complete and not (only == "all" and missing_confirmations(record, spec)):
-            return _timed(record, spec) if timing and only == "all" else record
+            if timing and only == "all":
+                time_complete(record, spec)
+            return record
     # entered only now: a complete study starts no executor, and a study that cannot run writes nothing
     with executor_context as execute, lock_folder(folder):
         with counting("trials restored") as count:
@@ -94,13 +96,6 @@ def run(
                 confirm(record, spec, execute)
                 if timing and deadline.allows_another:
                     time_choice(record, spec)
-    return record
-
-
-def _timed(record: Record, spec: Spec) -> Record:
-    """Measure the time of the choice in a record that lacks nothing else."""
-    with lock_folder(record.folder):
-        time_choice(record, spec)
     return record
 
 

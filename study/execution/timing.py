@@ -6,6 +6,7 @@ the whole training: its steps, its snapshots and its jumps. Evaluations count on
 them.
 """
 
+import contextlib
 import math
 import time
 from collections.abc import Mapping
@@ -15,21 +16,23 @@ from typing import Any
 import numpy as np
 
 from study.analysis.statistics.equal_cost import evaluations_per_jump
+from study.errors import UserError
 from study.execution.terminal_progress import counting
-from study.planning.cells import plain_trainings, replicates
+from study.planning.cells import plain_training, replicates
 from study.planning.tasks import make_tasks
-from study.record import Record
-from study.replicates.keys import key
+from study.record import Record, lock_folder
 from study.replicates.outcome import ReplicateOutcome
 from study.replicates.replicate import Jumps, Pack, Replicate, Task
 from study.specification import Spec
 
 MIN_PAIRS, MAX_PAIRS = 5, 25
-PATIENCE_S = 3.0
+PATIENCE_S = 5.0
 """Seconds after which no further pair begins, if there are enough."""
 _WINDOWS = 2
 """Windows that each timed training fills, each followed by a jump."""
 _MIN_EPOCHS = 20
+_LONG_ENOUGH_S = 0.2
+"""Seconds that a timed training takes at least, if the whole one does: in milliseconds, other programs would rule."""
 
 
 def time_choice(record: Record, spec: Spec) -> None:
@@ -38,15 +41,27 @@ def time_choice(record: Record, spec: Spec) -> None:
     Nothing is measured if that was done before, or if there is no choice; nor on a machine without the GPU that the
     study asks for, nor for a method that is no jump rule.
     """
-    if not spec.jumps or spec.sections["method"]["mode"] == "probe":
-        return
-    data = record.study_data()
-    if data.recommended_cell is None or data.recommendation.time is not None:
-        return
-    cell, plain = data.recommendation.cell, data.recommendation.recorded_plain
-    assert cell is not None
-    if measured := measure(spec, cell, plain):
+    if measured := _measure_choice(record, spec):
         record.keep_timing(measured)
+
+
+def time_complete(record: Record, spec: Spec) -> None:
+    """Measure as `time_choice` does in a study that lacks nothing else, in a folder that no run holds yet.
+
+    A folder that another run holds, or that cannot be written to, is left as it is.
+    """
+    if measured := _measure_choice(record, spec):
+        with contextlib.suppress(UserError), lock_folder(record.folder):
+            record.keep_timing(measured)
+
+
+def _measure_choice(record: Record, spec: Spec) -> dict[str, Any] | None:
+    if not spec.jumps or spec.sections["method"]["mode"] == "probe":
+        return None
+    data = record.study_data()
+    if (cell := data.recommended_cell) is None or data.recommendation.time is not None:
+        return None
+    return measure(spec, cell, data.recommendation.recorded_plain)
 
 
 def measure(spec: Spec, cell: Mapping[str, Any], plain: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -61,11 +76,10 @@ def measure(spec: Spec, cell: Mapping[str, Any], plain: Mapping[str, Any]) -> di
 
     if spec.resources.gpu and not torch.cuda.is_available():
         return None
-    same_axes = {axis: plain.get(axis, value) for axis, value in cell.items()}
-    with_jumps = replicates(replace(spec, seeds=spec.seeds[:1]), [cell])[0]
-    without = next(r for r in plain_trainings(spec, [same_axes]) if key(r.parameters, 0) == key(plain, 0))
+    first_seed = replace(spec, seeds=spec.seeds[:1])
+    with_jumps, without = replicates(first_seed, [cell])[0], plain_training(first_seed, cell, plain)[0]
     tasks = make_tasks(spec, [with_jumps, without])
-    short = _shortened(with_jumps, len(tasks[with_jumps.task].train_inputs))
+    short = _long_enough(spec, _shortened(with_jumps, len(tasks[with_jumps.task].train_inputs)), tasks, with_jumps)
     evaluations = evaluations_per_jump(spec.section("method", cell))
     counts = _Counts.of(with_jumps, tasks[with_jumps.task])
     ratios: list[float] = []
@@ -118,6 +132,15 @@ def _shortened(replicate: Replicate, samples: int) -> Replicate:
     options = {name: value for name, value in method.options.items() if name not in ("start", "stop")}
     shorter = replace(replicate.recipe, epochs=epochs)
     return replace(replicate, recipe=shorter, method=replace(method, options=options))
+
+
+def _long_enough(spec: Spec, short: Replicate, tasks: Mapping[str, Task], entire: Replicate) -> Replicate:
+    """Return the replicate with more epochs if it would end too soon to be timed; this also warms all caches."""
+    warm, epochs = _train(spec, short, tasks), short.recipe.epochs
+    if warm.status != "finished" or not warm.seconds.total:
+        return short
+    needed = min(int(_LONG_ENOUGH_S * epochs / warm.seconds.total), entire.recipe.epochs)
+    return replace(short, recipe=replace(short.recipe, epochs=max(epochs, needed)))
 
 
 def _train(spec: Spec, replicate: Replicate, tasks: Mapping[str, Task]) -> ReplicateOutcome:

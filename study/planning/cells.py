@@ -69,7 +69,7 @@ def plain_trainings(spec: Spec, chosen: Iterable[Mapping[str, Value]] | None = N
 
 
 def confirmations(spec: Spec, cell: Mapping[str, Value], plain: Mapping[str, Value]) -> list[Replicate]:
-    """Make the replicates that confirm a choice: the cell, its baseline and the best plain training, on fresh seeds.
+    """Make the replicates that confirm a choice: the best plain training and the cell, on fresh seeds.
 
     Args:
         spec: The study.
@@ -77,10 +77,23 @@ def confirmations(spec: Spec, cell: Mapping[str, Value], plain: Mapping[str, Val
         plain: The best plain training: axis that is not the method's, or key of `Spec.baseline` -> value.
     """
     fresh = replace(spec, seeds=spec.fresh_seeds)
-    wanted = key(plain, 0)
+    return [*plain_training(fresh, cell, plain), *replicates(fresh, [cell])]
+
+
+def plain_training(spec: Spec, cell: Mapping[str, Value], plain: Mapping[str, Value]) -> list[Replicate]:
+    """Make one plain training with every seed, also if its values are recorded, but no longer in the spec.
+
+    Args:
+        spec: The study.
+        cell: Cell that it is compared with: axis -> value.
+        plain: Its parameters, as for `confirmations`.
+    """
     same_axes = {axis: plain.get(axis, value) for axis, value in cell.items()}
-    trainings = [r for r in plain_trainings(fresh, [same_axes]) if key(r.parameters, 0) == wanted]
-    return [*trainings, *replicates(fresh, [cell])]
+    tuned = {name: value for name, value in plain.items() if name not in cell}
+    return [
+        replace(baseline, parameters={**baseline.parameters, **tuned}, recipe=spec.recipe(baseline.parameters, tuned))
+        for baseline in baselines(spec, [same_axes])
+    ]
 
 
 def _replicate(spec: Spec, cell: Mapping[str, Value], seed: int, fill: Mapping[str, Value] | None = None) -> Replicate:

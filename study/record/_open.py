@@ -244,7 +244,8 @@ def _check_place(folder: Path, name: str, storage: str | None) -> None:
 def _check_format(recorded: Mapping[str, Any], folder: Path) -> None:
     version = recorded.get("format_version")
     if version not in _rows.READABLE_VERSIONS:
-        readable = " and ".join(map(str, _rows.READABLE_VERSIONS))
+        *others, last = _rows.READABLE_VERSIONS
+        readable = f"{', '.join(map(str, others))} and {last}"
         raise UserError(
             f"{folder} holds a record of format version {version}; this version of dmd-study reads {readable}. "
             f"Choose another --out, or install the version that wrote it"

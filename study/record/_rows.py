@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -168,8 +169,9 @@ def read_pack(path: Path, columns: Iterable[str] = SCHEMA.names) -> list[dict[st
         raise Unreadable(why)
     wanted = list(columns)
     try:
-        table = _read(path, wanted)
-        unsettled = "final_epoch" in wanted and "final_epoch" not in table.column_names
+        losses = not _SETTLED.isdisjoint(wanted)
+        table = _read(path, list(dict.fromkeys((*wanted, "final_epoch"))) if losses else wanted)
+        unsettled = losses and "final_epoch" not in table.column_names
         if unsettled:  # before format 3: the losses are those at the end
             table = _read(path, list(dict.fromkeys((*wanted, *_SETTLING))))
         curves = [name for name in table.column_names if name in CURVES]
@@ -180,15 +182,17 @@ def read_pack(path: Path, columns: Iterable[str] = SCHEMA.names) -> list[dict[st
     except Exception as error:
         raise Unreadable(_why(path, error)) from error
     for row in rows:
-        row |= {name: None for name in wanted if name not in row}  # columns that the pack's format lacks
         if unsettled:
             _settle(row)
-            for name in set(_SETTLING) - set(wanted):
-                del row[name]
+        row |= {name: None for name in wanted if name not in row}  # columns that the pack's format lacks
+        for name in row.keys() - set(wanted):  # those that the losses were read from
+            del row[name]
         row["cell"] = {axis: hashable(value) for axis, value in json.loads(row["parameters"]).items()}
     return rows
 
 
+_SETTLED = {"final_epoch", *(f"{name}_loss_{split}" for name in ("final", "end") for split in SPLITS)}
+"""Columns that an older pack lacks, or holds in another reading."""
 _SETTLING = (
     *("status", "epoch", "final_loss_train", "final_loss_test"),
     *("jump_epoch", "jump_accepted", "jump_train_before", "jump_test_before"),
@@ -199,8 +203,8 @@ _SETTLING = (
 def _settle(row: dict[str, Any]) -> None:
     """Read the final losses of an older row as a new one has them."""
     end = {split: row[f"final_loss_{split}"] for split in SPLITS}
-    row |= {f"end_loss_{split}": loss for split, loss in end.items()} | {"final_epoch": float(row["epoch"])}
-    if row["status"] != "finished":
+    row |= {f"end_loss_{split}": loss for split, loss in end.items()} | {"final_epoch": math.nan}
+    if row["status"] in ("failed", "pruned"):
         return
     accepted = np.array(row["jump_accepted"], np.bool_)
     jumps = JumpHistory(
@@ -210,7 +214,9 @@ def _settle(row: dict[str, Any]) -> None:
         test_before=np.array(row["jump_test_before"], np.float64),
     )
     final = settled_losses(jumps, row["epoch"], end)
-    row |= {f"final_loss_{split}": loss for split, loss in final.loss.items()} | {"final_epoch": float(final.epoch)}
+    row["final_epoch"] = float(final.epoch)
+    if row["status"] == "finished":
+        row |= {f"final_loss_{split}": loss for split, loss in final.loss.items()}
 
 
 def count_pack_outcomes(path: Path) -> dict[str, Counter[str]]:

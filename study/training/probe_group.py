@@ -112,7 +112,7 @@ class ProbeGroup:
             with clock("judging"):
                 self._compare(self._awaited.pop(self._taken))
         if any(self._taken <= due < self._taken + self._longest for due in self._all_due):
-            with clock("jumps"):
+            with clock("recording"):
                 self._weights.append(
                     {
                         name: values.detach().clone()

@@ -56,7 +56,7 @@ def verdict_row(by_cells: Rates) -> list[str]:
 
 
 def stage_row(by_cells: Rates) -> list[str]:
-    """Rates of verdicts on five fresh seeds of the surest cell, over all numbers of cells; the power of 112 cells."""
+    """Rates of verdicts on five fresh seeds of the recommended cell, over all numbers of cells; power of 112."""
     weights = list(DRAWS.values())
 
     def pooled(name: str) -> str:

@@ -6,7 +6,14 @@ from dataclasses import replace
 import numpy as np
 
 from study.analysis.statistics import gains as statistics
-from study.analysis.statistics.gains import Gains, fresh_interval, surest, unsteady_cells, verdict_of, verdict_of_cells
+from study.analysis.statistics.gains import (
+    Gains,
+    fresh_interval,
+    to_recommend,
+    unsteady_cells,
+    verdict_of,
+    verdict_of_cells,
+)
 from tests.simulation.former import pooled_yes
 from tests.simulation.worlds import Array, World
 
@@ -64,7 +71,7 @@ def _count_verdicts(counts: Counter[str], null: Gains, effects: Array, name: str
     verdict = verdict_of_cells(result)
     real = effects < 0
     counts[f"yes, {name}"] += verdict == "yes"
-    counts[f"wrong cell, {name}"] += verdict == "yes" and not real[surest(result)]
+    counts[f"wrong cell, {name}"] += verdict == "yes" and not real[to_recommend(result)]
     named = bool(unsteady_cells(result)[real].any())
     counts[f"false no, {name}"] += verdict == "no" and not named
     counts[f"no but unsteady, {name}"] += verdict == "no" and named
@@ -72,7 +79,7 @@ def _count_verdicts(counts: Counter[str], null: Gains, effects: Array, name: str
 
 def _count_two_stages(counts: Counter[str], null: Gains, fresh: Array, effects: Array, name: str) -> None:
     """Count what fresh seeds say about the cell that the study's own seeds recommend."""
-    cell = surest(_shifted(null, effects))
+    cell = to_recommend(_shifted(null, effects))
     _, low, high = fresh_interval(fresh[cell] + effects[cell])
     counts[f"fresh interval holds, {name}"] += low <= effects[cell] <= high
     counts[f"fresh yes, {name}"] += verdict_of(low, high) == "yes"

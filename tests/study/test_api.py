@@ -112,6 +112,15 @@ def test_a_study_that_has_just_begun_says_so(small, tmp_path):
         begun.answer()
     with pytest.raises(NoChoice, match="no replicates yet"):
         begun.best()
+    with pytest.raises(ValueError, match="small has no replicates yet: there is nothing to recommend"):
+        begun.recommendation()
+
+
+def test_a_probe_recommends_nothing(small, tmp_path):
+    method = {"name": "dmd", "mode": "probe", "probes": 2}
+    probe = run(small({"method": method}), tmp_path / "out", executor="inline")
+    with pytest.raises(ValueError, match="small took no jumps: there is nothing to recommend"):
+        probe.recommendation()
 
 
 def test_names_from_anybody_are_text(record):
@@ -226,8 +235,23 @@ def test_figures_that_are_left_out_come_with_the_reason(record, tmp_path):
 
 
 def test_a_choice_that_is_asked_for_is_the_files(record, tmp_path):
-    path = write_best(record, tmp_path / "best.yaml", metric="final_loss_ratio", rule="one-standard-error")
-    assert read_best(path).choice() == record.best("final_loss_ratio", "one-standard-error")
+    chosen = {"metric": "final_loss_ratio", "rule": "one-standard-error"}
+    best = read_best(write_best(record, tmp_path / "best.yaml", **chosen, at={"m": 6}))
+    assert best.chosen.model_dump() == chosen
+    choice = record.best(**chosen, at={"m": 6})
+    assert best.other_choices["final_loss_ratio"]["one-standard-error"] == choice
+    assert best.parameters() == choice.parameters
+    assert best.parameters()["m"] == 6
+
+
+def test_the_files_own_choice_is_the_recommendation(record, tmp_path):
+    best = read_best(write_best(record, tmp_path / "best.yaml"))
+    recommendation = record.recommendation()
+    assert (best.chosen, best.recommended, best.answer) == (None, "not known", list(record.answer().sentences))
+    assert best.parameters() == recommendation.cell
+    assert best.recommendation.at_equal_steps == recommendation.equal_steps
+    assert record.answer().recommendation == recommendation
+    assert best.recommendation.of_cells == recommendation.cells == 8
 
 
 def test_progress_counts_the_work(record, tmp_path):

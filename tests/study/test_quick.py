@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from accel import Accelerator
+from accel import DMD, Accelerator
 from study import load_spec, open_study
 
 pytestmark = pytest.mark.slow
@@ -77,10 +77,33 @@ def test_pictures_and_best_parameters_are_written_and_can_be_reused(folder: Path
     for kind in ("png", "svg", "pdf", "csv"):
         assert (folder / "figures" / f"heatmap.{kind}").stat().st_size > 1000
     model = torch.nn.Linear(3, 2)
-    accelerator = Accelerator.from_best(model, folder / "best.yaml", metric="final_loss_ratio")
-    chosen = table[(table["m"] == accelerator.m) & (table["s"] == accelerator.s)]
+    optimizer = torch.optim.Adam(model.parameters(), lr=SPEC.sections["training"]["lr"])
     medians = table.groupby(["m", "s", "tolerance"])["final_loss_ratio_train"].median()
-    assert chosen.groupby("tolerance")["final_loss_ratio_train"].median().min() == medians.min()
+    answer = open_study(folder).answer()
+    for choice in ({}, {"metric": "final_loss_ratio", "choice": "minimum"}):
+        with pytest.warns(UserWarning, match="leave the accelerator off") as caught:
+            accelerator = Accelerator.from_best(model, folder / "best.yaml", optimizer=optimizer, **choice)
+        (warning,) = caught  # none about the optimiser, which is the study's
+        assert f"the study recommends to leave the accelerator off. {answer.sentences[0]}" in str(warning.message)
+        assert isinstance(accelerator.rule, DMD)
+        cell = (accelerator.m, accelerator.s, accelerator.rule.tolerance)
+        if choice:
+            assert medians[cell] == medians.min()
+        else:
+            assert dict(zip(("m", "s", "tolerance"), cell, strict=True)) == open_study(folder).recommendation().cell
+
+
+def test_the_answer_is_one_against_the_best_of_the_plain_trainings_by_fresh_seeds(folder: Path) -> None:
+    result = open_study(folder).recommendation()
+    assert result.tuned == {"training.lr": [0.001, 0.003, 0.01, 0.03, 0.1, 0.3]}
+    assert result.plain["training.lr"] > SPEC.sections["training"]["lr"]
+    assert result.equal_steps is not None
+    assert (result.equal_steps.fresh, result.equal_steps.seeds, result.cells) == (True, 5, 7 * 8 * 2)
+    # the jumps are worth less than a learning rate that suits
+    assert result.verdict == result.equal_steps.verdict == "no"
+    assert result.equal_steps.ratio > 1
+    assert result.time is not None
+    assert result.time.low <= result.time.ratio <= result.time.high
 
 
 def test_a_second_run_trains_nothing(folder: Path) -> None:

@@ -63,11 +63,9 @@ def answer(data: StudyData, drives: Sensitivity | None = None) -> Answer:
 def change_in_words(ratio: float) -> str:
     """Write a loss ratio in words: 25 % lower, 12 % higher, or 13 times as high."""
     if ratio >= 2:
-        return f"{ratio:.3g} times as high"
-    percent = 100 * abs(1 - ratio)
-    if percent > 99.9 and ratio < 1:
-        return "more than 99.9 % lower"
-    return f"{percent:.2g} % {'lower' if ratio < 1 else 'higher'}" if percent >= 0.05 else "equally low"
+        return f"{_times(ratio)} times as high"
+    part = abs(1 - ratio)
+    return f"{_percent(part)} % {'lower' if ratio < 1 else 'higher'}" if part >= 0.0005 else "equally low"
 
 
 def interval_in_words(estimate: Estimate) -> str:
@@ -78,10 +76,12 @@ def interval_in_words(estimate: Estimate) -> str:
     low, high = estimate.low, estimate.high
     if high < 1:
         ends = f"{_percent(1 - high)} to {_percent(1 - low)} % lower"
-    elif low > 1:
-        ends = f"{_percent(low - 1)} to {_percent(high - 1)} % higher" if high < 2 else f"{low:.3g} to {high:.3g} times"
+    elif low > 1 and high < 2:
+        ends = f"{_percent(low - 1)} to {_percent(high - 1)} % higher"
+    elif low >= 2:
+        ends = f"{_times(low)} to {_times(high)} times"
     else:
-        ends = f"{_percent(1 - low)} % lower to {change_in_words(high)}"
+        ends = f"{change_in_words(low)} to {change_in_words(high)}"
     return f"{ends}, {seeds}" if estimate.fresh else f"{ends}, {seeds}, corrected for the choice"
 
 
@@ -245,7 +245,11 @@ def _short(axis: str) -> str:
 
 
 def _percent(part: float) -> str:
-    return f"{100 * part:.2g}"
+    return "over 99" if part > 0.995 else f"{100 * part:.2g}"
+
+
+def _times(ratio: float) -> str:
+    return "over 1000" if ratio > 1000 else f"{ratio:.3g}"
 
 
 def _counted(number: int, noun: str) -> str:

@@ -69,7 +69,7 @@ def best_document(
             if (metric_name in METRICS)
             else {}
         )
-        for rule_name in RULES:
+        for rule_name in dict.fromkeys((*RULES, *(chosen or ())[1:])):  # of which `best` refuses an unknown one
             try:
                 choice = asdict(best(table, axes, seeds, metric=metric_name, rule=rule_name, at=at))
             except NoChoice as reason:

@@ -171,13 +171,16 @@ def verdict_of_cells(gains: Gains, smallest_effect: float = SMALLEST_EFFECT) -> 
     return "no" if (excluded | unsteady).all() and not unsteady.all() else "unsure"
 
 
-def surest(gains: Gains, smallest_effect: float = SMALLEST_EFFECT) -> int:
-    """Return the index of the cell to recommend: the lowest upper bound, not the lowest mean, which is often luck.
+def to_recommend(gains: Gains, smallest_effect: float = SMALLEST_EFFECT) -> int:
+    """Return the index of the cell to recommend: the lowest mean plus one standard error, which is not often luck.
 
-    A cell in which a gain of ``smallest_effect`` is excluded comes after all others.
+    A cell that gains for sure comes before all others, so that it is the one that a "yes" speaks of. Cells in which a
+    gain of ``smallest_effect`` is excluded, and unsteady ones, come last.
     """
     excluded = gains.floor > math.log1p(-smallest_effect)
-    return int(np.lexsort((gains.high, excluded))[0])
+    sure = (gains.high < 0) & ~excluded
+    promise = gains.mean + gains.deviation / math.sqrt(gains.seeds)
+    return int(np.lexsort((promise, ~sure, excluded | unsteady_cells(gains)))[0])
 
 
 def visible_gain(gains: Gains) -> float:

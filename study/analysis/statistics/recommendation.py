@@ -4,15 +4,15 @@
 |---|---|---|
 | y_ij | log of (final training loss of cell i / best plain training's after as many epochs), seed j | (cells, seeds) |
 
-The cell is chosen by the study's seeds: the one whose gain is surest, see `gains`. Its value is taken from fresh seeds
-where the study has them, because the best of many cells looks better than it is. Without fresh seeds its interval is
-corrected for the number of cells and of plain trainings that were tried.
+The cell is chosen by the study's seeds: the lowest mean plus one standard error, see `to_recommend`. Its value is taken
+from fresh seeds where the study has them, because the best of many cells looks better than it is. Without fresh seeds
+its interval is corrected for the number of cells and of plain trainings that were tried.
 
 Every place that names a recommended cell takes it from here: report, ``best.yaml``, pictures, terminal and dashboard.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,14 +26,14 @@ from study.analysis.statistics.gains import (
     Verdict,
     fresh_interval,
     gains,
-    surest,
+    to_recommend,
     verdict_of,
     verdict_of_cells,
     visible_gain,
 )
+from study.analysis.statistics.paired_losses import Fetch, Pairs
 from study.analysis.statistics.plain_training import (
     PlainTraining,
-    Row,
     best_plain,
     comparable_with,
     log_or_nan,
@@ -41,11 +41,8 @@ from study.analysis.statistics.plain_training import (
     tuned_keys,
 )
 from study.replicates.keys import key
-from study.replicates.metrics import loss_after
 
 Array = NDArray[np.float64]
-Fetch = Callable[[Callable[[str], bool]], list[Row]]
-"""Function that returns the replicates whose name meets a condition, with their jumps and curves."""
 
 _MIN_FRESH = 2
 
@@ -184,7 +181,7 @@ def recommend(
         return replace(result, verdict=verdict, why_none=why)
     y = np.array([values for _, _, values in compared])
     screened = gains(y, tried=len(cells), plains=_most_trainings(trainings, seeds))
-    place = int(np.argmin(y.mean(axis=1))) if screened is None else surest(screened, smallest_effect)
+    place = int(np.argmin(y.mean(axis=1))) if screened is None else to_recommend(screened, smallest_effect)
     cell, reference, _ = compared[place]
     result = replace(
         result,
@@ -196,7 +193,7 @@ def recommend(
         visible=None if screened is None else visible_gain(screened),
         time=_time_of(timing, cell.parameters, reference.parameters),
     )
-    pairs = _Pairs.of(fetch, cell.parameters, reference.parameters, (*seeds, *fresh_seeds))
+    pairs = Pairs.of(fetch, cell.parameters, reference.parameters, (*seeds, *fresh_seeds))
     in_sample: Verdict = "unsure" if screened is None else verdict_of_cells(screened, smallest_effect)
     if len(references) == 1 and in_sample == "unsure":
         absolute = [(c.values, at.values) for c, at in cells if any(c is other for other, _, _ in compared)]
@@ -239,7 +236,7 @@ def _excluded_by_fresh_plain(
 
 def _with_estimates(
     result: Recommendation,
-    pairs: "_Pairs",
+    pairs: "Pairs",
     seeds: Sequence[int],
     fresh_seeds: Sequence[int],
     screened: Gains | None,
@@ -283,46 +280,6 @@ def _with_estimates(
     )
 
 
-@dataclass(frozen=True)
-class _Pairs:
-    """Replicates of the chosen cell and of the best plain training, by seed."""
-
-    cell: Mapping[int, Row]
-    plain: PlainTraining
-
-    @classmethod
-    def of(cls, fetch: Fetch, cell: Mapping[str, Any], plain: Mapping[str, Any], seeds: Sequence[int]) -> "_Pairs":
-        """Fetch the replicates.
-
-        Args:
-            fetch: Returns replicates by name.
-            cell: Parameters of the cell.
-            plain: Parameters of the plain training, as they are recorded.
-            seeds: Seeds of both.
-        """
-        names = {f"cell {key(cell, seed)}" for seed in seeds} | {f"baseline {key(plain, seed)}" for seed in seeds}
-        rows = fetch(names.__contains__)
-        by_kind = {kind: {row["seed"]: row for row in rows if row["kind"] == kind} for kind in ("cell", "baseline")}
-        return cls(by_kind["cell"], PlainTraining(plain, by_kind["baseline"]))
-
-    def finished(self, seed: int) -> bool:
-        """Return True if both have finished with this seed."""
-        both = (self.cell, self.plain.rows)
-        return all(seed in rows and rows[seed]["status"] == "finished" for rows in both)
-
-    def at_equal_steps(self, seed: int, split: str) -> float:
-        """Return the log loss ratio after as many epochs."""
-        row = self.cell[seed]
-        return log_or_nan(row[f"final_loss_{split}"]) - self.plain.log_loss(seed, split, row["final_epoch"])
-
-    def at_equal_time(self, seed: int, time_ratio: float) -> float:
-        """Return the log loss ratio after as much time: the slower of both is stopped early."""
-        row = self.cell[seed]
-        epochs = float(row["final_epoch"])
-        reached = log_or_nan(settled_loss_after(row, epochs / max(time_ratio, 1.0)))
-        return reached - self.plain.log_loss(seed, "train", epochs * min(time_ratio, 1.0))
-
-
 def _why_no_cell(cells: Sequence[CellSummary], plain: bool) -> tuple[Verdict, str]:
     """Return the verdict and the reason if no cell can be chosen."""
     if cells and all(cell.state == "diverged" for cell in cells):
@@ -350,27 +307,6 @@ def _log_ratios(cell: CellSummary, at: CellSummary, reference: PlainTraining, se
             for seed, loss, epoch in zip(seeds, cell.values, at.values, strict=True)
         ]
     )
-
-
-def settled_loss_after(row: Row, epoch: float) -> float:
-    """Return the training loss after some epochs, read where a whole window of plain steps leads to it.
-
-    These points are right before each jump, and at the end. Between two of them, the loss lies on a straight line of
-    the logarithm.
-
-    Args:
-        row: Replicate with its jumps and curves.
-        epoch: Epochs trained.
-    """
-    if not len(row["jump_epoch"]):
-        return loss_after(row["curve_train_epoch"], row["curve_train"], epoch)
-    points = {0: float(row["curve_train"][0])}
-    for at, before in zip(row["jump_epoch"], row["jump_train_before"], strict=True):
-        if math.isfinite(before):
-            points[int(at)] = before
-    points[int(row["final_epoch"])] = row["final_loss_train"]
-    at = sorted(points)
-    return loss_after(at, [points[each] for each in at], epoch)
 
 
 def _estimate(y: Array, fresh: bool, half_widths: tuple[float, float], smallest_effect: float) -> Estimate:

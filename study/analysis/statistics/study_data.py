@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from study.analysis.statistics.cells import Axes, value_key
-from study.analysis.statistics.recommendation import Fetch, Recommendation, recommend
+from study.analysis.statistics.paired_losses import Fetch
+from study.analysis.statistics.recommendation import Recommendation, recommend
 from study.replicates.keys import key as name_of
 
 

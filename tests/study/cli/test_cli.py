@@ -178,7 +178,7 @@ finally:
     heavy = {"ray", "optuna", "pandas", "skfem", "scipy", "matplotlib", "seaborn", "pyarrow", "sqlalchemy"}
     assert not heavy & set(done.stderr.split())
     assert "numpy" in done.stderr.split()  # the list is one of modules
-    for text in ("380 (19 m x 20 s x 1 tolerance)", "155,760", "15.8 PFLOP"):
+    for text in ("380 (19 m x 20 s x 1 tolerance)", "155,760", "17.9 PFLOP"):
         assert text in done.stdout
     assert contents(here) == before
 
@@ -205,8 +205,9 @@ def test_run_twice(dmd_study, here, contents, monkeypatch):
     first = dmd_study("run", "spec.yaml", "--executor", "inline")
     assert first.status == 0, first.err
     folder = here / "results" / "small"
-    assert "small: 8 replicates: 8 finished" in first.out
+    assert first.out.startswith("small: 8 replicates: 8 finished\n")
     assert "replicates 9/9" in first.err
+    assert first.out.splitlines()[-1] == str(open_study(folder).answer())
     names = {path.name for path in (folder / "figures").iterdir()}
     assert names == {"heatmap.png", "heatmap.svg", "heatmap.pdf", "heatmap.csv"}
     for name in ("best.yaml", *(f"figures/{n}" for n in names)):
@@ -235,6 +236,31 @@ def test_run_twice(dmd_study, here, contents, monkeypatch):
     assert "small: 4 replicates: 4 finished" in wider.out
 
 
+def test_timing_is_left_out_if_that_is_asked_for(dmd_study, here, monkeypatch, no_pictures):
+    measured = []
+
+    def measure(spec, cell, plain):
+        measured.append((cell, plain))
+        parts = {"cell": cell, "plain": plain, "pairs": 5, "device": "1 CPU thread"}
+        return parts | dict.fromkeys(("ratio", "low", "high"), 1.25)
+
+    monkeypatch.setattr("study.execution.timing.measure", measure)
+    arguments = ("run", "spec.yaml", "--out", "out", "--executor", "inline")
+    without = dmd_study(*arguments, "--no-timing")
+    assert (without.status, measured) == (0, [])
+    assert "Time was not measured." in without.out.splitlines()[-1]
+    timed = dmd_study(*arguments)
+    recommendation = open_study("out").recommendation()
+    assert (timed.status, measured) == (0, [(recommendation.cell, recommendation.recorded_plain)])
+    assert "An epoch with jumps takes 1.25 times as long as one without" in timed.out.splitlines()[-1]
+    assert timed.out.splitlines()[-1] == str(open_study("out").answer())
+    assert yaml.safe_load((here / "out" / "best.yaml").read_text())["recommendation"]["time_of_an_epoch"] == {
+        **dict.fromkeys(("ratio", "low", "high"), 1.25),
+        "pairs": 5,
+        "device": "1 CPU thread",
+    }
+
+
 def test_what_a_run_leaves_behind_is_made_from_one_reading_of_the_table(dmd_study, recorded, tmp_path, monkeypatch):
     """And is what the commands make that read it each for itself."""
     folder = shutil.copytree(recorded, tmp_path / "out")
@@ -252,14 +278,32 @@ def test_what_a_run_leaves_behind_is_made_from_one_reading_of_the_table(dmd_stud
 def test_status(dmd_study, recorded, here):
     result = dmd_study("status", recorded)
     assert (result.status, result.err) == (0, "")
-    assert result.out == "small: 8 replicates: 8 finished\n  jumps: 40 accepted\n"
+    record = open_study(recorded)
+    assert result.out == f"small: 8 replicates: 8 finished\n  jumps: 40 accepted\n{record.answer()}\n"
+    assert str(record.answer()).startswith("Not known: plain training's learning rate was not varied; with m = ")
+
+
+def test_status_and_best_name_a_pack_that_cannot_be_read_once(dmd_study, recorded, tmp_path):
+    folder = shutil.copytree(recorded, tmp_path / "out")
+    pack = open_study(folder).table()["pack"].iloc[0]
+    (folder / "packs" / f"{pack}.parquet").write_bytes(b"not Parquet")
+    status = dmd_study("status", folder)
+    assert (status.status, status.err) == (0, "")
+    assert status.out.count(f"cannot be read, and is trained again by the next run: {folder / 'packs' / pack}") == 1
+    assert status.out.splitlines()[-1].startswith("Not known: ")
+    best = dmd_study("best", folder)
+    assert best.status == 0
+    (line,) = best.err.splitlines()
+    assert line.startswith(f"Warning: left out, since they cannot be read: {folder / 'packs' / pack}.parquet ")
 
 
 def test_status_of_a_study_that_has_just_begun(dmd_study, small, tmp_path):
     from study.record import create
 
     create(tmp_path, small(), None, None)
-    assert dmd_study("status", tmp_path).out == "small: 8 replicates: 8 missing\n"
+    assert dmd_study("status", tmp_path).out == (
+        "small: 8 replicates: 8 missing\nNo answer yet: the table has no replicates yet: there is nothing to report\n"
+    )
 
 
 def test_table(dmd_study, recorded, here):
@@ -295,9 +339,46 @@ def test_best(dmd_study, recorded, here):
     assert str(recorded / "best.yaml") in result.out
     document = yaml.safe_load((recorded / "best.yaml").read_text())
     table = open_study(recorded).table()
-    chosen = document["choices"]["mean_relative_error"]["minimum"]
+    chosen = document["other_choices"]["mean_relative_error"]["minimum"]
     assert chosen["value"] == table["mean_relative_error_train"].min()
     assert document["spec_hash"] == open_study(recorded).attributes["spec_hash"]
+    cell = open_study(recorded).recommendation().cell
+    assert (document["chosen"], document["recommended"]) == (None, "not known")
+    assert document["recommendation"]["parameters"] == cell
+    words = ", ".join(f"{axis} = {value}" for axis, value in cell.items())
+    assert result.out.splitlines()[0] == f"* recommended: not known: {words}"
+    assert result.out.splitlines()[-1] == str(open_study(recorded).answer()) == " ".join(document["answer"])
+
+
+def test_best_marks_the_choice_that_was_asked_for(dmd_study, recorded, tmp_path):
+    folder = shutil.copytree(recorded, tmp_path / "out")
+    result = dmd_study("best", folder, "--metric", "final_loss_ratio", "--at", "m=6")
+    assert (result.status, result.err) == (0, "")
+    document = yaml.safe_load((folder / "best.yaml").read_text())
+    assert document["chosen"] == {"metric": "final_loss_ratio", "rule": "minimum"}
+    parameters = document["other_choices"]["final_loss_ratio"]["minimum"]["parameters"]
+    assert parameters["m"] == 6
+    lines = result.out.splitlines()
+    assert lines[0].startswith("  recommended: not known: m = 4, ")  # of all cells
+    place = lines.index("  lowest final loss ratio (final_loss_ratio):")
+    words = ", ".join(f"{axis} = {value}" for axis, value in parameters.items())
+    assert lines[place + 1].startswith(f"*   minimum:            {words}: final_loss_ratio ")
+    assert "at least 3 seeds" in lines[place + 2]
+    assert [line for line in lines if line.startswith("*")] == [lines[place + 1], "* is what these take:"]
+
+
+def test_a_study_that_recommends_nothing_names_no_way_to_take_it(dmd_study, here, no_pictures):
+    options = ("--executor", "inline", "--set", "method.mode=probe", "--set", "method.probes=2")
+    result = dmd_study("run", "spec.yaml", "--out", "out", *options)
+    assert result.status == 0, result.err
+    lines = result.out.splitlines()
+    assert "  recommended: none: this study judged jumps, but took none, so that no final loss is known" in lines
+    assert os.path.join("out", "best.yaml") in lines
+    assert "is what these take" not in result.out
+    assert lines[-1].startswith("Not known: this study was a probe: ")
+    chosen = dmd_study("best", "out", "--metric", "mean_relative_error")
+    assert (chosen.status, chosen.err) == (0, "")
+    assert "* is what these take:" in chosen.out
 
 
 def test_a_diverged_study_says_why_there_is_no_best(dmd_study, here, no_pictures):
@@ -308,7 +389,9 @@ def test_a_diverged_study_says_why_there_is_no_best(dmd_study, here, no_pictures
     assert result.status == 0, result.err
     assert "small: 4 replicates: 4 diverged" in result.out
     assert "Traceback" not in result.err
-    assert (here / "out" / "best.yaml").exists() or "Not written" in result.err
+    assert "  recommended: none: every one of 4 cells diverged\n" in result.out
+    assert result.out.splitlines()[-1] == "No: every one of 4 cells diverged."
+    assert yaml.safe_load((here / "out" / "best.yaml").read_text())["recommended"] == "off"
 
 
 def test_check_reports_and_ends_with_its_verdict(dmd_study, here):

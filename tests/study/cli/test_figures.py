@@ -51,7 +51,7 @@ BAD = {
     "at": (["sensitivity", "--at", "lr=1"], ["at must name an axis of the study (m, s, tolerance)", "'lr'"]),
     "one value": (
         ["sensitivity", "--at", "m=4", "--at", "s=2", "--at", "tolerance=1e-3"],
-        ["needs an axis with two values or more", "m, s, tolerance"],
+        ["needs an axis with two values or more; m, s and tolerance have one each"],
     ),
     "figure": (["figures", "--only", "map"], ["--only must be one of heatmap, spread, slices", "got 'map'"]),
     "no figure": (

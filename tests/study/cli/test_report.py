@@ -1,5 +1,6 @@
 """`dmd-study report`: from a record to a page, and what it says where there is nothing to show."""
 
+import html
 import re
 
 import pytest
@@ -32,7 +33,9 @@ def test_it_is_written_into_the_studys_folder(record, capsys):
     text = path.read_text()
     assert "<title>small: dmd on quadratic</title>" in text
     assert "Accelerator.from_best(model, " in text
-    assert "format_version: 1" in text  # best.yaml, to be copied
+    assert "format_version: 2" in text  # best.yaml, to be copied
+    assert "recommended: not known" in text
+    assert record.answer().sentences[0] in html.unescape(text)
     assert record.attributes["spec_hash"] in text
     assert re.search(r"trained by</th><td>dmd_study .*torch .*\(18 replicates\)", text)  # 8 cells and a baseline, twice
 

@@ -12,13 +12,15 @@ def test_figure3():
     assert estimate(load_spec("figure3")) == [
         ("cells", "380 (19 m x 20 s x 1 tolerance)"),
         ("replicates", "380 (1 seed)"),
-        ("baselines", "1"),
+        ("baselines", "6"),  # of six learning rates, one of which is that of the cells
+        ("fresh replicates at the end", "2 x 5"),
         # sum over m of 3000 // m, for each of 20 s
         ("jumps", f"{20 * sum(3000 // m for m in range(2, 21)):,}"),
-        ("training", "15.8 PFLOP"),
+        # 386 trainings of 3000 steps: 6 operations for each of 2,882,150 weights and 800 samples
+        ("training", f"{386 * 3000 * 6 * 2_882_150 * 800 / 1e15:.3g} PFLOP"),
         ("jumps", "45.9 TFLOP"),
         ("judging jumps", "1.8 PFLOP"),
-        ("total", "17.7 PFLOP"),
+        ("total", "17.9 PFLOP"),
     ]
 
 
@@ -29,6 +31,16 @@ def test_every_replicate_and_baseline_counts(small):
     assert found["baselines"] == "6"
     # 30 replicates of 24 epochs; 36 weights, 64 samples, 6 operations
     assert found["training"] == f"{30 * 24 * 6 * 36 * 64 / 1e6:.3g} MFLOP"
+
+
+def test_plain_trainings_with_other_values_count_too(small):
+    few, many = small(), small({"baseline": {"training.lr": [0.01, 0.05, 0.1], "training.batch": ["full", 32]}})
+    found, tuned = dict(estimate(few)), dict(estimate(many))
+    # six combinations for each of two seeds; one of them is the spec's own
+    assert (found["baselines"], tuned["baselines"]) == ("2", "12")
+    assert (found["replicates"], found["jumps"]) == (tuned["replicates"], tuned["jumps"])
+    assert tuned["training"] == f"{(8 + 12) * 24 * 6 * 36 * 64 / 1e6:.3g} MFLOP"
+    assert "fresh replicates at the end" not in tuned
 
 
 @dataclass(frozen=True)
@@ -60,7 +72,9 @@ def test_a_network_of_the_problems_own_can_only_be_timed(small):
 
 @pytest.fixture
 def measured(monkeypatch):
-    """Training that claims 2 ms a step, 0.1 ms of jumping per snapshot of the window, and 3 ms to judge a jump."""
+    """Training that claims 2 ms a step, 3 ms to judge a jump, and per snapshot of a window 0.06 ms of jumping and 0.04
+    ms of recording it.
+    """
     import numpy as np
 
     import study.training.packs
@@ -78,7 +92,7 @@ def measured(monkeypatch):
             status="finished",
             steps=steps,
             jumps=JumpHistory(epoch=np.arange(jumps)),
-            seconds=Breakdown(0.002 * steps, 0.0001 * m * jumps, 0.003 * jumps),
+            seconds=Breakdown(0.002 * steps, 0.00006 * m * jumps, 0.003 * jumps, 0.00004 * m * jumps),
         )
         return [made]
 
@@ -88,7 +102,8 @@ def measured(monkeypatch):
 
 def test_timing_scales_what_was_measured_up_to_the_whole_study(small, measured):
     spec = small({"axes.m": [4, 6, 8], "axes.s": [2], "training.epochs": 48, "seeds": 2, "resources": {"cpu": 2}})
-    # per replicate 48 steps; 12, 8, 6 jumps at m = 4, 6, 8 of m / 10 + 3 ms; two seeds of them and of the baseline
+    # per replicate 48 steps; 12, 8, 6 jumps at m = 4, 6, 8 of m / 10 + 3 ms, with the snapshots of their windows; two
+    # seeds of them and of the baseline
     jumping_s = sum(48 // m * (0.0001 * m + 0.003) for m in (4, 6, 8))
     total_s = 2 * (4 * 48 * 0.002 + jumping_s)
     assert timing(spec) == [

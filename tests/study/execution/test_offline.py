@@ -204,7 +204,9 @@ def test_another_versions_file_is_refused(exported, tmp_path, monkeypatch):
 def test_figure3_is_exported_for_a_gpu(tmp_path):
     spec = load_spec("figure3", ["problem.samples=40", "resources.pack=auto"])
     file = export_packs(spec, tmp_path / "p.npz")
-    assert sum(len(pack.replicates) for pack in file.packs) == 381
+    exported = [replicate for pack in file.packs for replicate in pack.replicates]
+    rates = [replicate.recipe.lr for replicate in exported if replicate.is_baseline]
+    assert (len(exported), sorted(rates)) == (386, [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2])
     assert {(pack.device, pack.gpu) for pack in PacksFile.read(tmp_path / "p.npz").packs} == {("cuda", 0.25)}
 
 

@@ -22,9 +22,9 @@ from study.planning.tasks import make_tasks
 from study.record import Record, create, masked
 from study.record._storage import open_storage
 from study.replicates.keys import replicate_key
-from study.replicates.metric_catalogue import METRICS, TIMINGS
+from study.replicates.metric_catalogue import METRICS, SPLITS, TIMINGS
 from study.replicates.metrics import outcome_metrics
-from study.replicates.outcome import JumpHistory, Losses
+from study.replicates.outcome import PARTS, JumpHistory, Losses
 from study.replicates.replicate import Pack
 
 
@@ -76,13 +76,48 @@ def test_the_table_is_what_was_trained(small, train, swept):
             assert row[column] == value or (math.isnan(row[column]) and math.isnan(value)), column
         for part in ("training", "jumps", "judging"):
             assert row[f"flops_{part}"] == getattr(outcome.flops, part)
+        assert row["seconds"] == pytest.approx(sum(row[f"seconds_{part}"] for part in PARTS), rel=1e-12)
+        assert all(row[f"seconds_{part}"] > 0 for part in PARTS)
         other = baseline[outcome.replicate.seed]
-        assert row["final_loss_ratio_train"] == outcome.losses.final_train / other.losses.final_train
-        assert row["final_loss_ratio_test"] == outcome.losses.final_test / other.losses.final_test
+        # m = 4 and 6 divide 24, so the losses are read before the last jump, after as many epochs as in the baseline
+        assert row["final_epoch"] == outcome.jumps.epoch[-1] == other.losses.train_epoch[-1] == 24
+        for split in SPLITS:
+            before, plain = getattr(outcome.jumps, f"{split}_before")[-1], getattr(other.losses, f"final_{split}")
+            assert row[f"final_loss_ratio_{split}"] == row[f"final_loss_{split}"] / plain == before / plain
+            assert row[f"end_loss_{split}"] == getattr(outcome.losses, f"final_{split}") < before
         reached = np.flatnonzero(outcome.losses.train <= other.losses.final_train)
         expected = outcome.losses.train_epoch[reached[0]] if len(reached) else math.inf
         assert row["steps_to_baseline_loss"] == expected
     assert (table["seconds"] > 0).all()
+
+
+def test_a_final_loss_is_compared_with_the_baseline_after_as_many_epochs(swept):
+    record = swept({"axes.m": [5], "training.epochs": 23, "training.batch": 32, "seeds": 1})
+    (_, row), *more = record.table().iterrows()
+    assert not more
+    (baseline,) = (each for each in record.details() if each["kind"] == "baseline")
+    # 2 steps an epoch, and a jump every 5 steps: the last is taken after 45 of 46 steps, in epoch 23
+    (cell,) = (each for each in record.details() if each["kind"] == "cell")
+    assert (cell["jump_epoch"][-2:], row["final_epoch"]) == ([20, 23], 23)
+    for split in SPLITS:
+        assert baseline[f"curve_{split}_epoch"][-1] == 23
+        plain = baseline[f"curve_{split}"][-1]
+        assert row[f"final_loss_ratio_{split}"] == cell[f"jump_{split}_before"][-1] / plain
+
+
+def test_between_two_points_of_the_baselines_curve_its_logarithm_is_a_line(small, train, tmp_path):
+    spec = small({"axes.m": [4], "axes.s": [2], "seeds": 1})
+    record, (baseline,), (cell,) = create(tmp_path, spec, None, None), baselines(spec), replicates(spec)
+    (plain,) = train(spec, [baseline])
+    losses = replace(plain.losses, train_epoch=np.array([0, 6, 24]), train=np.array([4.0, 1.0, 0.5]))
+    jumped = finished(cell)
+    jumped = replace(jumped, jumps=replace(jumped.jumps, epoch=np.array([22])))  # two epochs before the end
+    for number, outcome in enumerate((replace(plain, losses=losses), jumped)):
+        record.add(Pack(f"pack{number}", (outcome.replicate,), 1, "cpu"), [outcome], {}, spec)
+    (row,) = open_study(tmp_path).table().to_dict("records")
+    assert (row["final_epoch"], row["final_loss_train"]) == (22, 1.0)
+    # 16 of the 18 epochs from a loss of 1 to a half
+    assert row["final_loss_ratio_train"] == pytest.approx(2 ** (16 / 18), rel=1e-14)
 
 
 def test_of_a_packs_columns_lists_alone_are_compressed(swept):
@@ -254,6 +289,23 @@ def test_one_optuna_trial_per_replicate_with_few_attributes(swept):
     table = record.table()
     assert sorted(t.value for t in record.study.get_trials()) == sorted(table["mean_relative_error_train"])
     assert record.study.best_value == table["mean_relative_error_train"].min()
+
+
+def test_plain_trainings_with_values_of_their_own_are_trials_of_the_baselines(swept, training_forbidden, tmp_path):
+    without = swept({"seeds": 1}, folder=tmp_path / "without").table()
+    record = swept({"seeds": 1, "baseline": {"training.lr": [0.01, 0.05, 0.1]}})
+    trials = record.baseline.get_trials()
+    assert [trial.params.get("training.lr") for trial in trials] == [None, 0.01, 0.1]  # 0.05 is the spec's own
+    assert [trial.distributions.get("training.lr") for trial in trials[1:]] == [
+        optuna.distributions.FloatDistribution(0.01, 0.1)
+    ] * 2
+    assert [trial.user_attrs["status"] for trial in trials] == ["finished"] * 3
+    assert len(record.study.get_trials()) == 2
+    same(record.table(), without)  # each cell is compared with the baseline of its own training
+    losses = {row["cell"].get("training.lr"): row["final_loss_train"] for row in record.details() if not row["jumps"]}
+    assert losses[0.1] < losses[None] < losses[0.01]
+    training_forbidden()
+    same(swept({"seeds": 1}).table(), without)  # what plain training is tuned by is no part of the study's identity
 
 
 def test_diverged_and_failed_replicates_are_failed_trials_and_rows(swept, small, tmp_path, training_forbidden):
@@ -465,7 +517,11 @@ def test_packs_say_what_they_are(swept, small):
     metadata = json.loads(pq.read_schema(record.pack_path(record.table()["pack"][0])).metadata[b"dmd_study"])
     assert metadata["study"] == "small"
     assert metadata["spec_hash"] == small().hash()
-    assert metadata["format_version"] == 2
+    assert metadata["format_version"] == 3
+    columns = pq.read_schema(record.pack_path(record.table()["pack"][0])).names
+    assert {"final_epoch", "end_loss_train", "end_loss_test", "seconds_recording", "started_at", "ended_at"} <= {
+        *columns
+    }
     assert {"torch", "numpy", "python", "processor", "dmd_study"} <= set(metadata)
 
 
@@ -513,7 +569,7 @@ def test_another_format_version_is_refused(raw, swept, contents):
     database.close()
     before = contents(folder)
     for attempt in (lambda: run(raw(), folder, executor="inline"), lambda: open_study(folder)):
-        with pytest.raises(UserError, match="of format version 99; this version of dmd-study reads 1 and 2"):
+        with pytest.raises(UserError, match="of format version 99; this version of dmd-study reads 1, 2 and 3\\."):
             attempt()
     assert contents(folder) == before
 

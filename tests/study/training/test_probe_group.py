@@ -107,6 +107,22 @@ def test_costs_are_shared_and_are_those_predicted(small):
     assert sum(o.flops.training for o in found) == pytest.approx(plain.flops.training)
     lines = dict(estimate(spec))
     assert lines["probes"] == "80 (5 per replicate, along 1 trainings)"
+    # a probed study confirms no choice, and its cells are not probed along plain trainings with other values
+    tuned = dict(estimate(small({**CHANGES, "baseline": {"training.lr": [0.01, 0.02, 0.03]}, "confirm": 5})))
+    assert (tuned["baselines"], tuned["probes"]) == ("3", lines["probes"])
+    assert "fresh replicates at the end" not in tuned
+
+
+def test_seconds_are_told_apart(small, monkeypatch):
+    ticks = iter(range(10**6))
+    monkeypatch.setattr("study.training.stopwatch.time.perf_counter", lambda: float(next(ticks)))
+    found = probed(small({**CHANGES, "axes": {"m": [4], "s": [3], "tolerance": [1e-3]}}))
+    # one tick within each of the 4 snapshots before each of 5 probes; some of the last windows overlap
+    (outcome,) = found
+    kept = {at - back for at in outcome.jumps.epoch for back in range(4)}
+    assert outcome.seconds.recording == len(kept)
+    assert outcome.seconds.jumps == 5
+    assert outcome.seconds.training == 40
 
 
 def test_cells_of_one_training_are_one_pack(small):
@@ -258,5 +274,7 @@ def test_a_probed_study_says_so(raw, tmp_path, monkeypatch):
     assert np.isfinite(table["mean_relative_error_train"]).all()
     assert (tmp_path / "out" / "figures" / "heatmap.png").exists()
     best = yaml.safe_load((tmp_path / "out" / "best.yaml").read_text())
-    assert "parameters" in best["choices"]["mean_relative_error"]["minimum"]
-    assert "unavailable" in best["choices"]["final_loss_ratio"]["minimum"]
+    assert "took none" in best["recommendation"]["unavailable"]
+    assert (best["recommended"], best["chosen"]) == ("not known", None)
+    assert "parameters" in best["other_choices"]["mean_relative_error"]["minimum"]
+    assert "unavailable" in best["other_choices"]["final_loss_ratio"]["minimum"]

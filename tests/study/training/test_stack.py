@@ -329,6 +329,8 @@ def test_seconds_are_shared_equally_and_add_up(small, monkeypatch):
     assert len({o.seconds.training for o in found}) == 1
     assert sum(o.seconds.training for o in found) == pytest.approx(24)  # one tick within each step
     assert all(o.seconds.jumps > 0 and o.seconds.judging > 0 for o in found)
+    # one tick within each of 24 snapshots, of two groups that jump together: those of m = 4 and those of m = 6
+    assert sum(o.seconds.recording for o in found) == pytest.approx(48)
 
 
 def test_a_replicate_that_raises_fails_alone(small):

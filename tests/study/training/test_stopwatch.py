@@ -31,8 +31,10 @@ def test_a_part_within_another_interrupts_it(clock):
     spend(1000.0)  # counts towards none
     with made("training"):
         spend(100.0)
-    assert made.take() == {"training": 100.0, "jumps": 3.0, "judging": 30.0}
-    assert made.take() == {"training": 0.0, "jumps": 0.0, "judging": 0.0}
+    with made("recording"):
+        spend(0.5)
+    assert made.take() == {"training": 100.0, "jumps": 3.0, "judging": 30.0, "recording": 0.5}
+    assert made.take() == {"training": 0.0, "jumps": 0.0, "judging": 0.0, "recording": 0.0}
 
 
 def test_a_part_that_raises_ends(clock):
@@ -46,4 +48,4 @@ def test_a_part_that_raises_ends(clock):
     with pytest.raises(KeyError):
         fail()
     spend(5.0)
-    assert made.take() == {"training": 0.0, "jumps": 0.0, "judging": 1.0}
+    assert made.take() == {"training": 0.0, "jumps": 0.0, "judging": 1.0, "recording": 0.0}

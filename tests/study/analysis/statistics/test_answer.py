@@ -3,7 +3,8 @@
 import pandas as pd
 import pytest
 
-from study.analysis.statistics.answer import answer, change_in_words
+from study.analysis.statistics.answer import answer, change_in_words, interval_in_words
+from study.analysis.statistics.recommendation import Estimate
 from study.analysis.statistics.study_data import StudyData
 from tests.dashboards._made_up import MadeUp
 from tests.study.analysis.statistics.test_recommendation import gain_at, noisy, study, timing
@@ -119,8 +120,25 @@ def test_an_empty_table_is_refused():
         (13.0, "13 times as high"),
         (0.9999, "equally low"),
         (0.998, "0.2 % lower"),
-        (1e-16, "more than 99.9 % lower"),
+        (1e9, "over 1000 times as high"),
+        (1e-16, "over 99 % lower"),
     ],
 )
 def test_a_ratio_is_written_in_words(ratio, words):
     assert change_in_words(ratio) == words
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (0.67, 0.85, "15 to 33 % lower, 5 fresh seeds"),
+        (1e-9, 0.5, "50 to over 99 % lower, 5 fresh seeds"),
+        (1.1, 1.3, "10 to 30 % higher, 5 fresh seeds"),
+        (2.5, 13.0, "2.5 to 13 times, 5 fresh seeds"),
+        (0.9, 1.1, "10 % lower to 10 % higher, 5 fresh seeds"),
+        (1.2, 15.5, "20 % higher to 15.5 times as high, 5 fresh seeds"),
+        (1e-9, 1e9, "over 99 % lower to over 1000 times as high, 5 fresh seeds"),
+    ],
+)
+def test_an_interval_is_written_in_words(low, high, words):
+    assert interval_in_words(Estimate(1.0, low, high, 5, True, "unsure")) == words

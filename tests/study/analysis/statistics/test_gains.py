@@ -11,7 +11,7 @@ from study.analysis.statistics.gains import (
     Gains,
     fresh_interval,
     gains,
-    surest,
+    to_recommend,
     unsteady_cells,
     verdict_of,
     verdict_of_cells,
@@ -78,7 +78,7 @@ def test_a_quiet_cell_keeps_its_own_noise():
     result = gains(y, tried=60)
     assert result.high[4] < 0
     assert verdict_of_cells(result) == "yes"
-    assert surest(result) == 4
+    assert to_recommend(result) == 4
     assert result.mean.argmin() != 4  # the lowest mean is a noisy cell's luck
 
 
@@ -129,7 +129,7 @@ def test_without_any_noise_every_mean_is_sure():
     y = np.array([[-0.1] * 3, [0.2] * 3])
     result = gains(y, tried=2)
     assert result.low == pytest.approx(result.high, abs=1e-15)
-    assert (verdict_of_cells(result), surest(result)) == ("yes", 0)
+    assert (verdict_of_cells(result), to_recommend(result)) == ("yes", 0)
     assert visible_gain(result) == 0
     # a seed shifts all cells by the same, and there is no other noise; the numbers are exact in binary
     shared = np.array([0.25, -0.25, 0.5, -0.5])
@@ -189,7 +189,7 @@ def test_the_verdict_of_cells():
     assert verdict_of_cells(made([-0.01, 0.1], [-0.005, 0.11]), smallest_effect=0.005) == "yes"
     # the verdict is "yes" by the second cell, and the second is recommended, whose bound is the higher
     both = made([-0.01, -0.3], [-0.009, -0.001])
-    assert (verdict_of_cells(both), surest(both)) == ("yes", 1)
+    assert (verdict_of_cells(both), to_recommend(both)) == ("yes", 1)
 
 
 def test_an_unsteady_cell_stands_in_the_way_of_no_verdict_but_is_counted():
@@ -226,3 +226,16 @@ def test_fresh_seeds_have_students_interval():
     assert mean == -0.1
     assert math.isnan(low)
     assert math.isnan(high)
+
+
+def test_a_noisy_cell_that_is_far_lower_is_recommended_before_a_quiet_one():
+    # nothing is sure: with few seeds, the bounds of the lower cell reach far above those of the quiet one
+    result = made([-0.3, 1.2], [5.0, 1.3], deviation=[0.5, 0.02])
+    assert to_recommend(result) == 0
+    # of two that look alike, the quieter
+    assert to_recommend(made([-0.3, -0.3], [5.0, 0.1], deviation=[0.5, 0.1])) == 1
+
+
+def test_an_unsteady_cell_is_recommended_last():
+    unsteady = made([0.5, 2.0], [9.0, 2.1], deviation=[3.0, 0.02])
+    assert to_recommend(unsteady) == 1

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from study.analysis.statistics.paired_losses import settled_loss_after
 from study.analysis.statistics.plain_training import PlainTraining, best_plain, plain_trainings, tuned_keys
-from study.analysis.statistics.recommendation import _excluded_by_fresh_plain, settled_loss_after
+from study.analysis.statistics.recommendation import _excluded_by_fresh_plain
 from study.analysis.statistics.study_data import StudyData
 
 AXES = {"m": [2, 8], "s": [5, 10]}
