@@ -4,9 +4,9 @@
 |---|---|---|
 | y_ij | log of (final training loss of cell i / best plain training's after as many epochs), seed j | (cells, seeds) |
 
-The cell is chosen by the study's seeds: the lowest mean plus one standard error, see `to_recommend`. Its value is taken
-from fresh seeds where the study has them, because the best of many cells looks better than it is. Without fresh seeds
-its interval is corrected for the number of cells and of plain trainings that were tried.
+The cell is chosen by the study's seeds: the one whose gain fresh seeds are most likely to confirm, see `to_recommend`.
+Its value is taken from fresh seeds where the study has them, because the best of many cells looks better than it is.
+Without fresh seeds its interval is corrected for the number of cells and of plain trainings that were tried.
 
 Every place that names a recommended cell takes it from here: report, ``best.yaml``, pictures, terminal and dashboard.
 """

@@ -228,14 +228,25 @@ def test_fresh_seeds_have_students_interval():
     assert math.isnan(high)
 
 
-def test_a_noisy_cell_that_is_far_lower_is_recommended_before_a_quiet_one():
-    # nothing is sure: with few seeds, the bounds of the lower cell reach far above those of the quiet one
-    result = made([-0.3, 1.2], [5.0, 1.3], deviation=[0.5, 0.02])
-    assert to_recommend(result) == 0
-    # of two that look alike, the quieter
-    assert to_recommend(made([-0.3, -0.3], [5.0, 0.1], deviation=[0.5, 0.1])) == 1
+def test_the_cell_that_fresh_seeds_are_most_likely_to_confirm_is_recommended():
+    # none is sure: a quiet gain of 5 %, a noisy one that may be luck, a quiet loss with the lowest bound
+    quiet, lucky, loss = (-0.05, 0.01, 0.01), (-2.0, 9.0, 3.0), (0.02, 0.005, 0.001)
+    means, highs, deviations = zip(quiet, lucky, loss, strict=True)
+    assert to_recommend(made(means, highs, floor=[-1.0, -9.0, -1.0], deviation=deviations)) == 0
+    assert to_recommend(made(means[1:], highs[1:], floor=[-9.0, -1.0], deviation=deviations[1:])) == 0
 
 
-def test_an_unsteady_cell_is_recommended_last():
-    unsteady = made([0.5, 2.0], [9.0, 2.1], deviation=[3.0, 0.02])
-    assert to_recommend(unsteady) == 1
+def test_the_chance_of_a_confirmation_is_that_of_fresh_seeds():
+    """Two cells gain 10 %, and seeds differ by 10 and 15 %: the noisier one is confirmed less often."""
+    random = np.random.default_rng(2)
+    confirmed = []
+    for sigma in (0.1, 0.15):
+        fresh = random.normal(-0.1, sigma, (4000, 5))
+        confirmed.append(np.mean([fresh_interval(y)[2] < 0 for y in fresh]))
+    assert confirmed[0] > confirmed[1] + 0.1
+    assert to_recommend(made([-0.1, -0.1], [0.5, 0.5], deviation=[0.15, 0.1])) == 1
+
+
+def test_where_no_gain_is_likely_the_least_bad_cell_is_recommended():
+    # the second is so noisy that it might gain, but nobody would use it; the third is sure to lose more
+    assert to_recommend(made([1.0, 1.0, 1.2], [1.1, 9.0, 1.21], deviation=[0.05, 3.0, 0.005])) == 0
