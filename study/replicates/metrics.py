@@ -209,6 +209,27 @@ def loss_after(curve_epoch: ArrayLike, curve: ArrayLike, epoch: float) -> float:
     return float(ends @ [1 - share, share])
 
 
+def loss_near_end(curve_epoch: ArrayLike, curve: ArrayLike, epoch: float) -> float:
+    """Return the loss a few epochs before the end: the last one, raised by the mean progress of the second half.
+
+    A training of a high rate has spikes, and a single point of its curve would be their luck.
+
+    Args:
+        curve_epoch: (points,) epochs, rising.
+        curve: (points,) losses.
+        epoch: epochs trained, within the last window of a training.
+    """
+    at, losses = np.asarray(curve_epoch, np.float64), np.asarray(curve, np.float64)
+    if not len(at) or epoch > at[-1]:
+        return math.nan
+    end, middle = float(losses[-1]), loss_after(at, losses, at[-1] / 2)
+    if epoch == at[-1] or not (math.isfinite(end) and end > 0):
+        return end if epoch == at[-1] else loss_after(at, losses, epoch)
+    if not (math.isfinite(middle) and middle > end):
+        return end
+    return float(end * (middle / end) ** ((at[-1] - epoch) / (at[-1] / 2)))
+
+
 def steps_to_loss(
     epochs: NDArray[np.int64], losses: NDArray[np.float64], target: float, steps_per_epoch: float
 ) -> float:

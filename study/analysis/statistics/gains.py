@@ -56,6 +56,7 @@ class Gains:
         low: Lower bound of the mean; together with ``high`` it holds for all cells at once with at least 95 %.
         high: Upper bound of the mean, for all cells at once.
         floor: Lower bound of the mean for one cell alone (97.5 %): see the head of this file on "no".
+        noise: Moderated standard deviation of one replicate, without the effect of its seed.
         luck: Log ratio that luck alone could reach in this cell. A mean below it is a gain.
         seeds: Number of seeds.
         middle: Median over seeds of the log ratio.
@@ -70,6 +71,7 @@ class Gains:
     luck: Array
     seeds: int
     middle: Array
+    noise: Array
 
     @property
     def unsteady(self) -> int:
@@ -105,7 +107,8 @@ def gains(y: Array, *, tried: int, plains: int = 1, risk: float = RISK) -> Gains
         error = np.where(varies, y.std(axis=1, ddof=1), 0.0) / math.sqrt(n)
         risks = (risk / 2 / tried, risk / 2 / tried / plains, risk / 2 / plains)
         upper, lower, alone = (error * student(part, d) for part in risks)
-        return Gains(mean, error * math.sqrt(n), float(d), mean - lower, mean + upper, mean - alone, -upper, n, middle)
+        deviation = error * math.sqrt(n)
+        return Gains(mean, deviation, float(d), mean - lower, mean + upper, mean - alone, -upper, n, middle, deviation)
     centred = y[varies] - mean[varies, None]
     effect = np.median(centred, axis=0)
     shared = float(effect.std(ddof=1)) / math.sqrt(n)
@@ -114,9 +117,9 @@ def gains(y: Array, *, tried: int, plains: int = 1, risk: float = RISK) -> Gains
     s2 = (centred - effect).var(axis=1, ddof=1)
     variance, together, one_cell, freedom = np.zeros(len(s2)), np.zeros(len(s2)), np.zeros(len(s2)), float(d)
     if (s2 > 0).any():
-        noise = moderate(s2, d)
-        variance, freedom = noise.variance, min(noise.freedom, float(d * len(s2)))
-        together, one_cell = (noise.bound(part) / math.sqrt(n) for part in (side / tried, side))
+        moderated = moderate(s2, d)
+        variance, freedom = moderated.variance, min(moderated.freedom, float(d * len(s2)))
+        together, one_cell = (moderated.bound(part) / math.sqrt(n) for part in (side / tried, side))
     known = mean == 0  # among the cells that do not vary
     error, upper, lower, alone = (
         np.where(varies, _filled(values, varies), np.where(known, 0.0, np.median(values)))
@@ -127,7 +130,10 @@ def gains(y: Array, *, tried: int, plains: int = 1, risk: float = RISK) -> Gains
             one_cell + lower_shared,
         )
     )
-    return Gains(mean, error * math.sqrt(n), freedom, mean - lower, mean + upper, mean - alone, -upper, n, middle)
+    noise = _filled(np.sqrt(variance), varies)
+    return Gains(
+        mean, error * math.sqrt(n), freedom, mean - lower, mean + upper, mean - alone, -upper, n, middle, noise
+    )
 
 
 def _filled(values: Array, where: NDArray[np.bool_]) -> Array:
@@ -144,7 +150,7 @@ def unsteady_cells(gains: Gains) -> NDArray[np.bool_]:
     mean to 2 %, and nobody would use the cell. So it does not stand in the way of a "no"; `Gains.unsteady` counts them.
     A cell that gains on most seeds and blows up on a few is none of them: its median is below plain training's.
     """
-    return (gains.deviation > _UNSTEADY) & (gains.mean > 0) & (gains.middle > 0)
+    return (gains.noise > _UNSTEADY) & (gains.mean > 0) & (gains.middle > 0)
 
 
 def verdict_of(low: float, high: float, smallest_effect: float = SMALLEST_EFFECT) -> Verdict:

@@ -48,7 +48,7 @@ class Pairs:
     def at_equal_steps(self, seed: int, split: str) -> float:
         """Return the log loss ratio after as many epochs."""
         row = self.cell[seed]
-        return log_or_nan(row[f"final_loss_{split}"]) - self.plain.log_loss(seed, split, row["final_epoch"])
+        return log_or_nan(row[f"final_loss_{split}"]) - self.plain.log_final_loss(seed, split, row["final_epoch"])
 
     def at_equal_time(self, seed: int, time_ratio: float) -> float:
         """Return the log loss ratio after as much time: the slower of both is stopped early."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from study.analysis.statistics.cells import value_key
-from study.replicates.metrics import loss_after
+from study.replicates.metrics import loss_after, loss_near_end
 
 Row = Mapping[str, Any]
 """A replicate with its jumps and curves, see `study.record.Record.details`."""
@@ -44,6 +44,19 @@ class PlainTraining:
         if row is None:
             return math.nan
         return log_or_nan(loss_after(row[f"curve_{split}_epoch"], row[f"curve_{split}"], epoch))
+
+    def log_final_loss(self, seed: int, split: str, epoch: float) -> float:
+        """Return the logarithm of the loss at the end, or a few epochs before it; NaN if it is not known.
+
+        Args:
+            seed: seed of the replicate.
+            split: ``train`` or ``test``.
+            epoch: epochs trained, as many as the cell that it is compared with.
+        """
+        row = self.rows.get(seed)
+        if row is None:
+            return math.nan
+        return log_or_nan(loss_near_end(row[f"curve_{split}_epoch"], row[f"curve_{split}"], epoch))
 
     def mean_log_final_loss(self, seeds: Iterable[int]) -> float:
         """Return the mean over seeds of the log of the final training loss; NaN if a seed has none."""

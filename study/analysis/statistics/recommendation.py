@@ -224,7 +224,7 @@ def _excluded_by_fresh_plain(
     if len(known) < _MIN_FRESH:
         return "unsure"
     epochs = sorted({epoch for _, at in cells for epoch in at})
-    losses = {epoch: np.array([plain.log_loss(seed, "train", epoch) for seed in known]) for epoch in epochs}
+    losses = {epoch: np.array([plain.log_final_loss(seed, "train", epoch) for seed in known]) for epoch in epochs}
     y = np.array([[math.log(v) - losses[e].mean() for v, e in zip(*pair, strict=True)] for pair in cells])
     absolute = gains(y, tried=tried)
     if absolute is None or not np.isfinite(y).all():
@@ -303,7 +303,7 @@ def _most_trainings(trainings: Iterable[PlainTraining], seeds: Sequence[int]) ->
 def _log_ratios(cell: CellSummary, at: CellSummary, reference: PlainTraining, seeds: Sequence[int]) -> Array:
     return np.array(
         [
-            log_or_nan(loss) - reference.log_loss(seed, "train", epoch)
+            log_or_nan(loss) - reference.log_final_loss(seed, "train", epoch)
             for seed, loss, epoch in zip(seeds, cell.values, at.values, strict=True)
         ]
     )

@@ -236,11 +236,11 @@ def test_value_so_far():
 # what the sampler is told
 
 
-def row(kind="cell", m=4, seed=0, status="finished", error=0.5, loss=1.0, overhead=1.1, **cell):
+def row(kind="cell", m=4, seed=0, status="finished", error=0.5, loss=1.0, overhead=1.1, at=10, **cell):
     return {
         "kind": kind, "cell": {"m": m, **cell} if kind == "cell" else cell, "seed": seed, "status": status, "epoch": 10,
         "mean_relative_error_train": error, "final_loss_train": loss, "overhead": overhead,
-        "curve_train_epoch": [0, 5], "curve_train": [2.0, loss], "jump_epoch": [4], "jump_train_before": [1.0],
+        "final_epoch": at, "curve_train_epoch": [0, 5, 10], "curve_train": [2.0, 2 * loss, loss], "jump_epoch": [4], "jump_train_before": [1.0],
         "jump_train_after": [error],
     }  # fmt: skip
 
@@ -271,6 +271,32 @@ def test_a_loss_is_compared_with_the_baseline_of_its_own_training():
     assert history.values({"m": 4, **rate})[0] == pytest.approx(math.log(1 / 4))
     history.add(row("baseline", loss=math.nan, status="diverged", **rate))
     assert history.values({"m": 4, **rate}) is None
+
+
+def test_a_loss_is_compared_with_the_baseline_after_as_many_epochs():
+    history = History("final_loss_ratio", (0,), [5])
+    history.add(row("baseline", loss=4.0))  # 8 after 5 epochs, 4 after 10
+    for m, at in ((4, 5), (5, 10), (6, 7)):
+        history.add(row(m=m, loss=1.0, at=at))
+    between = 8 * 2 ** (-2 / 5)  # two of the five epochs in which it halves
+    losses = [math.exp(-history.values({"m": m})[0]) for m in (4, 5, 6)]
+    assert losses == pytest.approx([8, 4, between], rel=1e-12)
+    history.add(row("baseline", loss=0.0))
+    assert history.values({"m": 5}) is None  # nothing can be compared with zero
+
+
+def test_a_search_is_told_the_ratios_of_the_table(searched, monkeypatch):
+    told = {}
+    tell = Asker.tell
+    monkeypatch.setattr(
+        Asker, "tell", lambda asker, cell, values: told.update({str(cell): values[0]}) or tell(asker, cell, values)
+    )
+    axes = {"m": [5, 7, 9, 12], "s": [2, 9], "tolerance": [1e-6]}  # windows that divide the 24 epochs, or do not
+    record = searched(6, {"axes": axes, "seeds": 1, "training.epochs": 25}, metric="final_loss_ratio", prune=False)
+    table = record.table()
+    assert len(set(table["final_epoch"])) > 2
+    ratios = {str({axis: row[axis] for axis in axes}): row["final_loss_ratio_train"] for _, row in table.iterrows()}
+    assert told == {cell: pytest.approx(math.log(ratio), rel=1e-12) for cell, ratio in ratios.items()}
 
 
 def test_stops_are_medians_of_the_same_seed_and_training():

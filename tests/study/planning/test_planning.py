@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from study import load_spec
-from study.planning.cells import baselines, cells, replicates
+from study.planning.cells import baselines, cells, plain_training, plain_trainings, replicates
 from study.planning.costs import count_jumps, predict_cost
 from study.planning.packs import CPU_PACK, plan
 from study.planning.tasks import make_tasks
@@ -121,6 +121,21 @@ def test_a_baseline_shares_recipe_and_data_with_its_replicates(small):
         ]
         assert len(own) == 4  # two m, two s
         assert {(r.recipe, r.task) for r in own} == {(baseline.recipe, baseline.task)}
+
+
+def test_a_plain_training_is_made_by_its_parameters_also_by_those_that_the_spec_no_longer_has(small):
+    spec = small({**TWO_PLAIN_AXES, "baseline": {"training.batch": ["full", 32, 16]}})
+    cell = cells(spec)[-1]
+    listed = plain_trainings(spec)
+    assert len(listed) == 4 * 3 * 2
+    for wanted in listed:
+        assert wanted == plain_training(spec, cell, wanted.parameters)[wanted.seed]
+    left_out = {"training.lr": 0.3, "problem.seed": 5, "training.batch": 8, "training.momentum": 0.9}
+    made = plain_training(small(TWO_PLAIN_AXES), cell, left_out)
+    assert [(r.is_baseline, r.parameters, r.seed) for r in made] == [(True, left_out, 0), (True, left_out, 1)]
+    assert {(r.recipe.lr, r.recipe.batch, r.recipe.momentum, r.task) for r in made} == {
+        (0.3, 8, 0.9, '{"problem.seed": 5}')
+    }
 
 
 def test_names_of_replicates(small):
