@@ -240,8 +240,8 @@ def row(kind="cell", m=4, seed=0, status="finished", error=0.5, loss=1.0, overhe
     return {
         "kind": kind, "cell": {"m": m, **cell} if kind == "cell" else cell, "seed": seed, "status": status, "epoch": 10,
         "mean_relative_error_train": error, "final_loss_train": loss, "overhead": overhead,
-        "final_epoch": at, "curve_train_epoch": [0, 5, 10], "curve_train": [2.0, 2 * loss, loss], "jump_epoch": [4], "jump_train_before": [1.0],
-        "jump_train_after": [error],
+        "final_epoch": at, "curve_train_epoch": [0, 5, 10], "curve_train": [2.0, 2 * loss, loss],
+        "jump_epoch": [4], "jump_train_before": [1.0], "jump_train_after": [error],
     }  # fmt: skip
 
 
@@ -275,12 +275,13 @@ def test_a_loss_is_compared_with_the_baseline_of_its_own_training():
 
 def test_a_loss_is_compared_with_the_baseline_after_as_many_epochs():
     history = History("final_loss_ratio", (0,), [5])
-    history.add(row("baseline", loss=4.0))  # 8 after 5 epochs, 4 after 10
-    for m, at in ((4, 5), (5, 10), (6, 7)):
+    # it halves from epoch 5 to 10, but for a spike at epoch 8
+    spiky = {"curve_train_epoch": [0, 5, 7, 8, 9, 10], "curve_train": [9.0, 8.0, 6.0, 100.0, 5.0, 4.0]}
+    history.add(row("baseline", loss=4.0) | spiky)
+    for m, at in ((4, 10), (5, 8), (6, 9)):
         history.add(row(m=m, loss=1.0, at=at))
-    between = 8 * 2 ** (-2 / 5)  # two of the five epochs in which it halves
     losses = [math.exp(-history.values({"m": m})[0]) for m in (4, 5, 6)]
-    assert losses == pytest.approx([8, 4, between], rel=1e-12)
+    assert losses == pytest.approx([4, 4 * 2 ** (2 / 5), 4 * 2 ** (1 / 5)], rel=1e-12)
     history.add(row("baseline", loss=0.0))
     assert history.values({"m": 5}) is None  # nothing can be compared with zero
 

@@ -127,7 +127,9 @@ def test_a_plain_loop_with_the_best_of_quick_repeats_its_table(metric, choice, r
         # fewer than m steps follow the last jump, so that the final loss is the one before it
         assert jumps[-1].step == row["final_epoch"]
         assert jumps[-1].loss_before == pytest.approx(row["final_loss_train"], rel=rel)
-        final_ratios.append(jumps[-1].loss_before / curves[0][jumps[-1].step])
+        # plain training's loss so few epochs before its end: raised by its mean progress in the second half
+        plain = curves[0][400] * (curves[0][200] / curves[0][400]) ** ((400 - jumps[-1].step) / 200)
+        final_ratios.append(jumps[-1].loss_before / plain)
         assert final_ratios[-1] == pytest.approx(row["final_loss_ratio_train"], rel=rel)
         errors.append(sum(jump.ratio for jump in jumps) / len(jumps))
         assert errors[-1] == pytest.approx(row["mean_relative_error_train"], rel=rel)
