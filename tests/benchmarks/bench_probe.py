@@ -1,7 +1,7 @@
 """Probes against jumps that are taken: ``python -m tests.benchmarks.bench_probe``.
 
-The preset quick at one seed, once as it is and once with ``method.mode=probe``, in this process: what each costs, in
-operations and seconds, and whether both rank the cells alike (Spearman's correlation over the cells of a tolerance that
+The preset quick at one seed and with one plain training, once as it is and once with ``method.mode=probe``, in this
+process: what each costs, in operations and seconds, and whether both rank the cells alike (Spearman's correlation over the cells of a tolerance that
 ended finite in both). A probe asks what one jump would do from plain training; a study's own jumps start from where the
 jumps before them led.
 """
@@ -32,14 +32,16 @@ def main(overrides: Mapping[str, Any] | None = None) -> dict[str, float]:
         Ratios of operations and seconds, study / probes, and the rank correlation for every tolerance.
     """
     print(describe_machine())
-    chosen = {"seeds": 1, "resources.pack": "auto", **(overrides or {})}
+    chosen = {"seeds": 1, "baseline": {}, "confirm": 0, "resources.pack": "auto", **(overrides or {})}
     tables, seconds = {}, {}
     with tempfile.TemporaryDirectory() as folder:
-        run("quick", Path(folder) / "data", executor="inline", overrides={**chosen, "axes.m": [20], "axes.s": [2]})
+        few = {**chosen, "axes.m": [20], "axes.s": [2]}
+        run("quick", Path(folder) / "data", executor="inline", overrides=few, timing=False)
         for mode in ("train", "probe"):
             start_s = time.perf_counter()
             spec = {**chosen, "method.mode": mode}
-            tables[mode] = run("quick", Path(folder) / mode, executor="inline", overrides=spec).table()
+            record = run("quick", Path(folder) / mode, executor="inline", overrides=spec, timing=False)
+            tables[mode] = record.table()
             seconds[mode] = time.perf_counter() - start_s
     flops = {mode: _operations(table) for mode, table in tables.items()}
     found = {

@@ -81,7 +81,9 @@ class Sweep:
 
     def command(self) -> list[str]:
         """What begins it, and what goes on with it."""
-        return [sys.executable, "-m", "study.cli", "run", "spec.yaml", "--out", str(self.out), *self.options]
+        # the trainings that measure times would be in the diary
+        options = ("--out", str(self.out), "--no-timing", *self.options)
+        return [sys.executable, "-m", "study.cli", "run", "spec.yaml", *options]
 
     def start(self) -> None:
         """Run, or run on."""

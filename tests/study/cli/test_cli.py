@@ -352,14 +352,17 @@ def test_best(dmd_study, recorded, here):
 
 def test_best_marks_the_choice_that_was_asked_for(dmd_study, recorded, tmp_path):
     folder = shutil.copytree(recorded, tmp_path / "out")
-    result = dmd_study("best", folder, "--metric", "final_loss_ratio", "--at", "m=6")
+    recommended = open_study(folder).recommendation().cell
+    other = 10 - recommended["m"]
+    result = dmd_study("best", folder, "--metric", "final_loss_ratio", "--at", f"m={other}")
     assert (result.status, result.err) == (0, "")
     document = yaml.safe_load((folder / "best.yaml").read_text())
     assert document["chosen"] == {"metric": "final_loss_ratio", "rule": "minimum"}
     parameters = document["other_choices"]["final_loss_ratio"]["minimum"]["parameters"]
-    assert parameters["m"] == 6
+    assert parameters["m"] == other
+    assert document["recommendation"]["parameters"] == recommended  # of all cells
     lines = result.out.splitlines()
-    assert lines[0].startswith("  recommended: not known: m = 4, ")  # of all cells
+    assert lines[0].startswith(f"  recommended: not known: m = {recommended['m']}, ")
     place = lines.index("  lowest final loss ratio (final_loss_ratio):")
     words = ", ".join(f"{axis} = {value}" for axis, value in parameters.items())
     assert lines[place + 1].startswith(f"*   minimum:            {words}: final_loss_ratio ")

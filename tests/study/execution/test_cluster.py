@@ -188,7 +188,7 @@ def nodes(place: Path) -> Iterator[Nodes]:
 
 def command(nodes: Nodes, place: Path, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "study.cli", "run", "spec.yaml", *map(str, arguments)],
+        [sys.executable, "-m", "study.cli", "run", "spec.yaml", "--no-timing", *map(str, arguments)],
         cwd=place, env=nodes.environment | environment, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
 

@@ -211,7 +211,7 @@ from study import run
 ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=40, configure_logging=False)
 cut = run("slow.yaml", "out", time_limit_s=4)  # while workers are being started
 print("cut", len(cut.done()))
-print("whole", len(run("slow.yaml", "whole", overrides=["axes.m=[2]", "axes.s=[1]"]).done()))
+print("whole", len(run("slow.yaml", "whole", overrides=["axes.m=[2]", "axes.s=[1]"], timing=False).done()))
 ray.shutdown()
 """
 

@@ -13,7 +13,8 @@ from study.errors import UserError
 EPOCHS = 43
 
 
-HERE = {"training.epochs": EPOCHS, "resources.gpu": 0, "resources.cpu": 2}
+HERE = {"training.epochs": EPOCHS, "baseline": {}, "confirm": 0, "resources.gpu": 0, "resources.cpu": 2}
+"""One cell and one baseline: the preset's other learning rates of plain training and its fresh seeds are left out."""
 
 
 @pytest.mark.slow
@@ -33,6 +34,9 @@ def test_a_stable_cell_at_the_papers_full_size(tmp_path: Path) -> None:
     # the same seed: the same weights and losses until the first jump, after epoch 14
     assert cell["curve_train"][:14].tolist() == baseline["curve_train"][:14].tolist()
     assert cell["curve_train"][14] != baseline["curve_train"][14]
+    # a step and no window follows the last jump, so the final loss is read before it
+    assert row["final_epoch"] == 42
+    assert row["final_loss_train"] == cell["jump_train_before"][-1]
     # what a jump reports is what training goes on with: the loss at the start of the next epoch (float32 rounding)
     assert cell["curve_train"][14] == pytest.approx(cell["jump_train_after"][0], rel=1e-5)
     # small steps, full batch: training falls at every step, and each jump of 20 falls further

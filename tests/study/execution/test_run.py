@@ -36,7 +36,7 @@ def write(path: Path, spec: dict[str, object]) -> Path:
 
 
 def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "study.cli", "run", *map(str, arguments)]
+    return [sys.executable, "-m", "study.cli", "run", "--no-timing", *map(str, arguments)]
 
 
 def run(environment: dict[str, str], *arguments: object, cwd: Path | None = None) -> str:
@@ -161,7 +161,7 @@ def test_the_driver_keeps_nothing_of_what_is_recorded(tmp_path: Path, spec: Path
             gc.collect()
             print(len(trials), "trials", sum(type(thing) is ReplicateOutcome for thing in gc.get_objects()), "kept")
         Recorder.on_experiment_end = counted
-        sys.argv[1:] = ["run", *sys.argv[1:]]
+        sys.argv[1:] = ["run", "--no-timing", *sys.argv[1:]]
         cli.main()
     """
     done = subprocess.run(
@@ -188,7 +188,7 @@ def test_a_record_that_cannot_be_written_ends_the_sweep_and_calls_no_replicate_f
                 raise OSError("database is locked")
             return add(self, *arguments)
         Record.add = locked
-        sys.argv[1:] = ["run", *sys.argv[1:]]
+        sys.argv[1:] = ["run", "--no-timing", *sys.argv[1:]]
         cli.main()
     """
     done = subprocess.run(

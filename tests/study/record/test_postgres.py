@@ -56,6 +56,7 @@ def command(spec, out, url):
         str(out),
         "--executor",
         "inline",
+        "--no-timing",
         "--storage",
         url,
     ]
@@ -75,6 +76,15 @@ def test_a_record_in_postgresql_is_that_in_sqlite(raw, tmp_path, url, capsys, mo
     assert capsys.readouterr().out == "small: 8 replicates: 8 finished\n  jumps: 40 accepted\n"
     for path in there.rglob("*"):
         assert path.is_dir() or PASSWORD.encode() not in path.read_bytes()
+
+
+def test_the_measured_time_of_a_choice_is_kept_there(raw, tmp_path, url):
+    record = run(raw(), tmp_path / "out", executor="inline", storage=url)
+    result = record.recommendation()
+    measured = {"ratio": 1.5, "low": 1.25, "high": 2.0, "pairs": 5, "device": "1 CPU thread"}
+    record.keep_timing({"cell": result.cell, "plain": result.recorded_plain, **measured})
+    for reader in (record, open_study(tmp_path / "out", url)):
+        assert vars(reader.recommendation().time) == measured
 
 
 def test_another_folder_may_not_use_the_same_name(raw, tmp_path, url):
