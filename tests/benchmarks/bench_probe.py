@@ -1,9 +1,9 @@
 """Probes against jumps that are taken: ``python -m tests.benchmarks.bench_probe``.
 
 The preset quick at one seed and with one plain training, once as it is and once with ``method.mode=probe``, in this
-process: what each costs, in operations and seconds, and whether both rank the cells alike (Spearman's correlation over the cells of a tolerance that
-ended finite in both). A probe asks what one jump would do from plain training; a study's own jumps start from where the
-jumps before them led.
+process: what each costs, in operations and seconds, and whether both rank the cells alike (Spearman's correlation over
+the cells of a tolerance that ended finite in both). A probe asks what one jump would do from plain training; a study's
+own jumps start from where the jumps before them led.
 """
 
 import tempfile
