@@ -294,6 +294,7 @@ class Record(Ledger):
             warnings.simplefilter("always")
             data = data or self.study_data()
             details = self.details(lambda done, total: progress("packs read", done, total))
+            best = self.best_document(data=data)
         texts = sorted({str(warning.message).replace(f"{self.folder}{os.sep}", "") for warning in caught})
         for text in texts:
             warnings.warn(text, stacklevel=2)
@@ -301,7 +302,7 @@ class Record(Ledger):
             data,
             details,
             self.spec,
-            best=self.best_document(data=data),
+            best=best,
             jump_rule=self.is_jump_rule,
             provenance=self.provenance(),
             replicates=len(self.grid.names()),

@@ -66,10 +66,10 @@ def measure_probe(main):
 
 
 def measure_scale(main):
-    found = main(cells=16, short=8, short_s=0.05, long=4, long_s=0.5, cpus=2)
+    found = main(cells=16, short=12, short_s=0.05, long=4, long_s=0.5, cpus=2)
     assert 0 < found["plan_s"] < 600
     assert found["look_s"] > found["open_s"] + found["missing_s"] + found["heatmap_s"]
-    assert found["files"] < 8  # fewer than replicates
+    assert found["files"] < 12  # fewer than replicates, also with the figures, the report and best.yaml
     assert found["driver_mb"] > 50
     assert found["long_percent"] > -1  # a sleep is not shorter than it says, but for the clock's steps
 
