@@ -248,14 +248,15 @@ def serve_dashboard(
     from dashboards import serve_optuna
     from study.analysis.pages.optuna_dashboard import baseline_shown_of, shown_before, shown_of
 
-    seen: dict[str, tuple[str, str]] | None = None
+    seen: tuple[Any, ...] | None = None
 
     def refresh() -> "dict[str, Shown] | None":
         nonlocal seen
-        if record.done() == seen:
+        state = (record.done(), record.study.user_attrs)  # the spec and the measured time are attributes
+        if state == seen:
             return None
         with reopen() as now:  # whose spec may be another one
-            done, data = now.done(), now.study_data()
+            data = now.study_data()
             recommended = _recommended(data)
             shown = shown_of(
                 now.name,
@@ -268,7 +269,7 @@ def serve_dashboard(
                 recommended=recommended,
             )
             baseline = baseline_shown_of(now.name, now.spec, _objective(now.baseline), recommended=recommended)
-        seen = done
+        seen = state
         return {record.name: shown, record.baseline.study_name: baseline}
 
     before = {

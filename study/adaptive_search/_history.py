@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from study.replicates.keys import key
-from study.replicates.metrics import loss_near_end, value_so_far
+from study.replicates.metrics import loss_after, value_so_far
 from study.replicates.replicate import Stop, Value
 from study.specification import split_axis
 
@@ -97,7 +97,7 @@ class History:
                 baseline = self._baselines.get(key(plain(cell), seed))
                 if baseline is None or baseline.status != "finished":
                     return None
-                plain_loss = loss_near_end(baseline.curve_epoch, baseline.curve, replicate.epoch)
+                plain_loss = loss_after(baseline.curve_epoch, baseline.curve, replicate.epoch)
                 if not plain_loss:
                     return None
                 value /= plain_loss

@@ -112,7 +112,7 @@ def compare(
     comparison = written.comparison
     say(f"{comparison.names[1]} against {comparison.names[0]} by {comparison.metric.name}, training set:")
     say(f"{len(comparison.frame)} cells and {len(comparison.seeds)} seeds are in both")
-    luck = f" (by luck alone, at most {comparison.by_luck:g} of the cells would be)" if comparison.by_luck else ""
+    luck = f" (by luck alone, {comparison.by_luck:g} cells at most would be, in the mean)" if comparison.by_luck else ""
     for words, count in comparison.counted().items():
         say(f"  {count:5} cells {words}" + ("" if words == "not told apart" else luck))
     if comparison.by_luck:

@@ -50,9 +50,13 @@ def search(
     storage: Storage = None,
     nodes: Annotated[int | None, typer.Option(help="Wait until the Ray cluster has so many nodes.", min=1)] = None,
     time_limit: Annotated[str | None, typer.Option(help="End in time: seconds, or 90m, 2h, 1d.")] = None,
+    no_timing: Annotated[
+        bool, typer.Option("--no-timing", help="Do not measure, at the end, how long the recommended cell takes.")
+    ] = False,
 ) -> None:
     """Train the cells that a sampler asks for, instead of a whole grid, and write the best parameters."""
     from study.adaptive_search import search
+    from study.execution.confirmation import missing_confirmations
     from study.record import open_study
     from study.specification import load_spec, parse_assignments
 
@@ -73,13 +77,15 @@ def search(
             storage=storage,
             time_limit_s=None if time_limit is None else parse_duration_s(time_limit),
             nodes=nodes,
+            timing=not no_timing,
         )
     record = open_study(folder, storage)
     printing.print_counts(record)
     _print_lowest(record, metric, front=sampler == "nsga2")
     cells = len(record.grid.cells or ())
     complete = len(record.table()) == len(record.grid.names())
-    if (cells < trials or not complete) and time_limit is not None:
+    confirmed = not missing_confirmations(record, loaded)
+    if (cells < trials or not complete or not confirmed) and time_limit is not None:
         err_console.print(f"{cells} of {trials} cells; {resume}", soft_wrap=True, markup=False)
         raise typer.Exit(TIME_LIMIT_STATUS)
     if cells < trials:

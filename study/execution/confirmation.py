@@ -11,24 +11,32 @@ from study.replicates.replicate import Replicate
 from study.specification import Spec
 
 
-def missing_confirmations(record: Record, spec: Spec) -> list[Replicate]:
-    """Return the replicates on fresh seeds that the record lacks; none if the spec asks for none, or has no choice."""
+def missing_confirmations(record: Record, spec: Spec, *, retry_failed: bool = False) -> list[Replicate]:
+    """Return the replicates on fresh seeds that the record lacks; none if the spec asks for none, or has no choice.
+
+    Args:
+        record: The study, with all of its replicates.
+        spec: Its spec.
+        retry_failed: Count those that failed as missing.
+    """
     if not spec.confirm or spec.sections["method"].get("mode") == "probe":
         return []
     data = record.study_data()
     if data.table.empty or (cell := data.recommendation.cell) is None:
         return []
-    return record.missing(confirmations(spec, cell, data.recommendation.recorded_plain))
+    wanted = confirmations(spec, cell, data.recommendation.recorded_plain)
+    return record.missing(wanted, retry_failed=retry_failed)
 
 
-def confirm(record: Record, spec: Spec, execute: Execute) -> None:
+def confirm(record: Record, spec: Spec, execute: Execute, *, retry_failed: bool = False) -> None:
     """Train what confirms the study's choice, and record it.
 
     Args:
         record: The study, with all of its replicates.
         spec: Its spec.
         execute: Trains packs.
+        retry_failed: Train those again that failed.
     """
-    if todo := missing_confirmations(record, spec):
+    if todo := missing_confirmations(record, spec, retry_failed=retry_failed):
         with SweepProgress(len(todo)) as progress:
             execute(plan(spec, todo), make_tasks(spec, todo), recorder(record, spec, progress), progress)

@@ -78,7 +78,7 @@ def run(
     if record := open_if_exists(folder, spec, storage):
         unchanged = record.spec == spec.to_dict() and record.attributes.get("code_hash") == code
         complete = unchanged and not record.missing(everything, retry_failed=retry_failed)
-        if complete and not (only == "all" and missing_confirmations(record, spec)):
+        if complete and not (only == "all" and missing_confirmations(record, spec, retry_failed=retry_failed)):
             if timing and only == "all":
                 time_complete(record, spec)
             return record
@@ -93,7 +93,7 @@ def run(
                 with SweepProgress(len(todo)) as progress:
                     execute(plan(spec, todo), tasks, recorder(record, spec, progress), progress)
             if only == "all" and deadline.allows_another and not record.missing(everything):
-                confirm(record, spec, execute)
+                confirm(record, spec, execute, retry_failed=retry_failed)
                 if timing and deadline.allows_another:
                     time_choice(record, spec)
     return record

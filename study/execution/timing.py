@@ -9,7 +9,7 @@ them.
 import contextlib
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -78,7 +78,10 @@ def measure(spec: Spec, cell: Mapping[str, Any], plain: Mapping[str, Any]) -> di
         return None
     first_seed = replace(spec, seeds=spec.seeds[:1])
     with_jumps, without = replicates(first_seed, [cell])[0], plain_training(first_seed, cell, plain)[0]
-    tasks = make_tasks(spec, [with_jumps, without])
+    try:
+        tasks = make_tasks(spec, [with_jumps, without])
+    except (ArithmeticError, RuntimeError, ValueError):
+        return None  # the study is complete without its data, which only the times need
     short = _long_enough(spec, _shortened(with_jumps, len(tasks[with_jumps.task].train_inputs)), tasks, with_jumps)
     evaluations = evaluations_per_jump(spec.section("method", cell))
     counts = _Counts.of(with_jumps, tasks[with_jumps.task])
@@ -101,11 +104,19 @@ def measure(spec: Spec, cell: Mapping[str, Any], plain: Mapping[str, Any]) -> di
         "cell": dict(cell),
         "plain": dict(plain),
         "ratio": float(np.median(ratios)),
-        "low": min(ratios),
-        "high": max(ratios),
+        **dict(zip(("low", "high"), median_interval(ratios), strict=True)),
         "pairs": len(ratios),
         "device": device,
     }
+
+
+def median_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return a 95 % interval of the median by order statistics: of fewer than six values, both extremes."""
+    from scipy.stats import binom
+
+    ordered, n = sorted(values), len(values)
+    skipped = max(int(binom.ppf(0.025, n, 0.5)) - 1, 0)
+    return ordered[skipped], ordered[n - 1 - skipped]
 
 
 class _Counts:

@@ -87,11 +87,13 @@ class Record(Ledger):
         return count_jump_outcomes(self.folder, {name: done[name][0] for name in wanted if name in done})
 
     def failures(self) -> dict[str, int]:
-        """Return why replicates of the current grid failed, and how many for each reason."""
+        """Return why replicates of the current grid and baselines failed, and how many for each reason."""
         wanted = set(self.grid.names())
         with reading(self.url):
             latest = dict(ended(self._storage, self.name))
+            plain = dict(ended(self._storage, self.baseline.study_name))
         reasons = [a.get("reason", "unknown") for n, a in latest.items() if n in wanted and a["status"] == "failed"]
+        reasons += [f"{a.get('reason', 'unknown')} (a baseline)" for a in plain.values() if a["status"] == "failed"]
         return dict(Counter(reasons).most_common())
 
     # the numbers

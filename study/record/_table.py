@@ -15,7 +15,7 @@ from study.record._grid import StudyGrid
 from study.record._rows import Unreadable, count_pack_outcomes, name_of, pack_path, read_pack
 from study.replicates.keys import key
 from study.replicates.metric_catalogue import SPLITS, TABLE_COLUMNS
-from study.replicates.metrics import loss_near_end, proposed_ratios, steps_to_loss
+from study.replicates.metrics import loss_after, proposed_ratios, steps_to_loss
 from study.replicates.outcome import PARTS
 
 
@@ -87,7 +87,7 @@ def _against_baseline(row: dict[str, Any], baseline: dict[str, Any] | None) -> d
     if baseline is None or baseline["status"] != "finished" or math.isnan(row["final_loss_train"]):
         return row
     for split in SPLITS:
-        plain = loss_near_end(baseline[f"curve_{split}_epoch"], baseline[f"curve_{split}"], row["final_epoch"])
+        plain = loss_after(baseline[f"curve_{split}_epoch"], baseline[f"curve_{split}"], row["final_epoch"])
         ratio = proposed_ratios(np.array([plain]), np.array([row[f"final_loss_{split}"]]))
         row[f"final_loss_ratio_{split}"] = float(ratio[0])
     row["steps_to_baseline_loss"] = steps_to_loss(

@@ -84,7 +84,9 @@ class SettledLosses:
     loss: Mapping[str, float]
 
 
-def settled_losses(jumps: JumpHistory, epoch: int, end: Mapping[str, float]) -> SettledLosses:
+def settled_losses(
+    jumps: JumpHistory, epoch: int, end: Mapping[str, float], window: float | None = None
+) -> SettledLosses:
     """Return the final losses, read in the same way for all windows: never right after a jump.
 
     A jump may raise the loss for a few steps. Where m divides the number of epochs, a training ends right after one;
@@ -95,16 +97,26 @@ def settled_losses(jumps: JumpHistory, epoch: int, end: Mapping[str, float]) -> 
         jumps: The jumps of the training.
         epoch: Last epoch of the training.
         end: Losses after that epoch, by split.
+        window: Epochs of a window; None to take it from the jumps, as for a record that does not hold it.
     """
     taken = np.flatnonzero(jumps.accepted)
     if not len(taken):
         return SettledLosses(epoch, end)
     last, at = int(taken[-1]), np.asarray(jumps.epoch)
-    window = int(np.max(np.diff(at))) if len(at) > 1 else int(at[0])
+    if window is None:
+        window = int(np.max(np.diff(at))) if len(at) > 1 else int(at[0])
     before = {split: float(getattr(jumps, f"{split}_before")[last]) for split in end}
     if epoch - int(at[last]) >= max(window, 1) or not all(map(math.isfinite, before.values())):
         return SettledLosses(epoch, end)
     return SettledLosses(int(at[last]), before)
+
+
+def _window_epochs(outcome: ReplicateOutcome) -> float | None:
+    """Return the epochs that it takes to fill a window; None without jumps."""
+    method = outcome.replicate.extrapolation
+    if method is None or not outcome.steps:
+        return None
+    return float(method.m) if method.snapshots == "epoch" else method.m * outcome.epoch / outcome.steps
 
 
 def outcome_metrics(outcome: ReplicateOutcome) -> dict[str, float]:
@@ -123,7 +135,8 @@ def outcome_metrics(outcome: ReplicateOutcome) -> dict[str, float]:
         ratio = proposed_ratios(before[known], after[known])
         for name, value in ratio_metrics(ratio, jumps.accepted[known], max(outcome.epoch, 1)).items():
             row[f"{name}_{split}"] = value
-    final = settled_losses(jumps, outcome.epoch, {s: getattr(outcome.losses, f"final_{s}") for s in SPLITS})
+    end = {split: getattr(outcome.losses, f"final_{split}") for split in SPLITS}
+    final = settled_losses(jumps, outcome.epoch, end, _window_epochs(outcome))
     for split in SPLITS:
         row[f"final_loss_{split}"] = final.loss[split]
         row[f"end_loss_{split}"] = getattr(outcome.losses, f"final_{split}")
@@ -207,27 +220,6 @@ def loss_after(curve_epoch: ArrayLike, curve: ArrayLike, epoch: float) -> float:
     if (ends > 0).all():
         return float(np.exp(np.log(ends) @ [1 - share, share]))
     return float(ends @ [1 - share, share])
-
-
-def loss_near_end(curve_epoch: ArrayLike, curve: ArrayLike, epoch: float) -> float:
-    """Return the loss a few epochs before the end: the last one, raised by the mean progress of the second half.
-
-    A training of a high rate has spikes, and a single point of its curve would be their luck.
-
-    Args:
-        curve_epoch: (points,) epochs, rising.
-        curve: (points,) losses.
-        epoch: epochs trained, within the last window of a training.
-    """
-    at, losses = np.asarray(curve_epoch, np.float64), np.asarray(curve, np.float64)
-    if not len(at) or epoch > at[-1]:
-        return math.nan
-    end, middle = float(losses[-1]), loss_after(at, losses, at[-1] / 2)
-    if epoch == at[-1] or not (math.isfinite(end) and end > 0):
-        return end if epoch == at[-1] else loss_after(at, losses, epoch)
-    if not (math.isfinite(middle) and middle > end):
-        return end
-    return float(end * (middle / end) ** ((at[-1] - epoch) / (at[-1] / 2)))
 
 
 def steps_to_loss(

@@ -53,6 +53,12 @@ def mistakes_together(spec: Spec, given: dict[str, dict[str, Any]]) -> list[str]
             f"training.momentum: must be 0.0 with the optimizer {' or '.join(optimizers)}, which has none (only "
             f"{' and '.join(WITH_MOMENTUM)} have), got {max(momenta)}"
         )
+    tuned = spec.baseline.get("training.momentum", ())
+    if any(tuned) and not {*optimizers, *spec.baseline.get("training.optimizer", ())} & set(WITH_MOMENTUM):
+        mistakes.append(
+            f"baseline.training.momentum: has no effect with the optimizer {' or '.join(optimizers)} (only "
+            f"{' and '.join(WITH_MOMENTUM)} have momentum); leave it out"
+        )
     mistakes += [f"axes.{a}: must be a list, because {a} is not a number" for a in spec.ranges if not spec.is_number(a)]
     if spec.design == "saltelli" and spec.sections["method"].get("mode") == "probe":
         mistakes.append("method.mode: must be train with design: saltelli; probes need a grid")

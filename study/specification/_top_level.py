@@ -47,7 +47,7 @@ TOP_LEVEL_KEYS: Mapping[str, TopLevelKey] = {
         "Seeds that every cell is trained with. A number N stands for the seeds 0 to N - 1.",
     ),
     "confirm": TopLevelKey(
-        "whole number from 0 to 100",
+        "0, or a whole number from 2 to 100",
         "`0`",
         "Number of fresh seeds that the recommended cell and the best plain training are trained with at the end. The "
         "answer then reports these: the best of many cells looks better than it is.",

@@ -156,9 +156,11 @@ def _seeds(value: Any, mistakes: list[str]) -> tuple[int, ...]:
 def _of_answer(raw: Mapping[str, Any], mistakes: list[str]) -> tuple[int, float]:
     """Return the number of fresh seeds and the smallest effect that matters."""
     confirm, effect = raw.get("confirm", 0), raw.get("smallest_effect", SMALLEST_EFFECT)
-    if not (isinstance(confirm, int) and not isinstance(confirm, bool) and 0 <= confirm <= MAX_FRESH_SEEDS):
+    is_integer = isinstance(confirm, int) and not isinstance(confirm, bool)
+    if not (is_integer and (confirm == 0 or 2 <= confirm <= MAX_FRESH_SEEDS)):
         mistakes.append(
-            f"confirm: must be a number of fresh seeds from 0 to {MAX_FRESH_SEEDS}, got {shortened(confirm)}"
+            f"confirm: must be a number of fresh seeds from 2 to {MAX_FRESH_SEEDS}, or 0 for none, "
+            f"got {shortened(confirm)}"
         )
     try:
         effect = Fraction(below_one=effect).below_one

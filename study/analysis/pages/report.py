@@ -178,7 +178,7 @@ def _best(best: Mapping[str, Any]) -> TextTable:
                 continue
             numbers = (choice["value"], (choice["low"], choice["high"]), choice["value_test"])
             rows.append((name, describe_cell(choice["parameters"]), *map(_number, numbers)))
-    return TextTable(rows, ("question", "cell", "its value", "95 % interval, corrected for the choice", "on test data"))
+    return TextTable(rows, ("question", "cell", "its value", "95 % interval", "on test data"))
 
 
 def _number(value: float | tuple[float | None, float | None] | None) -> str:

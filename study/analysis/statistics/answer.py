@@ -65,7 +65,7 @@ def change_in_words(ratio: float) -> str:
     if ratio >= 2:
         return f"{_times(ratio)} times as high"
     part = abs(1 - ratio)
-    return f"{_percent(part)} % {'lower' if ratio < 1 else 'higher'}" if part >= 0.0005 else "equally low"
+    return f"{_percent(part)} % {'lower' if ratio < 1 else 'higher'}" if part >= 0.0005 else "0 % lower"
 
 
 def interval_in_words(estimate: Estimate) -> str:
@@ -105,6 +105,9 @@ def _first_sentence(result: Recommendation) -> str:
         return (
             f"{_OPENINGS[result.verdict]}: plain training's learning rate was not varied; with {cell}, training {ends}."
         )
+    if result.verdict == "no" and estimate.ratio < 1 and estimate.verdict != "yes":
+        least = f"a gain of {100 * result.smallest_effect:.2g} % or more is excluded"
+        return f"No, {least}: with {cell}, training {ends}."
     if result.verdict == "no" and estimate.verdict != "yes":
         which = "the cell" if result.cells == 1 else f"the best of {result.cells} cells"
         return f"No, plain training wins: {which}, {cell}, {ends}."
@@ -117,15 +120,16 @@ def _time_sentences(result: Recommendation) -> list[str]:
         return ["Time was not measured."]
     ratio = result.time.ratio
     how_long = "as long as" if abs(ratio - 1) < 0.005 else f"{ratio:.3g} times as long as"
+    between = f"{result.time.low:.3g} to {result.time.high:.3g} times, {result.time.device}"
     ends = change_in_words(timed.ratio)
     text = (
-        f"An epoch with jumps takes {how_long} one without ({result.time.device}); after as much time the loss is "
+        f"An epoch with jumps takes {how_long} one without ({between}); after as much time the loss is "
         f"{ends} ({interval_in_words(timed)})"
     )
     if (steps.verdict, timed.verdict) == ("yes", "no"):
-        return [f"{text}: it pays in steps, but not in time."]
+        return [f"{text}: this cell pays in steps, but not in time; others were not timed."]
     if (steps.verdict, timed.verdict) == ("no", "yes"):
-        return [f"{text}: it pays in time, but not in steps."]
+        return [f"{text}: this cell pays in time, but not in steps."]
     if timed.verdict == "unsure" and timed.low is not None:
         return [f"{text}, which is within its noise."]
     return [f"{text}."]
@@ -143,7 +147,7 @@ def _what_is_missing(result: Recommendation) -> list[str]:
         return ["With one seed, a gain cannot be told from luck: add `confirm: 5` to the spec, and run it again."]
     if result.verdict == "unsure" and estimate.verdict != "yes" and result.visible is not None and not estimate.fresh:
         return [
-            f"This study could show a gain of {100 * result.visible:.2g} %: more seeds, or `confirm: 5`, show less."
+            f"This study could show a gain of {100 * result.visible:.2g} %: more seeds, or `confirm: 5`, show smaller ones."
         ]
     if not result.tuned:
         return [
@@ -167,9 +171,15 @@ def _against_its_own_training(data: StudyData, result: Recommendation) -> list[s
     return [f"It ends {ends} plain training with its own {settings} (median of {seeds}), which is not the best."]
 
 
+def _what_was_tried(result: Recommendation) -> str:
+    return "; ".join(f"{_short(axis)} {list_values(values)}" for axis, values in result.tried.items())
+
+
 def _at_the_edge(result: Recommendation) -> str | None:
     """Warn if plain training is best at the end of the values that were tried."""
-    for axis, values in result.tuned.items():
+    for axis, values in result.tried.items():
+        if axis in ("training.momentum", "training.weight_decay"):
+            continue  # 0 is the end of what there is
         numbers = all(isinstance(value, int | float) for value in values)
         if numbers and result.plain.get(axis) in (values[0], values[-1]):
             side = "lowest" if result.plain[axis] == values[0] else "highest"
@@ -207,9 +217,8 @@ def _operations(data: StudyData, result: Recommendation) -> list[str]:
     overhead = next(Replicates(data.table, cell, data.seeds).summaries("overhead")).centre
     if not math.isfinite(overhead):
         return []
-    return [
-        f"It costs {100 * (overhead - 1):.3g} % more operations than plain training, without those that judge jumps."
-    ]
+    change = f"{100 * abs(overhead - 1):.3g} % {'more' if overhead >= 1 else 'fewer'}"
+    return [f"It costs {change} operations than plain training, without those that judge jumps."]
 
 
 def _largest_shares(drives: Sensitivity | None) -> str:
@@ -236,7 +245,8 @@ def _probe_sentences(data: StudyData, drives: Sensitivity | None) -> tuple[tuple
         f"{better} of {len(cells)} cells propose jumps that lower the loss on (geometric) average; the lowest error "
         f"per jump is that of {describe_cell(best.parameters)}: it multiplies the loss by {best.centre:.3g}"
     )
-    return (first, f"{second}."), ((f"Shares{_largest_shares(drives)}.",) if _largest_shares(drives) else ())
+    shares = _largest_shares(drives).removeprefix("; ")
+    return (first, f"{second}."), ((f"{shares[0].upper()}{shares[1:]}.",) if shares else ())
 
 
 def _short(axis: str) -> str:

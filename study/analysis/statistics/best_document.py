@@ -103,7 +103,9 @@ def recommendation_entry(data: StudyData) -> dict[str, Any]:
     if data.table.empty:
         return {"unavailable": "the table has no replicates yet"}
     if data.probed:
-        return {"unavailable": "this study judged jumps, but took none, so that no final loss is known"}
+        why = "this study judged jumps, but took none, so that no final loss is known"
+        way = "`dmd-study best DIR --metric geometric_mean_relative_error` chooses by the jumps"
+        return {"unavailable": f"{why}; {way}"}
     result = data.recommendation
     if result.cell is None:
         return {"unavailable": result.why_none}

@@ -182,10 +182,10 @@ def verdict_of_cells(gains: Gains, smallest_effect: float = SMALLEST_EFFECT) -> 
 def to_recommend(gains: Gains, smallest_effect: float = SMALLEST_EFFECT) -> int:
     """Return the index of the cell to recommend: the one whose gain five fresh seeds are most likely to confirm.
 
-    The lowest mean is often a noisy cell's luck, and the lowest upper bound a quiet cell that loses. A cell that gains
-    for sure comes before all others, so that it is the one that a "yes" speaks of. If no confirmation is likely (5 %),
-    the lowest mean plus one standard error is taken. Cells in which a gain of ``smallest_effect`` is excluded come
-    after all others, and unsteady ones last.
+    The lowest mean is often a noisy cell's luck, and the lowest upper bound a quiet cell that loses. Cells that gain
+    for sure come before all others, so that a "yes" speaks of one of them: that with the lowest upper bound. If no
+    confirmation is likely (5 %), the lowest mean plus one standard error is taken. Cells in which a gain of
+    ``smallest_effect`` is excluded come after all others, and unsteady ones last.
     """
     from scipy.special import stdtr
 
@@ -195,8 +195,8 @@ def to_recommend(gains: Gains, smallest_effect: float = SMALLEST_EFFECT) -> int:
     margin = student(RISK / 2, _FRESH - 1) * gains.deviation / math.sqrt(_FRESH)
     spread = np.maximum(gains.deviation * math.sqrt(1 / gains.seeds + 1 / _FRESH), 1e-12)
     chance = stdtr(gains.freedom, -(gains.mean + margin) / spread)
-    chance = np.where(chance < _LIKELY, 0.0, chance)
-    promise = gains.mean + gains.deviation / math.sqrt(gains.seeds)
+    chance = np.where(sure | (chance < _LIKELY), 0.0, chance)
+    promise = np.where(sure, gains.high, gains.mean + gains.deviation / math.sqrt(gains.seeds))
     rank = np.where(unsteady_cells(gains), 2, excluded)
     return int(np.lexsort((promise, -chance, ~sure, rank))[0])
 

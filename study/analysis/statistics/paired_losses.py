@@ -45,10 +45,14 @@ class Pairs:
         both = (self.cell, self.plain.rows)
         return all(seed in rows and rows[seed]["status"] == "finished" for rows in both)
 
+    def comparable(self, seed: int) -> bool:
+        """Return True if both have finished with this seed, with losses above 0."""
+        return self.finished(seed) and math.isfinite(self.at_equal_steps(seed, "train"))
+
     def at_equal_steps(self, seed: int, split: str) -> float:
         """Return the log loss ratio after as many epochs."""
         row = self.cell[seed]
-        return log_or_nan(row[f"final_loss_{split}"]) - self.plain.log_final_loss(seed, split, row["final_epoch"])
+        return log_or_nan(row[f"final_loss_{split}"]) - self.plain.log_loss(seed, split, row["final_epoch"])
 
     def at_equal_time(self, seed: int, time_ratio: float) -> float:
         """Return the log loss ratio after as much time: the slower of both is stopped early."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from study.analysis.statistics.cells import value_key
-from study.replicates.metrics import loss_after, loss_near_end
+from study.replicates.metrics import loss_after
 
 Row = Mapping[str, Any]
 """A replicate with its jumps and curves, see `study.record.Record.details`."""
@@ -45,18 +45,13 @@ class PlainTraining:
             return math.nan
         return log_or_nan(loss_after(row[f"curve_{split}_epoch"], row[f"curve_{split}"], epoch))
 
-    def log_final_loss(self, seed: int, split: str, epoch: float) -> float:
-        """Return the logarithm of the loss at the end, or a few epochs before it; NaN if it is not known.
+    def typical_log_loss(self, split: str, epoch: float) -> float:
+        """Return the median over all seeds of the log loss after some epochs."""
+        return float(np.median([self.log_loss(seed, split, epoch) for seed in self.rows]))
 
-        Args:
-            seed: seed of the replicate.
-            split: ``train`` or ``test``.
-            epoch: epochs trained, as many as the cell that it is compared with.
-        """
-        row = self.rows.get(seed)
-        if row is None:
-            return math.nan
-        return log_or_nan(loss_near_end(row[f"curve_{split}_epoch"], row[f"curve_{split}"], epoch))
+    def reaches_zero(self, seeds: Iterable[int]) -> bool:
+        """Return True if the final loss is not above 0 with some seed."""
+        return any(self.rows[seed]["final_loss_train"] <= 0 for seed in seeds)
 
     def mean_log_final_loss(self, seeds: Iterable[int]) -> float:
         """Return the mean over seeds of the log of the final training loss; NaN if a seed has none."""
@@ -89,16 +84,22 @@ def _fixed(axis: str) -> bool:
     return axis.startswith(("problem.", "network.")) or axis == "training.epochs"
 
 
-def tuned_keys(trainings: Sequence[PlainTraining], defaults: Mapping[str, Any]) -> dict[str, list[Any]]:
+def complete_trainings(trainings: Iterable[PlainTraining], seeds: Iterable[int]) -> list[PlainTraining]:
+    """Return the plain trainings that finished with every seed."""
+    seeds = set(seeds)
+    return [training for training in trainings if seeds <= training.rows.keys()]
+
+
+def tuned_keys(trainings: Iterable[Mapping[str, Any]], defaults: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Return the keys of training that plain training was varied in, with their values in rising order.
 
     Args:
-        trainings: The plain trainings.
+        trainings: Parameters of the plain trainings.
         defaults: Key -> the spec's own value, which the parameters of a training may leave out.
     """
     values: dict[str, dict[Any, Any]] = {}
     for training in trainings:
-        for axis, value in {**defaults, **training.parameters}.items():
+        for axis, value in {**defaults, **training}.items():
             if axis.startswith("training.") and axis not in _RECIPE_ONLY:
                 values.setdefault(axis, {})[value_key(value)] = value
     several = {axis: list(listed.values()) for axis, listed in values.items() if len(listed) > 1}

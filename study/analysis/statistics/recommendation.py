@@ -11,7 +11,9 @@ Without fresh seeds its interval is corrected for the number of cells and of pla
 Every place that names a recommended cell takes it from here: report, ``best.yaml``, pictures, terminal and dashboard.
 """
 
+import functools
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -36,6 +38,7 @@ from study.analysis.statistics.plain_training import (
     PlainTraining,
     best_plain,
     comparable_with,
+    complete_trainings,
     log_or_nan,
     plain_trainings,
     tuned_keys,
@@ -74,8 +77,8 @@ class TimeRatio:
 
     Attributes:
         ratio: Median over pairs.
-        low: Lowest pair.
-        high: Highest pair.
+        low: Lower end of a 95 % interval of the median.
+        high: Upper end of it.
         pairs: Number of pairs of short trainings, one after the other.
         device: What they were measured on.
     """
@@ -98,7 +101,8 @@ class Recommendation:
         why_none: Reason why there is no cell.
         plain: Parameters of the best plain training, with the spec's own values of the keys that were varied.
         recorded_plain: The same as they are recorded.
-        tuned: Key that plain training was varied in -> its values in rising order.
+        tuned: Key that plain training was varied in -> its values in rising order, of trainings that finished.
+        tried: The same with values of trainings that did not finish.
         equal_steps: Comparison after as many epochs.
         equal_time: Comparison after as much time; None if time was not measured.
         test: Loss ratio on test data after as many epochs; None if it is not known.
@@ -119,6 +123,7 @@ class Recommendation:
     plain: dict[str, Any] = field(default_factory=dict)
     recorded_plain: dict[str, Any] = field(default_factory=dict)
     tuned: dict[str, list[Any]] = field(default_factory=dict)
+    tried: dict[str, list[Any]] = field(default_factory=dict)
     equal_steps: Estimate | None = None
     equal_time: Estimate | None = None
     test: float | None = None
@@ -157,21 +162,26 @@ def recommend(
         timing: Measured time of a cell and of a plain training: ``cell``, ``plain`` and the fields of `TimeRatio`. It
             is used if it is of the cell and the plain training chosen here.
     """
-    trainings = plain_trainings(fetch(lambda name: name.startswith("baseline ")))
+    rows = fetch(lambda name: name.startswith("baseline "))
+    trainings = complete_trainings(plain_trainings(rows), seeds)
     references = best_plain(trainings, seeds)
     epochs = Replicates(table, axes, seeds).summaries("final_epoch", recorded=True)
     losses = Replicates(table, axes, seeds).summaries("final_loss_train", recorded=True)
     cells = [(loss, at) for loss, at in zip(losses, epochs, strict=True) if loss.state != "missing"]
     result = Recommendation(
         "unsure",
-        tuned=tuned_keys(trainings, defaults),
+        tuned=tuned_keys([training.parameters for training in trainings], defaults),
+        tried=tuned_keys([row["cell"] for row in rows if row["kind"] == "baseline"], defaults),
         cells=len(cells),
         diverged=sum(cell.n_diverged > 0 for cell, _ in cells),
         holes=sum(any(math.isnan(value) for value in cell.values) for cell, _ in cells),
         smallest_effect=smallest_effect,
     )
+    if any(training.reaches_zero(seeds) for training in trainings):
+        why = "a plain training ends at a loss of 0 or below, so that ratios of losses are not defined"
+        return replace(result, why_none=why)
     compared = [
-        (cell, reference, y)
+        (cell, at, reference, y)
         for cell, at in cells
         if cell.complete and (reference := references.get(comparable_with(cell.parameters)))
         if np.isfinite(y := _log_ratios(cell, at, reference, seeds)).all()
@@ -179,10 +189,11 @@ def recommend(
     if not compared:
         verdict, why = _why_no_cell([cell for cell, _ in cells], bool(references))
         return replace(result, verdict=verdict, why_none=why)
-    y = np.array([values for _, _, values in compared])
-    screened = gains(y, tried=len(cells), plains=_most_trainings(trainings, seeds))
-    place = int(np.argmin(y.mean(axis=1))) if screened is None else to_recommend(screened, smallest_effect)
-    cell, reference, _ = compared[place]
+    y = np.array([values for *_, values in compared])
+    screened = gains(y, tried=len(cells), plains=_most_trainings(trainings))
+    in_sample: Verdict = "unsure" if screened is None else verdict_of_cells(screened, smallest_effect)
+    place = _choose(compared, screened, in_sample, len(cells), smallest_effect)
+    cell, _, reference, _ = compared[place]
     result = replace(
         result,
         cell=dict(cell.parameters),
@@ -194,11 +205,37 @@ def recommend(
         time=_time_of(timing, cell.parameters, reference.parameters),
     )
     pairs = Pairs.of(fetch, cell.parameters, reference.parameters, (*seeds, *fresh_seeds))
-    in_sample: Verdict = "unsure" if screened is None else verdict_of_cells(screened, smallest_effect)
-    if len(references) == 1 and in_sample == "unsure":
-        absolute = [(c.values, at.values) for c, at in cells if any(c is other for other, _, _ in compared)]
+    if len(references) == 1 and in_sample == "unsure" and fresh_seeds:
+        absolute = [(each.values, at.values) for each, at, _, _ in compared]
         in_sample = _excluded_by_fresh_plain(absolute, pairs.plain, fresh_seeds, len(cells), smallest_effect)
     return _with_estimates(result, pairs, seeds, fresh_seeds, screened, place, in_sample)
+
+
+def _choose(
+    compared: Sequence[tuple[CellSummary, CellSummary, PlainTraining, Array]],
+    screened: Gains | None,
+    in_sample: Verdict,
+    tried: int,
+    smallest_effect: float,
+) -> int:
+    """Return the place of the cell to recommend.
+
+    Cells are compared by their own losses: over a typical loss of plain training, the median of its seeds, because one
+    seed of a high rate may have a spike at the epoch that a cell is read at. If the verdict is "yes", the cell is one
+    that it speaks of.
+    """
+    if screened is not None and in_sample == "yes":
+        return to_recommend(screened, smallest_effect)
+    typical = functools.cache(lambda place, epoch: compared[place][2].typical_log_loss("train", epoch))
+    firsts = {id(reference): place for place, (*_, reference, _) in reversed(list(enumerate(compared)))}
+    y = np.array(
+        [
+            [math.log(v) - typical(firsts[id(reference)], e) for v, e in zip(cell.values, at.values, strict=True)]
+            for cell, at, reference, _ in compared
+        ]
+    )
+    alone = gains(y, tried=tried)
+    return int(np.argmin(y.mean(axis=1))) if alone is None else to_recommend(alone, smallest_effect)
 
 
 def _excluded_by_fresh_plain(
@@ -224,7 +261,7 @@ def _excluded_by_fresh_plain(
     if len(known) < _MIN_FRESH:
         return "unsure"
     epochs = sorted({epoch for _, at in cells for epoch in at})
-    losses = {epoch: np.array([plain.log_final_loss(seed, "train", epoch) for seed in known]) for epoch in epochs}
+    losses = {epoch: np.array([plain.log_loss(seed, "train", epoch) for seed in known]) for epoch in epochs}
     y = np.array([[math.log(v) - losses[e].mean() for v, e in zip(*pair, strict=True)] for pair in cells])
     absolute = gains(y, tried=tried)
     if absolute is None or not np.isfinite(y).all():
@@ -245,9 +282,9 @@ def _with_estimates(
 ) -> Recommendation:
     """Add the estimates of the chosen cell and the verdict to what is known of the choice."""
     fresh_diverged = sum(pairs.cell[s]["status"] == "diverged" for s in fresh_seeds if s in pairs.cell)
-    confirmed = [seed for seed in fresh_seeds if pairs.finished(seed)]
+    confirmed = [seed for seed in fresh_seeds if pairs.comparable(seed)]
     fresh = len(confirmed) >= _MIN_FRESH and not fresh_diverged
-    chosen = confirmed if fresh else [seed for seed in seeds if pairs.finished(seed)]
+    chosen = confirmed if fresh else [seed for seed in seeds if pairs.comparable(seed)]
     half_widths = (math.nan, math.nan)
     if screened is not None:
         mean = float(screened.mean[place])
@@ -260,14 +297,14 @@ def _with_estimates(
     verdict = in_sample
     if fresh:  # "no" says that no cell gains, and fresh seeds tell of one cell
         verdict = equal_steps.verdict if equal_steps.verdict != "no" or in_sample == "no" else "unsure"
-    if fresh_diverged:
-        verdict = "unsure"
     equal_time = None
-    if result.time is not None:
-        ratio = result.time.ratio
-        equal_time = estimate(pairs.at_equal_time(seed, ratio) for seed in chosen)
+    if (time := result.time) is not None:
+        middle, fast, slow = (
+            estimate(pairs.at_equal_time(seed, ratio) for seed in chosen) for ratio in (time.ratio, time.low, time.high)
+        )
+        equal_time = _including(middle, fast, slow, result.smallest_effect)
         verdict = _with_time(verdict, equal_time.verdict)
-    if verdict == "yes" and not result.tuned:
+    if verdict == "yes" and (fresh_diverged or not result.tuned):
         verdict = "unsure"  # a gain over a plain training that nobody has tuned says little
     test = np.array([pairs.at_equal_steps(seed, "test") for seed in chosen])
     return replace(
@@ -286,24 +323,25 @@ def _why_no_cell(cells: Sequence[CellSummary], plain: bool) -> tuple[Verdict, st
         return "no", f"every one of {len(cells)} cells diverged"
     if not plain:
         return "unsure", "no plain training has finished on every seed yet"
+    if any(cell.complete for cell in cells):
+        return (
+            "unsure",
+            f"none of {len(cells)} cells ends above 0 on every seed, so that ratios of losses are not defined",
+        )
     diverged = sum(cell.n_diverged > 0 for cell in cells)
     return "unsure", f"none of {len(cells)} cells has a finite loss on every seed ({diverged} with a diverged seed)"
 
 
-def _most_trainings(trainings: Iterable[PlainTraining], seeds: Sequence[int]) -> int:
+def _most_trainings(trainings: Iterable[PlainTraining]) -> int:
     """Return the largest number of complete plain trainings that a best one was chosen from."""
-    counts: dict[tuple[Any, ...], int] = {}
-    for training in trainings:
-        if math.isfinite(training.mean_log_final_loss(seeds)):
-            group = comparable_with(training.parameters)
-            counts[group] = counts.get(group, 0) + 1
+    counts = Counter(comparable_with(training.parameters) for training in trainings)
     return max(counts.values(), default=1)
 
 
 def _log_ratios(cell: CellSummary, at: CellSummary, reference: PlainTraining, seeds: Sequence[int]) -> Array:
     return np.array(
         [
-            log_or_nan(loss) - reference.log_final_loss(seed, "train", epoch)
+            log_or_nan(loss) - reference.log_loss(seed, "train", epoch)
             for seed, loss, epoch in zip(seeds, cell.values, at.values, strict=True)
         ]
     )
@@ -326,6 +364,16 @@ def _estimate(y: Array, fresh: bool, half_widths: tuple[float, float], smallest_
     )
 
 
+def _including(middle: Estimate, fast: Estimate, slow: Estimate, smallest_effect: float) -> Estimate:
+    """Return an estimate whose interval includes those at both ends of the measured time."""
+    if middle.low is None or middle.high is None:
+        return middle
+    low = min(each.low for each in (middle, fast, slow) if each.low is not None)
+    high = max(each.high for each in (middle, fast, slow) if each.high is not None)
+    verdict = verdict_of(math.log(max(low, 1e-300)), math.log(max(high, 1e-300)), smallest_effect)
+    return replace(middle, low=low, high=high, verdict=verdict)
+
+
 def _exp(log: float) -> float:
     return math.exp(min(log, 700.0))
 
@@ -337,7 +385,10 @@ def _time_of(timing: Mapping[str, Any] | None, cell: Mapping[str, Any], plain: M
 
 
 def _with_time(at_steps: Verdict, at_time: Verdict) -> Verdict:
-    """Return the verdict when both are known. Time is what a user pays, but only the chosen cell was timed."""
+    """Return the verdict when both are known.
+
+    Time is what a user pays. But only the chosen cell was timed, so a gain that it loses in time is no "no".
+    """
     if at_time == "yes" or at_steps == "no":
         return "yes" if at_time == "yes" else "no"
-    return "no" if (at_steps, at_time) == ("yes", "no") else "unsure"
+    return "unsure"

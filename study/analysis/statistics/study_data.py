@@ -79,8 +79,11 @@ class StudyData:
     @property
     def recommended_as(self) -> str:
         """Name of the recommended cell in legends: if plain training wins, it is the least bad one."""
-        wins = self.recommended_cell is not None and self.recommendation.verdict == "no"
-        return "best cell, but plain training wins" if wins else "recommended cell"
+        if self.recommended_cell is None or self.recommendation.verdict != "no":
+            return "recommended cell"
+        steps = self.recommendation.equal_steps
+        gains = steps is not None and steps.ratio < 1
+        return "best cell, but its gain is too small" if gains else "best cell, but plain training wins"
 
     def _select(self, wanted: Callable[[str], bool]) -> list[Mapping[str, Any]]:
         return [row for row in self.details if wanted(f"{row['kind']} {name_of(row['cell'], row['seed'])}")]

@@ -9,7 +9,6 @@ from study.replicates.metric_catalogue import METRICS
 from study.replicates.metrics import (
     OWN_METRICS,
     loss_after,
-    loss_near_end,
     outcome_metrics,
     proposed_ratios,
     ratio_metrics,
@@ -120,20 +119,6 @@ def test_a_loss_between_two_points_lies_on_a_line_of_its_logarithm():
     assert loss_after(epochs, [1.0, 0.0, 1.0], 5) == 0.5  # zero has no logarithm
     assert all(math.isnan(loss_after(epochs, losses, epoch)) for epoch in (-1, 31))
     assert math.isnan(loss_after([], [], 0))
-
-
-def test_a_loss_near_the_end_follows_the_progress_of_the_second_half():
-    epochs = np.arange(0, 101, 2)
-    curve = 4.0 * 2.0 ** (-epochs / 25)
-    # where the loss halves every 25 epochs, it is that of the curve
-    assert loss_near_end(epochs, curve, 95) == pytest.approx(4.0 * 2.0 ** (-95 / 25), rel=1e-12)
-    assert loss_near_end(epochs, curve, 100) == curve[-1]
-    spike = curve.copy()
-    spike[-3] *= 50  # at epoch 96
-    assert loss_near_end(epochs, spike, 96) == pytest.approx(4.0 * 2.0 ** (-96 / 25), rel=1e-12)
-    rising = curve[::-1]  # no progress to take away
-    assert loss_near_end(epochs, rising, 95) == rising[-1]
-    assert math.isnan(loss_near_end(epochs, curve, 101))
 
 
 def test_every_column_of_a_metric_is_filled_by_a_replicate_or_against_its_baseline(outcome):

@@ -67,10 +67,10 @@ def test_a_choice_is_confirmed_with_its_cell_and_the_best_plain_training():
 
 def test_the_best_plain_training_may_have_another_value_of_an_axis():
     axes = {"m": [4], "s": [2], "tolerance": [1e-6], "training.lr": [0.05, 0.5]}
-    spec = small(axes=axes, training={"optimizer": "sgd", "epochs": 24}, confirm=1)
+    spec = small(axes=axes, training={"optimizer": "sgd", "epochs": 24}, confirm=2)
     cell = {"m": 4, "s": 2, "tolerance": 1e-6, "training.lr": 0.05}
     made = confirmations(spec, cell, {"training.lr": 0.5})
-    assert [(r.is_baseline, r.recipe.lr) for r in made] == [(True, 0.5), (False, 0.05)]
+    assert [(r.is_baseline, r.recipe.lr) for r in made] == [(True, 0.5)] * 2 + [(False, 0.05)] * 2
 
 
 @pytest.mark.parametrize(
@@ -111,9 +111,9 @@ def test_an_override_that_makes_it_an_axis_takes_its_place():
         load("quick", {"axes.training.lr": [1e-3], "baseline.training.lr": [0.5]})
 
 
-@pytest.mark.parametrize("confirm", [-1, 1.5, True, "5", 101])
+@pytest.mark.parametrize("confirm", [-1, 1, 1.5, True, "5", 101])
 def test_a_number_of_fresh_seeds_is_whole(confirm):
-    with pytest.raises(SpecError, match="confirm: must be a number of fresh seeds from 0 to 100"):
+    with pytest.raises(SpecError, match="confirm: must be a number of fresh seeds from 2 to 100, or 0"):
         small(confirm=confirm)
 
 
