@@ -102,9 +102,8 @@ def _first_sentence(result: Recommendation) -> str:
         ends = f"ends at {estimate.ratio:.3g} times the loss of {plain_in_words(result)}"
     ends += f" after as many epochs ({interval_in_words(estimate)})"
     if not result.tuned:
-        return (
-            f"{_OPENINGS[result.verdict]}: plain training's learning rate was not varied; with {cell}, training {ends}."
-        )
+        why = "no other plain training finished" if result.tried else "plain training's learning rate was not varied"
+        return f"{_OPENINGS[result.verdict]}: {why}; with {cell}, training {ends}."
     if result.verdict == "no" and estimate.ratio < 1 and estimate.verdict != "yes":
         least = f"a gain of {100 * result.smallest_effect:.2g} % or more is excluded"
         return f"No, {least}: with {cell}, training {ends}."
@@ -146,9 +145,10 @@ def _what_is_missing(result: Recommendation) -> list[str]:
     if estimate.low is None:
         return ["With one seed, a gain cannot be told from luck: add `confirm: 5` to the spec, and run it again."]
     if result.verdict == "unsure" and estimate.verdict != "yes" and result.visible is not None and not estimate.fresh:
-        return [
-            f"This study could show a gain of {100 * result.visible:.2g} %: more seeds, or `confirm: 5`, show smaller ones."
-        ]
+        gain = f"{100 * result.visible:.2g} %"
+        return [f"This study could show a gain of {gain}: more seeds, or `confirm: 5`, show smaller ones."]
+    if not result.tuned and result.tried:
+        return [f"Of several plain trainings, one finished on every seed; tried: {_what_was_tried(result)}."]
     if not result.tuned:
         return [
             "Add `baseline: {training.lr: [...]}` to the spec and run it again: it trains the missing baselines only."

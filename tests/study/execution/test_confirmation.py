@@ -43,6 +43,20 @@ def test_the_choice_and_the_best_plain_training_have_fresh_seeds(confirmed):
     assert len(confirmed.done()) == 4 * 3 + 3 * 3 + 2 * 3
 
 
+def test_jumps_without_effect_change_no_ratio(tmp_path):
+    """Final losses are read before the end for some windows, and plain training at the same epoch."""
+    spec = {
+        **QUADRATIC,
+        "method": {"name": "dmd", "relaxation": 1e-12},
+        "axes": {"m": [4, 5, 7, 24], "s": [5], "tolerance": [1e-6]},
+        "training": {"optimizer": "sgd", "lr": 0.05, "epochs": 24, "dtype": "float64"},
+    }
+    table = run(spec, tmp_path / "out", executor="inline", timing=False).table()
+    assert set(table["final_epoch"]) == {24.0, 20.0, 21.0}
+    # a move of 1e-12 of a jump, through as many steps
+    assert table["final_loss_ratio_train"].to_numpy() == pytest.approx(1.0, rel=1e-9)
+
+
 def test_a_second_run_trains_nothing(confirmed, contents):
     before = contents(confirmed.folder)
     run(SPEC, confirmed.folder, executor="inline")

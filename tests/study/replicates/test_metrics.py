@@ -100,6 +100,14 @@ def test_a_training_without_jumps_is_read_at_its_end(outcome):
     assert settled_losses(probed, 8, END).epoch == 8
 
 
+def test_a_window_is_as_long_as_the_method_says(outcome):
+    single = JumpHistory(outcome=np.array(["accepted"]))
+    single = replace(single, epoch=np.array([44]), train_before=np.array([2.0]), test_before=np.array([2.0]))
+    # a jump after 40 epochs without snapshots and 4 with them: 16 plain steps follow it
+    assert settled_losses(single, 60, END, window=4).epoch == 60
+    assert settled_losses(single, 46, END, window=4).epoch == 44
+
+
 def test_several_jumps_in_the_last_epoch_are_read_before_the_last_of_them(outcome):
     jumps = replace(outcome.jumps, epoch=np.array([9, 9, 10, 10]), outcome=np.array(["accepted"] * 4))
     assert settled_losses(jumps, 10, END).loss == {"train": 1.0, "test": 2.0}

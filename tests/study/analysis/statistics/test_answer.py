@@ -65,10 +65,28 @@ def test_steps_and_time_are_both_told_where_they_differ():
     )
     # the loss halves in 25 epochs: half of the time costs two halvings
     assert told.sentences[1].startswith(
-        "An epoch with jumps takes 2 times as long as one without (2 to 2 times, 1 CPU thread); after as much time the loss is 3.6 "
-        "times as high ("
+        "An epoch with jumps takes 2 times as long as one without (2 to 2 times, 1 CPU thread); after as much time the "
+        "loss is 3.6 times as high ("
     )
     assert told.sentences[1].endswith("this cell pays in steps, but not in time; others were not timed.")
+
+
+def test_a_gain_that_is_too_small_is_told_as_such():
+    told = asked(lambda cell: 0.995, plain={0.1: 1.0, 0.05: 2.0, 0.2: 2.0})
+    assert told.verdict == "no"
+    assert told.sentences[0].startswith("No, a gain of 2 % or more is excluded: with m = ")
+    assert "ends 0.49 % lower than the best plain training (learning rate 0.1)" in told.sentences[0]
+
+
+def test_rates_that_did_not_finish_are_no_tuning():
+    data = study(noisy(gain_at(8, 10, 0.5), 0.0001))
+    for row in data.details:
+        if row["kind"] == "baseline" and row["cell"]:
+            row["status"] = "diverged"
+    told = answer(data)
+    assert told.verdict == "unsure"
+    assert told.sentences[0].startswith("Not known: no other plain training finished; with m = 8, s = 10")
+    assert told.sentences[-1].endswith("tried: learning rate 0.01, 0.1.")
 
 
 def test_one_seed_cannot_tell():

@@ -245,6 +245,11 @@ def test_the_cell_that_fresh_seeds_are_most_likely_to_confirm_is_recommended():
     assert to_recommend(made(means[1:], highs[1:], floor=[-9.0, -1.0], deviation=deviations[1:])) == 0
 
 
+def test_of_two_sure_gains_the_larger_is_recommended():
+    both = made([-0.28, -0.61], [-0.25, -0.44], floor=[-0.4, -0.9], deviation=[0.01, 0.1])
+    assert to_recommend(both) == 1
+
+
 def test_the_chance_of_a_confirmation_is_that_of_fresh_seeds():
     """Two cells gain 10 %, and seeds differ by 10 and 15 %: the noisier one is confirmed less often."""
     random = np.random.default_rng(2)

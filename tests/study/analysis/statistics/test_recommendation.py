@@ -140,6 +140,43 @@ def test_a_cell_that_diverges_on_a_fresh_seed_is_not_a_yes():
     assert (data.recommendation.verdict, data.recommendation.fresh_diverged) == ("unsure", 5)
 
 
+def test_a_cell_that_diverges_on_a_fresh_seed_is_no_yes_in_time_either():
+    data = study(noisy(gain_at(8, 10, 0.7), 0.01), fresh=noisy(gain_at(8, 10, 0.7), 0.01))
+    for each in data.details:
+        if each["kind"] == "cell" and each["seed"] == FRESH[0]:
+            each["status"] = "diverged"
+    result = replace(data, timing=timing(data.recommendation, 0.5)).recommendation
+    assert (result.equal_time.verdict, result.verdict, result.fresh_diverged) == ("yes", "unsure", 1)
+
+
+def test_a_loss_of_zero_has_no_ratio():
+    result = study(noisy(lambda cell: 1.0, 0.01), plain={0.1: 1.0, 0.01: 0.0}).recommendation
+    assert (result.cell, result.verdict) == (None, "unsure")
+    assert result.why_none.startswith("a plain training ends at a loss of 0 or below")
+    result = study(lambda cell, seed: 0.0).recommendation
+    assert result.why_none.startswith("none of 4 cells ends above 0 on every seed")
+
+
+def test_a_plain_training_without_a_seed_is_not_tuned():
+    data = study(noisy(gain_at(8, 10, 0.5), 0.001))
+    rows = [each for each in data.details if not (each["cell"] == {"training.lr": 0.01} and each["seed"] == 2)]
+    result = replace(data, rows=lambda: rows).recommendation
+    assert (result.tuned, result.tried, result.verdict) == ({}, {"training.lr": [0.01, 0.1]}, "unsure")
+
+
+def test_the_interval_at_equal_time_includes_that_of_the_time():
+    ratio = noisy(gain_at(8, 10, 0.9), 0.0001)
+    measured = timing(study(ratio).recommendation, 1.25)
+    sure, unsure = (
+        study(ratio, fresh=ratio, timing=measured | ends).recommendation.equal_time
+        for ends in ({}, {"low": 1.0, "high": 1.6})
+    )
+    assert unsure.ratio == sure.ratio
+    # at a time ratio of 1 it is that at equal steps; at 1.6, training stops 37.5 epochs before the end
+    assert unsure.low == pytest.approx(0.9, rel=1e-3)
+    assert unsure.high == pytest.approx(0.9 * 2 ** (37.5 / 25), rel=1e-3)
+
+
 def test_a_plain_training_that_nobody_varied_never_gives_a_yes():
     centre = gain_at(8, 10, 0.5)
     tuned, given = (study(noisy(centre, 0.001), plain=p).recommendation for p in (None, {0.1: 1.0}))
