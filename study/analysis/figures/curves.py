@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from study.analysis.figures.picture import FigureOptions, Picture, cells_to_show
 from study.analysis.figures.style import LINES, SPLIT_LABEL, StudyFigure, caption, cell_label, house_style, legend_below
-from study.analysis.statistics.equal_cost import Price, Row, price_in_epochs
+from study.analysis.statistics.equal_cost import Price, Row, jump_seconds, price_in_epochs
 from study.analysis.statistics.study_data import StudyData
 
 _X_LABEL = {
@@ -86,7 +86,7 @@ def cost_axis(row: Row, epochs: NDArray[np.float64], unit: str) -> NDArray[np.fl
     jumps = row["jump_epoch"]
     if unit == "step_equivalents":
         return price_in_epochs(row).spent(epochs, jumps) * float(row["steps"] / row["epoch"])
-    per_jump = row["seconds_jumps"] / len(jumps) if len(jumps) else 0.0
+    per_jump = jump_seconds(row) / len(jumps) if len(jumps) else 0.0
     return Price(0.0, row["seconds_training"] / row["epoch"], per_jump).spent(epochs, jumps)
 
 

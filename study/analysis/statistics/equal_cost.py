@@ -79,10 +79,15 @@ def price_in_time(rows: Sequence[Row], plain: Sequence[Row], evaluations: int = 
     if not any(len(row["jump_epoch"]) for row in rows):
         per_epoch = float(np.median([row["seconds_training"] / row["epoch"] for row in plain]))
         return Price(
-            start=float(np.median([row["seconds_jumps"] for row in rows])) / per_epoch,
+            start=float(np.median([jump_seconds(row) for row in rows])) / per_epoch,
             epoch=float(np.median([row["seconds_training"] / row["epoch"] for row in rows])) / per_epoch,
         )
     return Price(jump=float(np.median([_epochs_per_jump(row, evaluations) for row in rows])))
+
+
+def jump_seconds(row: Row) -> float:
+    """Return the seconds of jumps and of the snapshots that they need; older rows count both as jumps."""
+    return float(row["seconds_jumps"] + (row.get("seconds_recording") or 0.0))
 
 
 def loss_within(row: Row, split: str, price: Price, budget: float) -> float:
@@ -104,7 +109,7 @@ def _epochs_per_jump(row: Row, evaluations: int) -> float:
     """Return the time of a jump, in epochs of its own training."""
     jumps, per_epoch = len(row["jump_epoch"]), row["seconds_training"] / row["epoch"]
     needed = evaluations * _jumps_judged(row) * row["flops_training"] / row["epoch"] / 3
-    seconds = row["seconds_jumps"] + row["seconds_judging"] * needed / row["flops_judging"]
+    seconds = jump_seconds(row) + row["seconds_judging"] * needed / row["flops_judging"]
     return float(seconds / jumps / per_epoch)
 
 

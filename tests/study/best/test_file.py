@@ -193,7 +193,8 @@ def test_a_study_without_a_recommendation_says_why(make_table, tmp_path):
 
     assert entry(*table, probed=True) == (
         "not known",
-        "this study judged jumps, but took none, so that no final loss is known",
+        "this study judged jumps, but took none, so that no final loss is known; `dmd-study best DIR --metric "
+        "geometric_mean_relative_error` chooses by the jumps",
     )
     assert entry(*table, rates=()) == ("not known", "no plain training has finished on every seed yet")
     diverged = make_table(AXES, lambda **_: ["diverged"] * 3)

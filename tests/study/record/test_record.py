@@ -105,19 +105,19 @@ def test_a_final_loss_is_compared_with_the_baseline_after_as_many_epochs(swept):
         assert row[f"final_loss_ratio_{split}"] == cell[f"jump_{split}_before"][-1] / plain
 
 
-def test_a_few_epochs_before_the_end_the_baselines_mean_progress_counts_and_no_spike(small, train, tmp_path):
+def test_between_two_points_of_the_baselines_curve_its_logarithm_is_a_line(small, train, tmp_path):
     spec = small({"axes.m": [4], "axes.s": [2], "seeds": 1})
     record, (baseline,), (cell,) = create(tmp_path, spec, None, None), baselines(spec), replicates(spec)
     (plain,) = train(spec, [baseline])
-    losses = replace(plain.losses, train_epoch=np.array([0, 12, 22, 24]), train=np.array([4.0, 2.0, 9.0, 0.5]))
+    losses = replace(plain.losses, train_epoch=np.array([0, 6, 24]), train=np.array([4.0, 1.0, 0.5]))
     jumped = finished(cell)
     jumped = replace(jumped, jumps=replace(jumped.jumps, epoch=np.array([22])))  # two epochs before the end
     for number, outcome in enumerate((replace(plain, losses=losses), jumped)):
         record.add(Pack(f"pack{number}", (outcome.replicate,), 1, "cpu"), [outcome], {}, spec)
     (row,) = open_study(tmp_path).table().to_dict("records")
     assert (row["final_epoch"], row["final_loss_train"]) == (22, 1.0)
-    # two of the twelve epochs in which a loss of 2 comes down to a half
-    assert row["final_loss_ratio_train"] == pytest.approx(1 / (0.5 * 4 ** (2 / 12)), rel=1e-14)
+    # 16 of the 18 epochs in which a loss of 1 comes down to a half
+    assert row["final_loss_ratio_train"] == pytest.approx(2 ** (16 / 18), rel=1e-14)
 
 
 def test_of_a_packs_columns_lists_alone_are_compressed(swept):

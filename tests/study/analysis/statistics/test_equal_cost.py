@@ -8,10 +8,19 @@ import pytest
 from study.analysis.statistics.equal_cost import (
     Price,
     evaluations_per_jump,
+    jump_seconds,
     loss_within,
     price_in_epochs,
     price_in_time,
 )
+
+
+def test_copying_snapshots_is_part_of_a_jumps_time():
+    # two jumps share 2 s, and 2 s of copying are as much again
+    copied = {"seconds_recording": 2.0}
+    once, twice = (price_in_time([row(seconds_judging=0.0, **more)], []).jump for more in ({}, copied))
+    assert twice == pytest.approx(2 * once, rel=1e-12)
+    assert jump_seconds(row(seconds_recording=None)) == 2.0  # an older row
 
 
 def row(**changes):
