@@ -161,8 +161,7 @@ def _against_its_own_training(data: StudyData, result: Recommendation) -> list[s
     assert result.cell is not None
     recipe = {**{f"training.{key}": value for key, value in data.training.items()}, **result.cell}
     differing = [axis for axis in result.tuned if recipe.get(axis) != result.plain.get(axis)]
-    cell = {axis: [value] for axis, value in result.cell.items()}
-    ratio = next(Replicates(data.table, cell, data.seeds).summaries("final_loss_ratio_train")).centre
+    ratio = data.median_of(result.cell, "final_loss_ratio_train")
     if not differing or not math.isfinite(ratio):
         return []
     settings = ", ".join(f"{_short(axis)} {list_values([recipe[axis]])}" for axis in differing)
@@ -213,8 +212,7 @@ def _details(data: StudyData, result: Recommendation, drives: Sensitivity | None
 def _operations(data: StudyData, result: Recommendation) -> list[str]:
     """Say what the cell costs in operations, which do not depend on the machine."""
     assert result.cell is not None
-    cell = {axis: [value] for axis, value in result.cell.items()}
-    overhead = next(Replicates(data.table, cell, data.seeds).summaries("overhead")).centre
+    overhead = data.median_of(result.cell, "overhead")
     if not math.isfinite(overhead):
         return []
     change = f"{100 * abs(overhead - 1):.3g} % {'more' if overhead >= 1 else 'fewer'}"

@@ -1,5 +1,6 @@
 """The content of a ``best.yaml``: the recommendation, the best cells by other metrics, and the evidence."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
@@ -10,8 +11,7 @@ import yaml
 
 from study.analysis.statistics.answer import RECOMMENDED, Answer
 from study.analysis.statistics.best_cell import METRICS_IN_DOCUMENT, RULES, NoChoice, best
-from study.analysis.statistics.cells import Replicates, restrict
-from study.analysis.statistics.recommendation import Recommendation
+from study.analysis.statistics.cells import restrict
 from study.analysis.statistics.study_data import StudyData
 from study.replicates.metric_catalogue import METRICS
 
@@ -109,6 +109,7 @@ def recommendation_entry(data: StudyData) -> dict[str, Any]:
     result = data.recommendation
     if result.cell is None:
         return {"unavailable": result.why_none}
+    overhead = data.median_of(result.cell, "overhead")
     training = dict(data.training)
     training |= {k.partition(".")[2]: v for k, v in result.cell.items() if k.startswith("training.")}
     return {
@@ -120,17 +121,10 @@ def recommendation_entry(data: StudyData) -> dict[str, Any]:
         "at_equal_time": None if result.equal_time is None else asdict(result.equal_time),
         "time_of_an_epoch": None if result.time is None else asdict(result.time),
         "test_ratio": result.test,
-        "overhead": _overhead(data, result),
+        "overhead": overhead if math.isfinite(overhead) else None,
         "smallest_effect": result.smallest_effect,
         "of_cells": result.cells,
     }
-
-
-def _overhead(data: StudyData, result: Recommendation) -> float | None:
-    assert result.cell is not None
-    cell = {axis: [value] for axis, value in result.cell.items()}
-    centre = next(Replicates(data.table, cell, data.seeds).summaries("overhead")).centre
-    return centre if np.isfinite(centre) else None
 
 
 def best_text(document: Mapping[str, Any]) -> str:

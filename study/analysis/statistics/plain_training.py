@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from study.analysis.statistics.cells import value_key
+from study.analysis.statistics.cells import rising, value_key
 from study.replicates.metrics import loss_after
 
 Row = Mapping[str, Any]
@@ -20,7 +20,7 @@ Row = Mapping[str, Any]
 _RECIPE_ONLY = ("training.epochs", "training.dtype", "training.order", "training.precision")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PlainTraining:
     """One plain training with its seeds.
 
@@ -102,11 +102,7 @@ def tuned_keys(trainings: Iterable[Mapping[str, Any]], defaults: Mapping[str, An
         for axis, value in {**defaults, **training}.items():
             if axis.startswith("training.") and axis not in _RECIPE_ONLY:
                 values.setdefault(axis, {})[value_key(value)] = value
-    several = {axis: list(listed.values()) for axis, listed in values.items() if len(listed) > 1}
-    return {
-        axis: sorted(listed) if all(isinstance(v, int | float) for v in listed) else listed
-        for axis, listed in several.items()
-    }
+    return {axis: rising(list(listed.values())) for axis, listed in values.items() if len(listed) > 1}
 
 
 def best_plain(trainings: Sequence[PlainTraining], seeds: Sequence[int]) -> dict[tuple[Any, ...], PlainTraining]:

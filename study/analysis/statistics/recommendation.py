@@ -226,11 +226,10 @@ def _choose(
     """
     if screened is not None and in_sample == "yes":
         return to_recommend(screened, smallest_effect)
-    typical = functools.cache(lambda place, epoch: compared[place][2].typical_log_loss("train", epoch))
-    firsts = {id(reference): place for place, (*_, reference, _) in reversed(list(enumerate(compared)))}
+    typical = functools.cache(lambda reference, epoch: reference.typical_log_loss("train", epoch))
     y = np.array(
         [
-            [math.log(v) - typical(firsts[id(reference)], e) for v, e in zip(cell.values, at.values, strict=True)]
+            [math.log(v) - typical(reference, e) for v, e in zip(cell.values, at.values, strict=True)]
             for cell, at, reference, _ in compared
         ]
     )
@@ -273,7 +272,7 @@ def _excluded_by_fresh_plain(
 
 def _with_estimates(
     result: Recommendation,
-    pairs: "Pairs",
+    pairs: Pairs,
     seeds: Sequence[int],
     fresh_seeds: Sequence[int],
     screened: Gains | None,

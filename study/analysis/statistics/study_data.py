@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from study.analysis.statistics.cells import Axes, value_key
+from study.analysis.statistics.cells import Axes, Replicates, value_key
 from study.analysis.statistics.paired_losses import Fetch
 from study.analysis.statistics.recommendation import Recommendation, recommend
 from study.replicates.keys import key as name_of
@@ -100,6 +100,11 @@ class StudyData:
     def baselines(self, cell: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """Return the baselines of a cell that were trained, in the order of the seeds, with their curves."""
         return self._matching("baseline", cell)
+
+    def median_of(self, cell: Mapping[str, Any], column: str) -> float:
+        """Return the median of a column of the table over the seeds of a cell."""
+        grid = {axis: [value] for axis, value in cell.items()}
+        return next(Replicates(self.table, grid, self.seeds).summaries(column)).centre
 
     def best_plain_rows(self) -> list[Mapping[str, Any]]:
         """Return the best plain training by seed, if no cell has its recipe; else nothing."""
