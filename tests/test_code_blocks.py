@@ -76,8 +76,8 @@ class Block(NamedTuple):
 
 def blocks_of(page: str, text: str) -> list[Block]:
     """Blocks of a page, in its order."""
-    found = re.findall(r"^```(\w*)(?: file=(\S+))?\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
-    return [Block(page, *parts) for parts in found]
+    fences = re.findall(r"^```(\w*)(?: file=(\S+))?\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    return [Block(page, *parts) for parts in fences]
 
 
 BLOCKS = [block for page, text in PAGES.items() for block in blocks_of(page, text)]

@@ -76,7 +76,7 @@ class MadeUp:
         axes: Mapping[str, Sequence[Any]] | None = None,
         **options: Any,
     ) -> Report:
-        """What `report_of` makes of it; ``axes``: in place of the spec's."""
+        """Make the report of it; ``axes`` take the place of the spec's."""
         best = {
             "recommended": "off",
             "recommendation": {"unavailable": "not asked for"},

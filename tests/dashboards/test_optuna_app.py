@@ -190,22 +190,22 @@ def test_a_heatmap_is_a_picture_of_its_levels_and_words() -> None:
 def test_the_heatmaps_are_the_tables() -> None:
     record = MadeUp(status=lambda cell, seed: "diverged" if cell["s"] == 40 else "finished")
     shown = shown_of("made-up", record.spec, "mean_relative_error_train", record.table, record.spec["axes"])
-    assert [one.id for one in shown.heatmaps] == [
+    assert [heatmap.id for heatmap in shown.heatmaps] == [
         "final-loss-ratio-1",
         "final-loss-ratio-2",
         "mean-relative-error-1",
         "mean-relative-error-2",
     ]
-    one = shown.heatmaps[0]
-    assert one.title == "Final loss ratio (tolerance = 1e-06)"
-    assert (one.x_values, one.y_values) == (["5", "10", "20", "40"], ["2", "8", "14"])
-    assert one.words[1][1] == "m = 8, s = 10, tolerance = 1e-06: final loss ratio 0.6, spread 0.006, 3 of 3 seeds"
-    assert "diverged" in one.words[0][3]
-    assert one.levels[0][3] is None
+    heatmap = shown.heatmaps[0]
+    assert heatmap.title == "Final loss ratio (tolerance = 1e-06)"
+    assert (heatmap.x_values, heatmap.y_values) == (["5", "10", "20", "40"], ["2", "8", "14"])
+    assert heatmap.words[1][1] == "m = 8, s = 10, tolerance = 1e-06: final loss ratio 0.6, spread 0.006, 3 of 3 seeds"
+    assert "diverged" in heatmap.words[0][3]
+    assert heatmap.levels[0][3] is None
     # on a scale from 0.6 to 1 / 0.6, and m = 2, s = 5 is at 0.6 exp(0.4 (ln 4 + ln 2)) = 1.378
-    assert one.levels[1][1] == 0
-    assert one.levels[0][0] == pytest.approx(0.5 + math.log(1.378) / math.log(1 / 0.36), abs=1e-3)
-    assert one.scale[1] == "1"
+    assert heatmap.levels[1][1] == 0
+    assert heatmap.levels[0][0] == pytest.approx(0.5 + math.log(1.378) / math.log(1 / 0.36), abs=1e-3)
+    assert heatmap.scale[1] == "1"
 
 
 def test_a_study_with_too_many_cells_or_none_has_a_note_alone() -> None:

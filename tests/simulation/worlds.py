@@ -14,7 +14,7 @@ SIGMA = 0.05
 
 @dataclass(frozen=True)
 class World:
-    """How the log ratios of cells without any effect are drawn. Their centre, the truth, is 0.
+    """Draws log ratios of cells without any effect. Their centre, the truth, is 0.
 
     Attributes:
         name: name in the table.

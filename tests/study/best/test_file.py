@@ -273,7 +273,7 @@ def test_a_table_without_replicates_has_no_recommendation(make_table):
 
 @pytest.fixture
 def document(make_table):
-    """Of four cells, of which (4, 10) has the lowest error and (2, 5) trains best, better than plain training."""
+    """Make a study of four cells: (4, 10) has the lowest error; (2, 5) trains best, and better than plain training."""
     table = make_table(
         AXES,
         lambda m, s, tolerance: [1 - m * s / 100] * 3,

@@ -35,10 +35,10 @@ def test_every_replicate_and_baseline_counts(small):
 
 def test_plain_trainings_with_other_values_count_too(small):
     few, many = small(), small({"baseline": {"training.lr": [0.01, 0.05, 0.1], "training.batch": ["full", 32]}})
-    found, tuned = dict(estimate(few)), dict(estimate(many))
+    few_counts, tuned = dict(estimate(few)), dict(estimate(many))
     # six combinations for each of two seeds; one of them is the spec's own
-    assert (found["baselines"], tuned["baselines"]) == ("2", "12")
-    assert (found["replicates"], found["jumps"]) == (tuned["replicates"], tuned["jumps"])
+    assert (few_counts["baselines"], tuned["baselines"]) == ("2", "12")
+    assert (few_counts["replicates"], few_counts["jumps"]) == (tuned["replicates"], tuned["jumps"])
     assert tuned["training"] == f"{(8 + 12) * 24 * 6 * 36 * 64 / 1e6:.3g} MFLOP"
     assert "fresh replicates at the end" not in tuned
 

@@ -217,7 +217,9 @@ def test_a_problem_with_code_of_its_own_is_named_before_its_data_are_made(raw, t
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec))
     result = dmd_study("export-packs", tmp_path / "spec.yaml", "--out", tmp_path / "p.npz")
     assert result.status == 2
-    said = " ".join(result.err.split())
-    assert f"the problem {name} of small brings a network or a loss of its own, whose code a file cannot carry" in said
-    assert "use `dmd-study run` there" in said
+    message = " ".join(result.err.split())
+    assert (
+        f"the problem {name} of small brings a network or a loss of its own, whose code a file cannot carry" in message
+    )
+    assert "use `dmd-study run` there" in message
     assert not (tmp_path / "p.npz").exists()

@@ -116,9 +116,9 @@ def test_costs_are_shared_and_are_those_predicted(small):
 def test_seconds_are_told_apart(small, monkeypatch):
     ticks = iter(range(10**6))
     monkeypatch.setattr("study.training.stopwatch.time.perf_counter", lambda: float(next(ticks)))
-    found = probed(small({**CHANGES, "axes": {"m": [4], "s": [3], "tolerance": [1e-3]}}))
+    outcomes = probed(small({**CHANGES, "axes": {"m": [4], "s": [3], "tolerance": [1e-3]}}))
     # one tick within each of the 4 snapshots before each of 5 probes; some of the last windows overlap
-    (outcome,) = found
+    (outcome,) = outcomes
     kept = {at - back for at in outcome.jumps.epoch for back in range(4)}
     assert outcome.seconds.recording == len(kept)
     assert outcome.seconds.jumps == 5

@@ -22,17 +22,17 @@ def test_cells_and_seeds_that_both_have_are_paired(study):
     """Seeds differ by far more than the studies do; paired, the quotient is told exactly."""
     first = study("a", lambda m, s: [0.5, 1.0, 2.0])
     second = study("b", lambda m, s: [2.0 * 0.9, 1.0 * 1.1, 7.0], axes={"s": [10, 5, 20], "m": [4, 8]}, seeds=(2, 1, 9))
-    found = compare_studies(first, second)
-    assert found.names == ("a", "b")
-    assert found.seeds == (1, 2)
-    assert found.frame[["m", "s"]].values.tolist() == [[4, 5], [4, 10]]
-    row = found.frame.iloc[0]
+    compared = compare_studies(first, second)
+    assert compared.names == ("a", "b")
+    assert compared.seeds == (1, 2)
+    assert compared.frame[["m", "s"]].values.tolist() == [[4, 5], [4, 10]]
+    row = compared.frame.iloc[0]
     assert (row["first"], row["second"], row["n"]) == (1.5, pytest.approx(1.45), 2)
     assert row["difference"] == pytest.approx(math.sqrt(0.9 * 1.1), rel=1e-12)
     # with two seeds, the standard error is half of their difference: Student's t of 12.7 for the mean of all cells, and
     # twice that for two cells at once
     half = 12.7062 * (math.log(1.1) - math.log(0.9)) / 2
-    assert found.overall == pytest.approx(np.sqrt(0.99) * np.exp([0, -half, half]), rel=1e-4)
+    assert compared.overall == pytest.approx(np.sqrt(0.99) * np.exp([0, -half, half]), rel=1e-4)
     assert math.log(row["high"] / row["difference"]) == pytest.approx(half * 25.4517 / 12.7062, rel=1e-4)
 
 
@@ -40,17 +40,17 @@ def test_intervals_are_students_for_all_cells_at_once(study):
     base, factor = np.array([0.5, 1, 2, 1, 1]), np.array([0.8, 0.9, 0.85, 0.95, 0.9])
     first = study("a", lambda m, s: base.tolist(), seeds=range(5))
     second = study("b", lambda m, s: (base * factor).tolist(), seeds=range(5))
-    found = compare_studies(first, second)
+    compared = compare_studies(first, second)
     logs = np.log(factor)
     error = logs.std(ddof=1) / math.sqrt(5)
     half = t.isf(0.025 / 4, 4) * error  # four cells (Bonferroni), 4 degrees of freedom
-    row = found.frame.iloc[0]
+    row = compared.frame.iloc[0]
     assert [math.log(row[c]) for c in ("difference", "low", "high")] == pytest.approx(
         [logs.mean(), logs.mean() - half, logs.mean() + half], rel=1e-9
     )
-    assert np.log(found.overall) == pytest.approx(logs.mean() + 2.776445 * error * np.array([0, -1, 1]), rel=1e-5)
-    assert found.counted() == {"better": 4, "worse": 0, "not told apart": 0}
-    assert found.by_luck == 0.05
+    assert np.log(compared.overall) == pytest.approx(logs.mean() + 2.776445 * error * np.array([0, -1, 1]), rel=1e-5)
+    assert compared.counted() == {"better": 4, "worse": 0, "not told apart": 0}
+    assert compared.by_luck == 0.05
 
 
 def test_better_is_the_metrics_own_direction(study):
@@ -96,12 +96,12 @@ def test_a_cell_of_two_seeds_among_many_has_an_endless_interval(study):
 
 
 def test_one_seed_tells_nothing_apart(study):
-    found = compare_studies(study("a", lambda m, s: [1.0], seeds=[0]), study("b", lambda m, s: [0.1], seeds=[0]))
-    assert found.counted() == {"better": 0, "worse": 0, "not told apart": 4}
-    assert found.frame[["low", "high"]].isna().all(axis=None)
-    assert found.frame["difference"].tolist() == pytest.approx([0.1] * 4)
-    assert (found.by_luck, math.isnan(found.overall[1])) == (0, True)
-    labels = [text.get_text() for legend in draw_comparison(found).legends for text in legend.get_texts()]
+    compared = compare_studies(study("a", lambda m, s: [1.0], seeds=[0]), study("b", lambda m, s: [0.1], seeds=[0]))
+    assert compared.counted() == {"better": 0, "worse": 0, "not told apart": 4}
+    assert compared.frame[["low", "high"]].isna().all(axis=None)
+    assert compared.frame["difference"].tolist() == pytest.approx([0.1] * 4)
+    assert (compared.by_luck, math.isnan(compared.overall[1])) == (0, True)
+    labels = [text.get_text() for legend in draw_comparison(compared).legends for text in legend.get_texts()]
     assert labels == ["no difference"]
 
 
@@ -152,9 +152,9 @@ def test_empty_and_diverged_studies_are_said(study):
     first = study("a", lambda m, s: [0.9] * 3)
     with pytest.raises(ValueError, match="b has no replicates yet"):
         compare_studies(first, StudyData("b", pd.DataFrame(), AXES, [0, 1, 2], list))
-    found = compare_studies(first, study("b", lambda m, s: ["diverged"] * 3))
+    compared = compare_studies(first, study("b", lambda m, s: ["diverged"] * 3))
     with pytest.raises(ValueError, match="no common cell has a finite mean_relative_error in both"):
-        draw_comparison(found)
+        draw_comparison(compared)
 
 
 def test_what_makes_two_studies_hard_to_compare_is_noted(study):
@@ -167,8 +167,8 @@ def test_what_makes_two_studies_hard_to_compare_is_noted(study):
 
 def test_the_figure_shows_every_difference_in_order(study):
     quotient = {(2, 5): 0.9, (2, 10): 1.1, (4, 5): 0.5, (4, 10): 1.0}
-    found = compare_studies(study("a", lambda m, s: [1.0] * 3), study("b", lambda m, s: [quotient[m, s]] * 3))
-    figure = draw_comparison(found)
+    compared = compare_studies(study("a", lambda m, s: [1.0] * 3), study("b", lambda m, s: [quotient[m, s]] * 3))
+    figure = draw_comparison(compared)
     points = figure.axes[1].get_lines()[0]
     assert points.get_ydata().tolist() == pytest.approx([0.5, 0.9, 1.0, 1.1], rel=1e-12)
     assert figure.axes[1].get_ylabel() == "b / a"
@@ -180,9 +180,9 @@ def test_the_figure_shows_every_difference_in_order(study):
 def test_a_long_interval_is_cut_at_the_edge_and_the_figure_says_so(study):
     quotient = {(2, 5): [0.9, 1.2], (2, 10): [1.1, 1.0], (4, 5): [0.5, 0.9], (4, 10): [1.0, 1.1]}
     first = study("a", lambda m, s: [1.0] * 2, seeds=[0, 1])
-    found = compare_studies(first, study("b", lambda m, s: quotient[m, s], seeds=[0, 1]))
-    assert found.frame["high"].max() > 1e6
-    figure = draw_comparison(found)
+    compared = compare_studies(first, study("b", lambda m, s: quotient[m, s], seeds=[0, 1]))
+    assert compared.frame["high"].max() > 1e6
+    figure = draw_comparison(compared)
     low, high = figure.axes[1].get_ylim()
     assert low < 0.6
     assert high < 3

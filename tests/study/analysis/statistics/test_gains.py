@@ -93,7 +93,7 @@ def test_what_shifts_a_cell_shifts_its_bounds_and_nothing_else():
 
 
 def test_an_effect_of_the_seed_widens_every_bound_by_students_t():
-    """Of 200 quiet cells the effect of a seed is known well: its part is t with n - 1 degrees of freedom."""
+    """The effect of a seed is known well from 200 quiet cells: its part is t with n - 1 degrees of freedom."""
     shared = np.array([0.5, -0.2, 0.1])
     y = 0.02 * drawn(200) + shared
     result = gains(y, tried=200)

@@ -36,7 +36,7 @@ def test_a_known_prior_gives_smyths_variance():
 
 @pytest.mark.parametrize("true_d0", [1.0, 4.0, 1e6])
 def test_d0_is_estimated(true_d0):
-    """Of 4000 cells that all count, d0 is known to 10 %: one step of the grid is 30 %."""
+    """The prior's d0 is known to 10 % where 4000 cells count; a step of the grid is 30 %."""
     grid = (np.arange(4000) + 0.5) / 4000
     s2 = f.ppf(grid, 4, true_d0) if true_d0 < 1e6 else chi2.ppf(grid, 4) / 4
     noise = moderate(s2, 4, cells_that_count=math.inf)
