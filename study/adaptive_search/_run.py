@@ -110,7 +110,7 @@ def search(
 
                 execute(state.packs(), tasks, _finish, progress)
             if deadline.allows_another and not _missing(record, spec):  # also where there are no more cells to ask for
-                confirm(record, spec, execute)
+                confirm(record, spec, execute, tasks)
                 if timing and deadline.allows_another:
                     time_choice(record, spec)
     return record

@@ -1,5 +1,7 @@
 """Confirm a study's choice: train the recommended cell and the best plain training on fresh seeds."""
 
+from collections.abc import Mapping
+
 from study.execution.protocol import Execute
 from study.execution.recording import recorder
 from study.execution.terminal_progress import SweepProgress
@@ -7,7 +9,7 @@ from study.planning.cells import confirmations
 from study.planning.packs import plan
 from study.planning.tasks import make_tasks
 from study.record import Record
-from study.replicates.replicate import Replicate
+from study.replicates.replicate import Replicate, Task
 from study.specification import Spec
 
 
@@ -28,15 +30,19 @@ def missing_confirmations(record: Record, spec: Spec, *, retry_failed: bool = Fa
     return record.missing(wanted, retry_failed=retry_failed)
 
 
-def confirm(record: Record, spec: Spec, execute: Execute, *, retry_failed: bool = False) -> None:
+def confirm(
+    record: Record, spec: Spec, execute: Execute, tasks: Mapping[str, Task], *, retry_failed: bool = False
+) -> None:
     """Train what confirms the study's choice, and record it.
 
     Args:
         record: The study, with all of its replicates.
         spec: Its spec.
         execute: Trains packs.
+        tasks: Data that the sweep has made; what they lack is made.
         retry_failed: Train those again that failed.
     """
     if todo := missing_confirmations(record, spec, retry_failed=retry_failed):
         with SweepProgress(len(todo)) as progress:
-            execute(plan(spec, todo), make_tasks(spec, todo), recorder(record, spec, progress), progress)
+            lacking = make_tasks(spec, [replicate for replicate in todo if replicate.task not in tasks])
+            execute(plan(spec, todo), {**tasks, **lacking}, recorder(record, spec, progress), progress)

@@ -93,7 +93,7 @@ def run(
                 with SweepProgress(len(todo)) as progress:
                     execute(plan(spec, todo), tasks, recorder(record, spec, progress), progress)
             if only == "all" and deadline.allows_another and not record.missing(everything):
-                confirm(record, spec, execute, retry_failed=retry_failed)
+                confirm(record, spec, execute, tasks, retry_failed=retry_failed)
                 if timing and deadline.allows_another:
                     time_choice(record, spec)
     return record
