@@ -6,6 +6,7 @@ A rule gets the window as R, an (m, m) matrix with RᵀR = WᵀW: the snapshots 
 
 from collections.abc import Iterable, Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from accel._window.groups import Group
 from accel._window.storage import Store, build_store
 
 _CHUNK = 1 << 19  # float64 numbers combined at a time, few enough to stay in a processor's cache
+_PREDICTED = 1 << 17  # weights predicted at a time, few enough to be still in the cache when they are written
 
 
 class Window:
@@ -124,7 +126,10 @@ class Window:
         return gram.factors(store.levels, spans, self.m, store.newest.dtype, store.newest.device)
 
     def combine(self, groups: Sequence[Group], coefficients: Tensor) -> Iterator[Tensor]:
-        """Return the combined snapshots of a full window, flattened, in consecutive float64 blocks of (K, weights).
+        """Return the combined snapshots of a full window, flattened, in consecutive blocks of (K, weights).
+
+        Blocks are float64, or of the weights' dtype where products in it are as right as the snapshots; see
+        `WholeStore.multiplies`.
 
         Args:
             groups: groups that follow each other in the snapshot.
@@ -132,17 +137,20 @@ class Window:
         """
         store = self._store()
         begin, end = groups[0].start, groups[-1].stop
-        width = min(max(1, _CHUNK // (self.m * self.replicates)), end - begin)
         device = store.newest.device
-        scratch = torch.empty(self.replicates, self.m, width, dtype=torch.float64, device=device)
-        rows = coefficients.to(device).unsqueeze(2).unbind(1)
+        in_place = store.multiplies
+        rows = (_rounded(coefficients, store.newest.dtype) if in_place else coefficients.to(device)).unsqueeze(2)
+        width = _PREDICTED // self.replicates if in_place else _CHUNK // (self.m * self.replicates)
+        width = min(max(1, width), end - begin)
+        scratch = torch.empty(self.replicates, 0 if in_place else self.m, width, dtype=torch.float64, device=device)
         for start in range(begin, end, width):
             stop = min(start + width, end)
-            block = scratch[:, :, : stop - start]
-            block.copy_(store.values(self.m, start, stop).transpose(0, 1))
+            block = store.values(self.m, start, stop).transpose(0, 1)
+            if not in_place:
+                block = scratch[:, :, : stop - start].copy_(block)
             parts = [
-                row @ block[:, :, max(group.start - start, 0) : group.stop - start]
-                for group, row in zip(groups, rows, strict=True)
+                _products(rows[:, index], block[:, :, max(group.start - start, 0) : group.stop - start])
+                for index, group in enumerate(groups)
                 if group.start < stop and group.stop > start
             ]
             yield (parts[0] if len(parts) == 1 else torch.cat(parts, dim=2))[:, 0]
@@ -178,22 +186,51 @@ def write(tensors: Sequence[Tensor], blocks: Iterable[Tensor]) -> Tensor:
         (K,) bool; True if all weights written for a replicate are finite.
     """
     flats: list[Tensor] = []
-    total = torch.zeros(())  # a sum is finite iff its terms are finite
+    finite = torch.ones((), dtype=torch.bool)
     index = offset = 0
     for block in blocks:
         if not flats:  # views, except for tensors that are not contiguous
             flats = [tensor.detach().reshape(len(block), -1) for tensor in tensors]
-            total = torch.zeros(len(block), dtype=torch.float64, device=flats[0].device)
-        rest = block
+            finite = finite.to(flats[0].device)
+        rest = block.to(flats[0])
+        finite = finite & _rows_are_finite(rest)
         while rest.shape[1]:
             target = flats[index][:, offset : offset + rest.shape[1]]
             width = target.shape[1]
             target.copy_(rest[:, :width])
-            total += target.sum(1, dtype=torch.float64)
             rest, offset = rest[:, width:], offset + width
             if offset == flats[index].shape[1]:
                 index, offset = index + 1, 0
     for tensor, flat in zip(tensors, flats, strict=True):
         if not tensor.is_contiguous():
             tensor.detach().copy_(flat.view(tensor.shape))
-    return total.isfinite()
+    return finite
+
+
+def _rows_are_finite(block: Tensor) -> Tensor:
+    """Return (K,) bool; True if all numbers of a (K, weights) block's row are finite."""
+    if block.device.type == "cpu":
+        finite = block.sum(1).isfinite()  # takes a tenth of the time; but sums of finite numbers may overflow
+        if finite.all():
+            return finite
+    return block.isfinite().all(1)
+
+
+def _products(rows: Tensor, block: Tensor) -> Tensor:
+    """Return (K, 1, m) times (K, m, weights).
+
+    By numpy on the CPU: no autocast and no setting of precision of the caller's lowers its products.
+    """
+    if block.device.type == "cpu":
+        return torch.from_numpy(np.matmul(rows.numpy(), block.numpy()))
+    return torch.bmm(rows, block)
+
+
+def _rounded(coefficients: Tensor, dtype: torch.dtype) -> Tensor:
+    """Round (..., m) coefficients so that their sum keeps its value.
+
+    Snapshots are nearly equal, so an error of the sum would stretch all weights alike.
+    """
+    rounded = coefficients.to(dtype)
+    rounded[..., -1] += (coefficients - rounded).sum(-1).to(dtype)
+    return rounded

@@ -27,6 +27,9 @@ class WholeStore:
     def __init__(self, m: int, replicates: int, size: int, dtype: torch.dtype, device: torch.device) -> None:
         self.rows = _allocate((m, replicates, size), dtype, device)
         self.move_eps = 0.0
+        self.multiplies = device.type == "cpu" and dtype in (torch.float32, torch.float64)
+        """True if snapshots are combined by products in their own dtype, which errs about as much as rounding them did.
+        A GPU may round such products to fewer bits."""
 
     @property
     def newest(self) -> Tensor:
@@ -92,6 +95,7 @@ class DifferenceStore:
         self.rows = _allocate((m - 2, replicates, size), low, device)
         self.scale = torch.ones(replicates, 1, dtype=dtype, device=device)
         self.move_eps = torch.finfo(low).eps if m > 2 else 0.0
+        self.multiplies = False  # differences are no snapshots
 
     def put(self, index: int, flats: Sequence[Tensor]) -> None:
         """Store the present values of these (K, size) tensors as snapshot ``index``."""

@@ -72,7 +72,9 @@ def test_blocks_and_groups_do_not_change_the_result():
     stored = window.snapshots.double()
     coefficients = torch.from_numpy(rng.standard_normal((3, 4)))
     expected = torch.cat([c @ stored[:, g.start : g.stop] for c, g in zip(coefficients, groups, strict=True)])
-    torch.testing.assert_close(torch.cat(list(window.combine(groups, coefficients))), expected, rtol=0, atol=1e-13)
+    combined = torch.cat(list(window.combine(groups, coefficients)))
+    # Four products of size 4 at most, each rounded to float32, and so is each of their sums: 7 halves of 2e-6.
+    torch.testing.assert_close(combined.double(), expected, rtol=0, atol=7e-6)
     for group, r in zip(groups, window.factors(groups), strict=True):
         part = stored[:, group.start : group.stop]
         # Sums of up to 80,000 products of size 1, in another order: eps · sqrt(n) of the sum, 5e-9.
@@ -142,7 +144,9 @@ def test_float32_weights_of_a_real_training(m, s, mlp_trajectory, textbook):
         if np.linalg.norm(shaken - reference) < 1e-4 * move:
             judged.append(tolerance)
             error = np.linalg.norm(predict(DMD(tolerance), w, s, torch.float32) - reference)
-            assert error <= 1e-7 * move  # measured: 4e-10; half an ulp of the input may make 1e-4
+            # Products of float32 weights with float32 coefficients: measured 4e-5. Half an ulp of the input may make
+            # 1e-4, and writing the prediction as float32 makes some 3e-6.
+            assert error <= 1e-4 * move
     assert judged, "no tolerance was well conditioned: the test judged nothing"
 
 
@@ -395,7 +399,7 @@ def test_peak_memory_is_that_of_the_snapshots(low, bytes_per_weight):
     n = 1 << 22
     run = [sys.executable, "-W", "error", "-c", MEMORY, "14", str(n), low]
     extra = int(subprocess.run(run, check=True, capture_output=True, text=True, timeout=120).stdout)
-    # Blocks of a jump: 2 MiB of steps, 2 of changes, 4 in float64, and what the allocator keeps of them; the weights
-    # themselves are 16 MiB, so that one more copy of them would be seen.
-    assert extra < n * bytes_per_weight + 14 * 2**20
+    # Blocks of a jump: 2 MiB of steps, 2 of changes, 4 in float64, what the allocator keeps of them, and the buffers of
+    # numpy's products; the weights themselves are 16 MiB, so that one more copy of them would be seen.
+    assert extra < n * bytes_per_weight + 16 * 2**20
     assert extra > 0.9 * n * bytes_per_weight  # and it was measured at all
