@@ -19,6 +19,7 @@ from accel._jump.horizon import ByLoss, Constant, Decay, Horizon, Linear
 from accel._rules import DMD, Koopman, Rule
 from accel._window.groups import Grouping, Partition
 from accel._window.reshaping import Shape
+from accel._window.sampling import Sample
 
 _SNAPSHOT_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -40,6 +41,10 @@ class JumpOptions:
     """Weights that share one operator: ``"layer"`` (as in Tano, Portwood & Ragusa 2020), ``"model"``, ``"node"`` (one
     output row or channel with its bias), ``"weight"``; a number, which splits nodes into parts of at most so many
     weights; or a mapping of names to parameters, which leaves all parameters it does not name alone."""
+    sample: Annotated[Sample, Since("0.2")] = "all"
+    """Weights of each group that its operator is fitted to, drawn anew for every window: ``"all"``; a number below 1, a
+    share of them (0.0625 is a sixteenth; 512 weights at least); or a number of weights, at least ``m``. All weights are
+    taken of groups that have no more. The prediction always covers every weight."""
     every: Annotated[int, Bounds(at_least=1), NotInSpec()] = 1
     """Take a snapshot on every so many calls of `Accelerator.step` only; s then leaps ``s * every`` calls."""
     start: Annotated[int, Bounds(at_least=0)] = 0
@@ -60,7 +65,7 @@ class JumpOptions:
     """Amplitude of noise added to each prediction, relative to its move: every weight gets the move of a random weight
     of its group, with a random sign (after section 4 of the paper). Takes a float64 copy of the weights."""
     seed: Annotated[int, Bounds(at_least=0), NotInSpec()] = 0
-    """Seed of that noise, and of random directions."""
+    """Seed of that noise, of random directions and of samples."""
     candidates: Sequence[Annotated[float, Bounds(above=0)]] = (1.0,)
     """Multiples of s to try at each jump, of which the one with the lowest loss is kept; each costs an evaluation of
     the closure. Rounded, at least 1, repeats left out."""
@@ -96,7 +101,7 @@ class JumpOptions:
         """Key that replicates must share to fill their windows together."""
         pairs = isinstance(self.rule, Koopman)  # whose windows may be kept as pairs of snapshots
         kept = self.snapshot_dtype, self.snapshot_device
-        return self.m, self.group, self.every, self.start, self.stop, *kept, pairs
+        return self.m, self.group, self.sample, self.every, self.start, self.stop, *kept, pairs
 
     def check(self) -> None:
         """Raise ValueError that lists every option outside its values."""
@@ -104,6 +109,11 @@ class JumpOptions:
         # anything with a state
         unchecked = ("rule", "group", "optimizer", "process_group", "snapshot_dtype", "snapshot_device")
         lines = mistakes(self, leave_out=unchecked)
+        if not lines and isinstance(self.sample, int) and self.sample < self.m:
+            lines.append(
+                f"sample must be a number of weights of at least m = {self.m}, so that they tell the snapshots apart, "
+                f"got {self.sample}"
+            )
         needed = 0 if lines else self.start + self.m * self.every
         if self.stop is not None and self.stop < needed:
             lines.append(f"stop must leave room for a window, start + m * every = {needed} calls, got {self.stop}")
@@ -119,7 +129,7 @@ class JumpOptions:
         if lines:
             raise ValueError("Accelerator: " + "; ".join(lines))
 
-    @property
+    @functools.cached_property
     def horizon(self) -> Horizon:
         """The schedule of s."""
         return Constant(self.s) if isinstance(self.s, int) else self.s

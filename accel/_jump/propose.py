@@ -12,9 +12,12 @@ from accel._rules import Combination
 from accel._window.group_windows import Batch, Windows
 from accel._window.pair_windows import PairBatch, PairWindows
 from accel._window.reshaping import limit_move, relax, scale_last_step
+from accel._window.sampling import streams
 
 
-def extrapolate(windows: Windows | PairWindows, options: Sequence[JumpOptions], s: Sequence[int]) -> list[Proposal]:
+def extrapolate(
+    windows: Windows | PairWindows, options: Sequence[JumpOptions], s: Sequence[int], jump: int
+) -> list[Proposal]:
     """Extrapolate every group's full window; groups that show no direction stay at their newest snapshot.
 
     Shapes that take a pass over the weights, and noise, are left to the caller that writes the weights.
@@ -23,37 +26,48 @@ def extrapolate(windows: Windows | PairWindows, options: Sequence[JumpOptions], 
         windows: Full windows of K replicates.
         options: One per replicate.
         s: Steps to leap, one per replicate.
+        jump: Number of the window's jump.
 
     Raises:
         ValueError: A rule returns another number of coefficients than there are snapshots.
     """
     groups = windows.layout.groups
-    coefficients = torch.empty(windows.groups, windows.width, dtype=torch.float64)
+    coefficients: Tensor | None = None
     columns: dict[str, Tensor] = {}
     diagnosed: list[tuple[Batch | PairBatch, Combination, Tensor]] = []
-    for batch in windows.batches():
-        replicate = (batch.groups // groups).tolist()
+    for batch in windows.batches(streams([each.seed for each in options], jump)):
+        replicate = (batch.groups // groups).tolist() if len(options) > 1 else [0] * len(batch.groups)
         chosen = [options[k] for k in replicate]
         combination = batch.combine([each.rule for each in chosen], [s[k] for k in replicate])
         deficient = batch.show_no_direction()
         taken = relax(combination.coefficients, [each.relaxation for each in chosen])
-        controls = torch.tensor([each.shape == "last_step" for each in chosen])
-        if controls.any():
+        if any(each.shape == "last_step" for each in options):
+            controls = torch.tensor([each.shape == "last_step" for each in chosen])
             taken = torch.where(controls[:, None], scale_last_step(taken, batch.factors), taken)
-        if any(each.max_move is not None for each in chosen):
+        if any(each.max_move is not None for each in options):
             taken = limit_move(taken, batch.factors, [each.max_move for each in chosen])
         if deficient.any():
             newest = torch.eye(windows.width, dtype=torch.float64)[-1]
             taken = torch.where(deficient[:, None], newest, taken)
-        coefficients[batch.groups] = taken
+        if batch.whole:
+            coefficients = taken
+        else:
+            if coefficients is None:
+                coefficients = torch.empty(windows.groups, windows.width, dtype=torch.float64)
+            coefficients[batch.groups] = taken
         values = {
             "rank": combination.rank,
             "spectral_radius": combination.spectral_radius,
             "deficient": deficient,
         }
-        _scatter(columns, windows.groups, batch.groups, values)
+        if batch.whole:
+            columns = values
+        else:
+            _scatter(columns, windows.groups, batch.groups, values)
         diagnosed.append((batch, combination, taken))
+    assert coefficients is not None
     parts = [slice(k * groups, (k + 1) * groups) for k in range(windows.replicates)]
+    held = sum(batch.factors.nbytes + taken.nbytes for batch, _, taken in diagnosed)
     return [
         Proposal(
             s[k],
@@ -61,6 +75,7 @@ def extrapolate(windows: Windows | PairWindows, options: Sequence[JumpOptions], 
                 windows.layout.families,
                 {name: column[part] for name, column in columns.items()},
                 partial(_diagnose, diagnosed, k, groups),
+                held,
             ),
             coefficients[part],
         )

@@ -12,6 +12,9 @@ from accel._jump.outcome import JumpOutcome
 from accel._window.groups import Family
 
 
+_KEPT_BYTES = 1 << 14  # the factors of five layers at m = 20; diagnosing them takes as long as the rest of a small jump
+
+
 @dataclass(frozen=True)
 class GroupReport:
     """Report on one group: its window, and the move that the rule predicts."""
@@ -51,6 +54,7 @@ class GroupReports(Sequence[GroupReport]):
         families: The groups.
         columns: The columns that proposing needed.
         diagnose: Makes the other columns; called when one of them is first read.
+        diagnosed_bytes: Memory that this call holds until then.
     """
 
     def __init__(
@@ -58,7 +62,9 @@ class GroupReports(Sequence[GroupReport]):
         families: tuple[Family, ...],
         columns: Mapping[str, Tensor],
         diagnose: Callable[[], Mapping[str, Tensor]] = dict,
+        diagnosed_bytes: int = 0,
     ) -> None:
+        self._diagnosed_bytes = diagnosed_bytes
         self._proposed = columns
         self._families = families
         self._diagnose: Callable[[], Mapping[str, Tensor]] | None = diagnose
@@ -82,8 +88,9 @@ class GroupReports(Sequence[GroupReport]):
         return tuple(family.name for family in self._families)
 
     def settle(self) -> None:
-        """Make all columns now, so that a report that is kept does not keep the window."""
-        _ = self.columns
+        """Make all columns now if what they are made from is large, so that a report that is kept does not keep it."""
+        if self._diagnosed_bytes > _KEPT_BYTES:
+            _ = self.columns
 
     def largest(self, column: str) -> list[float]:
         """Return the largest number of a proposed column for each layer or parameter."""

@@ -116,7 +116,7 @@ class StackedAccelerator:
             ValueError: A rule returns another number of coefficients than there are snapshots.
         """
         self.require_full("propose")
-        return extrapolate(self.windows, self.options, s)
+        return extrapolate(self.windows, self.options, s, self.jumps)
 
     def refuses(self, replicate: int, proposal: Proposal) -> JumpOutcome | None:
         """Return why a replicate's proposal is rejected without being evaluated; None if it is not."""
@@ -133,8 +133,7 @@ class StackedAccelerator:
     def write(self, targets: Sequence[Sequence[Tensor]], chosen: Sequence[Proposal | None]) -> Tensor:
         """Write as `apply` does, into other tensors (``targets``, one list per buffer)."""
         self.require_full("apply")
-        newest = torch.eye(self.windows.width, dtype=torch.float64)[-1].expand(self.layout.groups, -1)
-        coefficients = torch.cat([newest if proposal is None else proposal.coefficients for proposal in chosen])
+        coefficients = torch.cat([self._newest() if each is None else each.coefficients for each in chosen])
         reshapings = [
             None if proposal is None else Reshaping.of_jump(each.shape, proposal.s, each.noise, each.seed, self.jumps)
             for each, proposal in zip(self.options, chosen, strict=True)
@@ -157,6 +156,10 @@ class StackedAccelerator:
         self.first_losses = [self.first_losses[k] for k in replicates]
         self.windows.keep(self._tensors(stacked), torch.tensor(replicates))
 
+    def _newest(self) -> Tensor:
+        """Return the coefficients of the newest snapshot, (groups, width)."""
+        return torch.eye(self.windows.width, dtype=torch.float64)[-1].expand(self.layout.groups, -1)
+
     def require_full(self, method: str) -> None:
         """Raise RuntimeError unless the windows are full."""
         if not self.windows.full:
@@ -169,7 +172,7 @@ class StackedAccelerator:
         tensors = None if stacked is None else self._tensors(stacked)
         if isinstance(options.rule, Koopman) and options.snapshot_dtype is None and pays(self.layout, options.m):
             return PairWindows(self.layout, options.m, options.snapshot_device, tensors)
-        return Windows(self.layout, options.m, options.snapshot_dtype, options.snapshot_device, tensors)
+        return Windows(self.layout, options.m, options.snapshot_dtype, options.snapshot_device, tensors, options.sample)
 
     def _tensors(self, stacked: Mapping[str, Tensor]) -> list[list[Tensor]]:
         return [[stacked[name] for name in buffer] for buffer in self._names]

@@ -1,6 +1,7 @@
 """Calls of rules for windows that each have their own rule and horizon, as replicates trained side by side have."""
 
 from collections.abc import Hashable, Sequence
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ def combine(rules: Sequence[Rule], windows: Tensor, s: Sequence[int]) -> Combina
     """
     batches: dict[Hashable, list[int]] = {}
     for index, (rule, steps) in enumerate(zip(rules, s, strict=True)):
-        batch_key = (type(rule), rule.batch_key) if isinstance(rule, BatchableRule) else (id(rule), steps)
+        batch_key = (type(rule), rule.batch_key) if _is_batchable(rule) else (id(rule), steps)
         batches.setdefault(batch_key, []).append(index)
     parts = []
     for chosen in batches.values():
@@ -43,9 +44,14 @@ def _joined_eigenvalues(parts: Sequence[Combination], order: Tensor) -> Tensor |
     return torch.cat([nn.functional.pad(spectrum, (0, count - spectrum.shape[1])) for spectrum in spectra])[order]
 
 
+def _is_batchable(rule: Rule) -> TypeGuard[BatchableRule]:
+    """Return isinstance(rule, BatchableRule), which for a protocol takes as long as several operations on a window."""
+    return hasattr(rule, "together") and hasattr(rule, "batch_key")
+
+
 def _call(rules: Sequence[Rule], windows: Tensor, s: Sequence[int]) -> Combination:
     rule = rules[0]
-    if isinstance(rule, BatchableRule):
+    if _is_batchable(rule):
         return rule.together(rules, windows, s)
     combination = rule(windows, s[0])
     shape = (len(windows), windows.shape[-1])

@@ -21,8 +21,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 
 from accel._fields import Bounds, normalize, require
 from accel._linalg import eig, eigvals, powers, split_finite, svd, where_finite
@@ -36,6 +38,7 @@ Growth = Literal["keep", "clip", "drop"]
 # A double eigenvalue 1, which weights on a straight line have, is right to about the square root of the rounding unit.
 _GROWTH_MARGIN = 1e-8
 _TOLERANCE = 1e-10  # the paper's
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -111,63 +114,80 @@ class DMD(BatchableRule):
         if not rules:
             rules = [DMD()]
         m = window.shape[-1]
-        different = set(rules)
-        for rule in different:
+        different = {id(rule): rule for rule in rules}
+        for rule in different.values():
             rule.check_window(m)
         options = rules[0]  # the same for all rules, but for the truncation
         window, finite = split_finite(window)
-        lagged, led, newest = window[:, :, :-1], window[:, :, 1:], window[:, :, -1:]
-
-        u, sigma, vh = svd(lagged)
-        rounding = m * torch.finfo(window.dtype).eps
-        floors = [max(rule.tolerance or 0.0, rounding) for rule in (rules if len(different) > 1 else rules[:1])]
-        keep = sigma > torch.tensor(floors, dtype=window.dtype)[:, None] * sigma[:, :1]
-        if any(rule.rank is not None for rule in rules):
-            largest = torch.tensor([m if rule.rank is None else rule.rank for rule in rules])
-            keep &= torch.arange(sigma.shape[1]) < largest[:, None]
-        rank = keep.sum(-1)
-        lift = vh.mT * (1 / sigma).masked_fill_(~keep, 0.0)[:, None, :]
-        u = u * keep[:, None, :]
-        operator = u.mT @ led @ lift
-
-        basis = u if options.modes == "projected" else led @ lift
-        if options.amplitudes == "least_squares" and options.modes == "exact":
-            start = torch.linalg.pinv(basis) @ newest
-        else:
-            start = basis.mT @ newest
-        advanced, eigenvalues = options._advance(operator, start, s, rank)
-
-        terms = (lift @ advanced)[:, :, 0]
-        coefficients = nn.functional.pad(terms, (0, 1) if options.modes == "projected" else (1, 0))
-        if options.form == "displacement":
-            coefficients[:, -1] += 1
+        # numpy: its small operations cost a third of torch's. A degenerate window spoils its own element only.
+        with np.errstate(all="ignore"):
+            coefficients, rank, eigenvalues = options._extrapolate(
+                window.numpy(), *_truncations(rules if len(different) > 1 else rules[:1], m), s
+            )
+        spectrum = torch.from_numpy(eigenvalues)
         return Combination(
-            where_finite(finite, coefficients, math.nan),
-            rank,  # 0 for windows that are not finite: they were set to zero
-            where_finite(finite, eigenvalues.abs().amax(-1), math.nan),
-            eigenvalues,
+            where_finite(finite, torch.from_numpy(coefficients), math.nan),
+            torch.from_numpy(rank),  # 0 for windows that are not finite: they were set to zero
+            where_finite(finite, torch.from_numpy(np.abs(eigenvalues).max(-1)), math.nan),
+            spectrum,
         )
 
-    def _advance(self, operator: Tensor, start: Tensor, s: Sequence[int], rank: Tensor) -> tuple[Tensor, Tensor]:
+    def _extrapolate(
+        self, window: Array, floors: Array, largest: NDArray[np.int64], s: Sequence[int]
+    ) -> tuple[Array, NDArray[np.int64], NDArray[np.complex128]]:
+        """Return coefficients, ranks and eigenvalues; floors and largest ranks are one per window, or one for all."""
+        lagged, led, newest = window[:, :, :-1], window[:, :, 1:], window[:, :, -1:]
+        u, sigma, vh = (part.numpy() for part in svd(torch.from_numpy(lagged)))
+        keep = (sigma > floors * sigma[:, :1]) & (np.arange(sigma.shape[1]) < largest)
+        rank = keep.sum(-1)
+        lift = vh.swapaxes(1, 2) * np.where(keep, 1 / sigma, 0.0)[:, None, :]
+        u = u * keep[:, None, :]
+        operator = u.swapaxes(1, 2) @ led @ lift
+
+        basis = u if self.modes == "projected" else led @ lift
+        if self.amplitudes == "least_squares" and self.modes == "exact":
+            start = np.linalg.pinv(basis) @ newest
+        else:
+            start = basis.swapaxes(1, 2) @ newest
+        advanced, eigenvalues = self._advance(operator, start, s, rank)
+
+        coefficients = np.zeros((len(window), window.shape[2]))
+        taken = coefficients[:, :-1] if self.modes == "projected" else coefficients[:, 1:]
+        taken[:] = (lift @ advanced)[:, :, 0]
+        if self.form == "displacement":
+            coefficients[:, -1] += 1
+        return coefficients, rank, eigenvalues
+
+    def _advance(
+        self, operator: Array, start: Array, s: Sequence[int], rank: NDArray[np.int64]
+    ) -> tuple[Array, NDArray[np.complex128]]:
         """Return φ(A) start, with φ(λ) = λˢ or λˢ - 1, and the eigenvalues of A."""
         if self.growth == "keep" and self.amplitudes == "least_squares":
             # Real powers need no eigenvectors: weights on a straight line make A a Jordan block, which has too few.
-            ahead = powers(operator, s) @ start
-            max_rank = max(1, int(rank.amax())) if len(rank) else 1  # of the batch; the operator is zero beyond it
-            return (ahead if self.form == "state" else ahead - start), eigvals(operator[:, :max_rank, :max_rank])
-        eigenvalues, vectors = eig(operator)
-        magnitudes = eigenvalues.abs()
+            ahead = powers(torch.from_numpy(operator), s).numpy() @ start
+            max_rank = max(1, int(rank.max())) if len(rank) else 1  # of the batch; the operator is zero beyond it
+            kept = torch.from_numpy(operator[:, :max_rank, :max_rank])
+            return (ahead if self.form == "state" else ahead - start), eigvals(kept).numpy()
+        eigenvalues, vectors = (part.numpy() for part in eig(torch.from_numpy(operator)))
+        magnitudes = np.abs(eigenvalues)
         growing = magnitudes > 1 + _GROWTH_MARGIN
-        factors = torch.where(growing, eigenvalues / magnitudes, eigenvalues) if self.growth == "clip" else eigenvalues
-        factors = factors ** torch.tensor(s)[:, None]
+        factors = np.where(growing, eigenvalues / magnitudes, eigenvalues) if self.growth == "clip" else eigenvalues
+        factors = factors ** np.asarray(s)[:, None]
         if self.form == "displacement":
             factors = factors - 1
         if self.growth == "drop":
-            factors = torch.where(growing, 0.0, factors)
-        start = start.to(vectors.dtype)
+            factors = np.where(growing, 0.0, factors)
+        start = start.astype(vectors.dtype)
         if self.amplitudes == "literal":
-            amplitudes = vectors.mH @ start
+            amplitudes = vectors.conj().swapaxes(1, 2) @ start
         else:
             # solve() would raise for the whole batch; solve_ex() divides by zero in the element whose Y is singular.
-            amplitudes = torch.linalg.solve_ex(vectors, start).result
+            amplitudes = torch.linalg.solve_ex(torch.from_numpy(vectors), torch.from_numpy(start)).result.numpy()
         return (vectors @ (factors[:, :, None] * amplitudes)).real, eigenvalues
+
+
+def _truncations(rules: Sequence[DMD], m: int) -> tuple[Array, NDArray[np.int64]]:
+    """Return the rules' floors of Σ_k / Σ_0, and their largest ranks, (rules, 1) each."""
+    rounding = m * np.finfo(np.float64).eps
+    floors = np.array([[max(rule.tolerance or 0.0, rounding)] for rule in rules])
+    return floors, np.array([[m if rule.rank is None else rule.rank] for rule in rules])

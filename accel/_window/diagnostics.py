@@ -69,10 +69,9 @@ def show_no_direction(windows: Tensor) -> Tensor:
     if windows.shape[1] == 1:
         return (windows == windows[:, :, :1]).all(-1)[:, 0]
     windows, finite = _linalg.split_finite(windows)
-    sigma = torch.linalg.svdvals(windows)
-    rounding = windows.shape[-1] * _DOUBLE
-    parallel = sigma[:, 1] <= rounding * sigma[:, 0]
-    return torch.logical_and(parallel, torch.ones_like(parallel) if finite is None else finite)
+    sigma = torch.linalg.svdvals(windows).numpy()
+    parallel = torch.from_numpy(sigma[:, 1] <= windows.shape[-1] * _DOUBLE * sigma[:, 0])
+    return parallel if finite is None else parallel & finite
 
 
 def diagnose(

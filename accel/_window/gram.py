@@ -28,11 +28,13 @@ et al. 2015, doi:10.1553/etna_vol44s306).
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from accel._linalg import split_finite, where_finite
-
+Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 Levels = Callable[[int, int, torch.dtype], tuple[Tensor, Tensor]]
 """Function (start, stop, dtype) -> for k = stop - start weights of K replicates: their first snapshot, (K, k), and
 (m, K, k) numbers whose differences are the steps."""
@@ -68,64 +70,99 @@ def factors(
     Returns:
         (spans, K, m, m) float64 on the CPU; NaN where a replicate's snapshots are not finite.
     """
-    with torch.autocast(device.type, enabled=False):  # autocast would multiply in less than float32
+    # autocast would multiply in less than float32; windows that are not finite give NaN
+    with torch.autocast(device.type, enabled=False), np.errstate(invalid="ignore", over="ignore"):
         if dtype != torch.float64:
             grams, eps = _one_pass(levels, spans, m, device)
-            return _summed_twice(_root(grams.cpu().flatten(0, 1), eps.view(-1, 1))).view(grams.shape)
+            return torch.from_numpy(_summed_twice(_root(grams.cpu().numpy(), eps)))
         first = _grams(levels, spans, m, torch.float64, device)
-        q, roots, scale = _decompose(split_finite(first.cpu().flatten(0, 1))[0])
-        floor = (m * _DOUBLE) ** 0.5 * roots.amax(-1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
-        roots = roots.maximum(floor)
-        transforms = (q / scale[:, :, None] / roots[:, None, :]).to(device).view(first.shape)
-        second = _grams(levels, spans, m, torch.float64, device, transforms).cpu().flatten(0, 1)
-    return _summed_twice(_root(second) @ (roots[:, :, None] * q.mT * scale[:, None, :])).view(first.shape)
+        q, roots, scale = _decompose(_split_finite(first.cpu().numpy())[0])
+        floor = (m * _DOUBLE) ** 0.5 * np.maximum(roots.max(-1, keepdims=True), np.finfo(np.float64).tiny)
+        roots = np.maximum(roots, floor)
+        transforms = torch.from_numpy(q / scale[..., :, None] / roots[..., None, :]).to(device)
+        second = _grams(levels, spans, m, torch.float64, device, transforms).cpu().numpy()
+    back = roots[..., :, None] * q.swapaxes(-2, -1) * scale[..., None, :]
+    return torch.from_numpy(_summed_twice(_root(second) @ back))
 
 
 def factors_of_steps(steps: Tensor) -> Tensor:
     """Return R of every group, (groups, m, m), in one pass, given (groups, m, n) float64 first snapshots and steps."""
     changes = torch.cat([steps[:, :2], steps[:, 2:] - steps[:, 1:-1]], dim=1)
-    return _summed_twice(_root(changes @ changes.mT))
+    with np.errstate(invalid="ignore", over="ignore"):
+        return torch.from_numpy(_summed_twice(_root((changes @ changes.mT).cpu().numpy()))).to(steps.device)
 
 
-def _decompose(grams: Tensor, eps: Tensor | float = _DOUBLE) -> tuple[Tensor, Tensor, Tensor]:
+def _decompose(grams: Array, eps: Array | float = _DOUBLE) -> tuple[Array, Array, Array]:
     """Return Q, sqrt(Λ), S of finite G = S (Q Λ Qᵀ) S; eigenvalues at rounding level, up to m eps, count as zero."""
-    scale = grams.diagonal(dim1=-2, dim2=-1).sqrt()
-    scale = scale.masked_fill_(scale == 0, 1.0)
-    eigenvalues, q = torch.linalg.eigh(grams / (scale[:, :, None] * scale[:, None, :]))
-    return q, eigenvalues.masked_fill_(eigenvalues <= grams.shape[-1] * eps, 0.0).sqrt_(), scale
+    scale = np.sqrt(grams.diagonal(axis1=-2, axis2=-1))
+    scale = np.where(scale == 0, 1.0, scale)
+    eigenvalues, q = np.linalg.eigh(grams / (scale[..., :, None] * scale[..., None, :]))
+    floor = grams.shape[-1] * np.asarray(eps)[..., None]
+    return q, np.sqrt(np.where(eigenvalues <= floor, 0.0, eigenvalues)), scale
 
 
-def _root(grams: Tensor, eps: Tensor | float = _DOUBLE) -> Tensor:
+def _root(grams: Array, eps: Array | float = _DOUBLE) -> Array:
     """Return matrices that have these Gram matrices; NaN where those are not finite."""
-    grams, finite = split_finite(grams)
+    grams, finite = _split_finite(grams)
     q, roots, scale = _decompose(grams, eps)
-    return where_finite(finite, roots[:, :, None] * q.mT * scale[:, None, :], torch.nan)
+    root = roots[..., :, None] * q.swapaxes(-2, -1) * scale[..., None, :]
+    return root if finite is None else np.where(finite, root, np.nan)
 
 
-def _summed_twice(changes: Tensor) -> Tensor:
+def _split_finite(grams: Array) -> tuple[Array, Flags | None]:
+    """Replace Gram matrices that are not finite by zeros; also return which are finite, (..., 1, 1); None if all."""
+    if np.isfinite(grams.sum()):
+        return grams, None
+    finite = np.isfinite(grams).all((-2, -1), keepdims=True)
+    return np.where(finite, grams, 0.0), finite
+
+
+def _summed_twice(changes: Array) -> Array:
     """Return W, given E."""
-    steps = torch.cat([changes[:, :, :1], torch.cumsum(changes[:, :, 1:], dim=-1)], dim=-1)
-    return torch.cumsum(steps, dim=-1)
+    steps = changes.copy()
+    np.cumsum(changes[..., 1:], axis=-1, out=steps[..., 1:])
+    return np.asarray(np.cumsum(steps, axis=-1, out=steps))
 
 
-def _one_pass(levels: Levels, spans: Sequence[tuple[int, int]], m: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def _one_pass(levels: Levels, spans: Sequence[tuple[int, int]], m: int, device: torch.device) -> tuple[Tensor, Array]:
     """Return lower triangles of EᵀE, (spans, K, m, m) float64 on the device, and their rounding errors, (spans, K)."""
     is_large = [stop - start >= _LARGE for start, stop in spans]
+    if not any(is_large):
+        grams = _small_grams(levels, spans, m) if device.type == "cpu" else None
+        if grams is None:
+            grams = _grams(levels, spans, m, torch.float64, device)
+        return grams, np.full(grams.shape[:2], _DOUBLE)
     small_spans = [span for span, large in zip(spans, is_large, strict=True) if not large]
     grams = _grams(levels, small_spans, m, torch.float64, device) if small_spans else torch.empty(0, device=device)
-    if not any(is_large):
-        return grams, torch.full(grams.shape[:2], _DOUBLE, dtype=torch.float64)
     small_grams = iter(grams)
     parts = [
         _large_gram(levels, span, m, device) if large else (next(small_grams), None)
         for span, large in zip(spans, is_large, strict=True)
     ]
     grams = torch.stack([gram for gram, _ in parts])
-    eps = torch.full(grams.shape[:2], _DOUBLE, dtype=torch.float64)
+    eps = np.full(grams.shape[:2], _DOUBLE)
     for row, (_, in_float32) in zip(eps, parts, strict=True):
         if in_float32 is not None:
-            row[in_float32] = _FLOAT32_PRODUCTS
+            row[in_float32.numpy()] = _FLOAT32_PRODUCTS
     return grams, eps
+
+
+def _small_grams(levels: Levels, spans: Sequence[tuple[int, int]], m: int) -> Tensor | None:
+    """Return EᵀE, (spans, K, m, m) float64, in few operations; None if the spans' weights are too many for a cache.
+
+    In numpy: for small networks the number of operations decides, and its own cost a third of torch's.
+    """
+    start, stop = min(span[0] for span in spans), max(span[1] for span in spans)
+    replicates = len(levels(0, 0, torch.float64)[0])
+    if replicates * m * (stop - start) > _CHUNK:
+        return None
+    first, rows = (values.numpy() for values in levels(start, stop, torch.float64))
+    changes = np.empty((replicates, m, stop - start))
+    steps = np.diff(rows, axis=0).swapaxes(0, 1)
+    changes[:, 0], changes[:, 1] = first, steps[:, 0]
+    np.subtract(steps[:, 1:], steps[:, :-1], out=changes[:, 2:])
+    parts = [changes[:, :, a - start : b - start] for a, b in spans]
+    return torch.from_numpy(np.stack([part @ part.swapaxes(1, 2) for part in parts]))
 
 
 def _large_gram(levels: Levels, span: tuple[int, int], m: int, device: torch.device) -> tuple[Tensor, Tensor]:

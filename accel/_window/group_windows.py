@@ -7,7 +7,8 @@
 | R      | a group's window in an orthonormal basis, RᵀR = WᵀW               | (min(n, m), m) |
 | c      | coefficients that combine a group's snapshots into its prediction | (m,)           |
 
-A group of at most m weights is its own R. Larger groups of a family, such as the nodes of a layer, get R in one batched
+A group of at most m weights is its own R. From larger groups a sample of weights may be taken (see `sampling`); then W
+stands for the sample wherever R is meant. Larger groups of a family, such as the nodes of a layer, get R in one batched
 product: from a Gram matrix of their steps, as in `gram`, or from a QR decomposition where float64 weights have digits
 that a Gram matrix would lose. A group that lies in several buffers has the R of its stacked factors.
 
@@ -26,6 +27,7 @@ from accel._window.diagnostics import Diagnosis, diagnose, show_no_direction
 from accel._window.gram import factors_of_steps, gram_eps
 from accel._window.groups import Family, Group, Layout, Piece
 from accel._window.reshaping import Reshaping, reshape
+from accel._window.sampling import Drawn, Sample, draw, sample_size
 from accel._window.snapshot_buffer import Window, write
 
 _CHUNK = 1 << 21  # float64 numbers of snapshots handled at a time, for any number of groups: 16 MiB
@@ -37,6 +39,8 @@ class Batch(NamedTuple):
 
     groups: Tensor
     """(B,) int64; numbers of the groups, counted over all replicates."""
+    whole: bool
+    """True if these are all groups, in order."""
     factors: Tensor
     """(B, k, m) float64 on the CPU, k <= m."""
     eps: Tensor
@@ -82,6 +86,7 @@ class Windows:
         snapshot_dtype: See `Accelerator`.
         snapshot_device: See `Accelerator`.
         stacked: Parameters of K replicates, (K, *shape) each, buffer by buffer; they replace those of the layout.
+        sample: Weights of each group that its R is made of.
     """
 
     def __init__(
@@ -91,13 +96,16 @@ class Windows:
         snapshot_dtype: torch.dtype | None = None,
         snapshot_device: torch.device | str | None = None,
         stacked: Sequence[Sequence[Tensor]] | None = None,
+        sample: Sample = "all",
     ) -> None:
         self.m = self.width = m
+        self.sample = sample
         self.layout = layout
         self.replicates = len(stacked[0][0]) if stacked else 1
         self.tensors: Sequence[Sequence[Tensor]] = stacked or layout.buffers
         count = self.replicates if stacked else None
         self._windows = tuple(Window(buffer, m, snapshot_dtype, snapshot_device, count) for buffer in self.tensors)
+        self._pieces = [self._find_pieces(buffer) for buffer in range(len(self._windows))]
         self._batches: tuple[Batch, ...] | None = None
         self._columns: list[tuple[list[int], list[Tensor]]] | None = None  # of batches; the same for every window
 
@@ -165,10 +173,15 @@ class Windows:
         for window in self._windows:
             window.release()
 
-    def batches(self) -> tuple[Batch, ...]:
-        """Return the factors of all groups of a full window, those of one shape together; computed once per window."""
+    def batches(self, streams: Sequence[torch.Generator] = ()) -> tuple[Batch, ...]:
+        """Return the factors of all groups of a full window, those of one shape together; computed once per window.
+
+        Args:
+            streams: random numbers to draw samples with, one stream per replicate; not used where all weights are
+                taken.
+        """
         if self._batches is None:
-            self._batches = tuple(self._build_batches())
+            self._batches = tuple(self._build_batches(streams))
         return self._batches
 
     def restore(self) -> None:
@@ -199,16 +212,22 @@ class Windows:
             finite &= write(tensors, self._blocks(buffer, coefficients, reshaped)).cpu()
         return finite
 
-    def _build_batches(self) -> Iterator[Batch]:
-        single_factors = self._single_factors()
-        factors = [self._family_factors(f) if f.shape else single_factors[f.first] for f in self.layout.families]
+    def _build_batches(self, streams: Sequence[torch.Generator]) -> Iterator[Batch]:
+        single_factors = self._single_factors(streams)
+        factors = [
+            self._family_factors(f, streams) if f.shape else single_factors[f.first] for f in self.layout.families
+        ]
         if self._columns is None:
             self._columns = self._build_columns([factor.shape[1] for factor in factors])
         for members, columns in self._columns:
-            stacked = torch.cat([factors[index] for index in members])
+            stacked = factors[0] if len(factors) == 1 else torch.cat([factors[index] for index in members])
             for start in range(0, len(stacked), _BATCH):
+                if len(stacked) <= _BATCH:
+                    whole = len(self._columns) == self.replicates == 1
+                    yield Batch(columns[0], whole, stacked, *columns[1:])
+                    continue
                 part = slice(start, start + _BATCH)
-                yield Batch(columns[0][part], stacked[part], *(column[part] for column in columns[1:]))
+                yield Batch(columns[0][part], False, stacked[part], *(column[part] for column in columns[1:]))
 
     def _build_columns(self, rows: Sequence[int]) -> list[tuple[list[int], list[Tensor]]]:
         """Return, for every number of rows of a factor, the families that have it and their batches' other fields."""
@@ -234,23 +253,25 @@ class Windows:
         numbers = torch.arange(family.first, family.first + family.count)
         return (torch.arange(self.replicates)[:, None] * self.layout.groups + numbers).flatten()
 
-    def _single_factors(self) -> dict[int, Tensor]:
+    def _single_factors(self, streams: Sequence[torch.Generator]) -> dict[int, Tensor]:
         """Return R, (K, m, m), of every family of one group, by its number; one call per buffer."""
         parts: dict[int, list[Tensor]] = {}
         for buffer, window in enumerate(self._windows):
-            singles = [(f, p) for f, p in self._pieces(buffer) if not f.shape]
+            singles = [(f, p) for f, p in self._pieces[buffer] if not f.shape]
             if singles:
-                factors = window.factors([_as_group(*each) for each in singles])
+                draws = [draw(self.sample, piece.size, streams) for _, piece in singles]
+                factors = window.factors([_as_group(*each) for each in singles], draws)
                 for (family, _), factor in zip(singles, factors, strict=True):
                     parts.setdefault(family.first, []).append(factor)
         return {first: factors[0] if len(factors) == 1 else _join(factors) for first, factors in parts.items()}
 
-    def _family_factors(self, family: Family) -> Tensor:
-        """Return R of a family's groups, (K * count, min(n, m), m)."""
+    def _family_factors(self, family: Family, streams: Sequence[torch.Generator]) -> Tensor:
+        """Return R of a family's groups, (K * count, min(n, m), m); groups of a replicate have one sample."""
         chunk = max(1, _CHUNK // (self.replicates * self.m * family.size))
         factors = []
+        draws = [draw(self.sample, piece.size, streams) for piece in family.pieces]
         for start in range(0, family.count, chunk):
-            rows = self._rows(family, start, min(start + chunk, family.count))
+            rows = self._rows(family, start, min(start + chunk, family.count), draws)
             finite = rows.isfinite().all(-1).all(-1)
             rows = torch.where(finite[:, None, None], rows, 0.0)
             if family.size <= self.m:
@@ -263,13 +284,24 @@ class Windows:
             factors.append(factor.view(self.replicates, -1, *factor.shape[1:]).cpu())
         return torch.cat(factors, dim=1).flatten(0, 1)
 
-    def _rows(self, family: Family, start: int, stop: int) -> Tensor:
+    def _rows(self, family: Family, start: int, stop: int, draws: Sequence[Drawn | None] | None = None) -> Tensor:
         """Return the snapshots of groups ``start`` to ``stop`` of a family, (K * groups, filled, n) float64.
 
         They lie on the device of the first piece.
+
+        Args:
+            family: groups of one size.
+            start: first group.
+            stop: group after the last.
+            draws: what to take of each piece; None for all. What was drawn is scaled.
         """
         device = self._windows[family.pieces[0].buffer].device
-        parts = [self._piece_rows(piece, start, stop).to(device) for piece in family.pieces]
+        parts = []
+        for piece, drawn in zip(family.pieces, draws or [None] * len(family.pieces), strict=True):
+            rows = self._piece_rows(piece, start, stop)
+            if drawn is not None:
+                rows = drawn.take(rows.transpose(1, 2)).transpose(1, 2) * drawn.scale
+            parts.append(rows.to(device))
         return torch.cat(parts, dim=3).flatten(1, 2).transpose(0, 1)
 
     def _piece_rows(self, piece: Piece, start: int, stop: int) -> Tensor:
@@ -277,21 +309,23 @@ class Windows:
         rows = self._windows[piece.buffer].values(piece.start + start * piece.size, piece.start + stop * piece.size)
         return rows.reshape(*rows.shape[:2], stop - start, piece.size).to(torch.float64)
 
-    def _pieces(self, buffer: int) -> list[tuple[Family, Piece]]:
+    def _find_pieces(self, buffer: int) -> list[tuple[Family, Piece]]:
         """Return the pieces of a buffer, in order, each with its family."""
         pieces = [(f, p) for f in self.layout.families for p in f.pieces if p.buffer == buffer]
         return sorted(pieces, key=lambda each: each[1].start)
 
     def _blocks(self, buffer: int, coefficients: Tensor, reshaped: dict[Piece, Tensor] | None) -> Iterator[Tensor]:
         """Return a buffer's predictions, in consecutive blocks (K, weights)."""
-        pieces = self._pieces(buffer)
+        pieces = self._pieces[buffer]
         if reshaped is not None:
             yield from (reshaped[piece].flatten(1) for _, piece in pieces)
         elif any(family.shape for family, _ in pieces):
             for family, piece in pieces:
                 yield from self._predicted(family, piece, coefficients)
         else:  # in one call: for small groups, the number of operations decides
-            chosen = coefficients.view(self.replicates, -1, self.m)[:, [family.first for family, _ in pieces]]
+            chosen = coefficients.view(self.replicates, -1, self.m)
+            if len(self._windows) > 1:
+                chosen = chosen[:, [family.first for family, _ in pieces]]
             yield from self._windows[buffer].combine([_as_group(*each) for each in pieces], chosen)
 
     def _predicted(self, family: Family, piece: Piece, coefficients: Tensor) -> Iterator[Tensor]:
@@ -340,7 +374,7 @@ class Windows:
         0 if they come from none, or from a second pass.
         """
         if not family.shape:
-            return max(gram_eps(self._dtype(piece), piece.size) for piece in family.pieces)
+            return max(gram_eps(self._dtype(piece), sample_size(self.sample, piece.size)) for piece in family.pieces)
         double = torch.finfo(torch.float64).eps
         return double if family.size > self.m and self._eps(family) > double else 0.0
 

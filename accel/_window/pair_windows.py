@@ -41,6 +41,8 @@ class PairBatch(NamedTuple):
 
     groups: Tensor
     """(B,) int64; numbers of the groups, counted over all replicates."""
+    whole: bool
+    """True if these are all groups, in order."""
     lagged: Tensor
     """(B, n, 2n) float64 on the CPU; F in rotated time."""
     factors: Tensor
@@ -204,8 +206,13 @@ class PairWindows:
         for tensors, newest in zip(self.tensors, self.newest(), strict=True):
             write(tensors, [newest])
 
-    def batches(self) -> tuple[PairBatch, ...]:
-        """Return the groups of a full window, family by family; computed once per window."""
+    def batches(self, streams: Sequence[torch.Generator] = ()) -> tuple[PairBatch, ...]:
+        """Return the groups of a full window, family by family; computed once per window.
+
+        Args:
+            streams: not used, since groups with fewer weights than snapshots are not sampled.
+        """
+        del streams
         if self._batches is None:
             families = zip(self.layout.families, self._fold_block(), self._first, strict=True)
             self._batches = tuple(self._batch(*each) for each in families)
@@ -250,7 +257,7 @@ class PairWindows:
         for column, snapshot in enumerate((first, self._snapshot(family, -2), self._snapshot(family, -1))):
             basis[:, :, column - _EXTRA] = snapshot.flatten(0, 1).cpu()
         eps = max(torch.finfo(self.layout.buffers[piece.buffer][0].dtype).eps for piece in family.pieces)
-        return PairBatch(groups, lagged, basis, self.m, eps)
+        return PairBatch(groups, len(groups) == self.groups, lagged, basis, self.m, eps)
 
     def _snapshot(self, family: Family, index: int) -> Tensor:
         """Return one of the block's snapshots, (K, count, n) float64."""

@@ -4,6 +4,7 @@ A rule gets the window as R, an (m, m) matrix with RᵀR = WᵀW: the snapshots 
 `gram`). It returns the coefficients that combine the snapshots.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from accel._window import gram
 from accel._window.groups import Group
+from accel._window.sampling import Drawn
 from accel._window.storage import Store, build_store
 
 _CHUNK = 1 << 19  # float64 numbers combined at a time, few enough to stay in a processor's cache
@@ -119,11 +121,36 @@ class Window:
         if self._rows is not None:
             self._rows.keep(replicates.to(self._rows.newest.device))
 
-    def factors(self, groups: Sequence[Group]) -> Tensor:
-        """Return R of every group of a full window, (groups, K, m, m) float64 on the CPU; NaN where not finite."""
+    def factors(self, groups: Sequence[Group], draws: Sequence[Drawn | None] | None = None) -> Tensor:
+        """Return R of every group of a full window, (groups, K, m, m) float64 on the CPU; NaN where not finite.
+
+        Args:
+            groups: groups of the window.
+            draws: what to take of each group's weights; None for all.
+        """
         store = self._store()
         spans = [(group.start, group.stop) for group in groups]
-        return gram.factors(store.levels, spans, self.m, store.newest.dtype, store.newest.device)
+        dtype, device = store.newest.dtype, store.newest.device
+        if draws is None or not any(draws):
+            return gram.factors(store.levels, spans, self.m, dtype, device)
+        # weights that were drawn get places behind all others
+        places, parts, end = [], [], self._size
+        for span, drawn in zip(spans, draws, strict=True):
+            places.append(span if drawn is None else (end, end + drawn.count))
+            if drawn is not None:
+                parts.append(store.levels(*span, dtype, drawn))
+                end += drawn.count
+        first, rows = (torch.cat(columns, dim=-1) for columns in zip(*parts, strict=True))
+
+        def levels(start: int, stop: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+            if start < self._size:
+                return store.levels(start, stop, dtype)
+            part = slice(start - self._size, stop - self._size)
+            return first[..., part], rows[..., part].to(dtype)
+
+        factors = gram.factors(levels, places, self.m, dtype, device)
+        scales = [1.0 if drawn is None else drawn.scale for drawn in draws]
+        return factors * torch.tensor(scales, dtype=torch.float64)[:, None, None, None]
 
     def combine(self, groups: Sequence[Group], coefficients: Tensor) -> Iterator[Tensor]:
         """Return the combined snapshots of a full window, flattened, in consecutive blocks of (K, weights).
@@ -139,21 +166,23 @@ class Window:
         begin, end = groups[0].start, groups[-1].stop
         device = store.newest.device
         in_place = store.multiplies
-        rows = (_rounded(coefficients, store.newest.dtype) if in_place else coefficients.to(device)).unsqueeze(2)
+        rows = (_rounded(coefficients, store.newest.dtype) if in_place else coefficients.to(device))[:, :, None]
         width = _PREDICTED // self.replicates if in_place else _CHUNK // (self.m * self.replicates)
         width = min(max(1, width), end - begin)
-        scratch = torch.empty(self.replicates, 0 if in_place else self.m, width, dtype=torch.float64, device=device)
+        scratch: Tensor | None = None
         for start in range(begin, end, width):
             stop = min(start + width, end)
             block = store.values(self.m, start, stop).transpose(0, 1)
-            if not in_place:
+            if block.dtype != rows.dtype:
+                if scratch is None:
+                    scratch = torch.empty(self.replicates, self.m, width, dtype=rows.dtype, device=device)
                 block = scratch[:, :, : stop - start].copy_(block)
-            parts = [
-                _products(rows[:, index], block[:, :, max(group.start - start, 0) : group.stop - start])
+            spans = [
+                (index, max(group.start - start, 0), min(group.stop, stop) - start)
                 for index, group in enumerate(groups)
                 if group.start < stop and group.stop > start
             ]
-            yield (parts[0] if len(parts) == 1 else torch.cat(parts, dim=2))[:, 0]
+            yield _products(rows, block, spans)
 
     @property
     def _size(self) -> int:
@@ -186,44 +215,57 @@ def write(tensors: Sequence[Tensor], blocks: Iterable[Tensor]) -> Tensor:
         (K,) bool; True if all weights written for a replicate are finite.
     """
     flats: list[Tensor] = []
-    finite = torch.ones((), dtype=torch.bool)
+    finite: Tensor | None = None
     index = offset = 0
     for block in blocks:
         if not flats:  # views, except for tensors that are not contiguous
             flats = [tensor.detach().reshape(len(block), -1) for tensor in tensors]
-            finite = finite.to(flats[0].device)
-        rest = block.to(flats[0])
-        finite = finite & _rows_are_finite(rest)
-        while rest.shape[1]:
-            target = flats[index][:, offset : offset + rest.shape[1]]
-            width = target.shape[1]
-            target.copy_(rest[:, :width])
-            rest, offset = rest[:, width:], offset + width
-            if offset == flats[index].shape[1]:
-                index, offset = index + 1, 0
+        block = block.to(flats[0])
+        block_finite = _rows_are_finite(block)
+        finite = block_finite if finite is None else finite & block_finite
+        targets: list[Tensor] = []
+        left = block.shape[1]
+        while left:
+            flat = flats[index]
+            end = min(offset + left, flat.shape[1])
+            targets.append(flat if end - offset == flat.shape[1] else flat[:, offset:end])
+            left -= end - offset
+            index, offset = (index + 1, 0) if end == flat.shape[1] else (index, end)
+        for target, part in zip(targets, block.split_with_sizes([t.shape[1] for t in targets], dim=1), strict=True):
+            target.copy_(part)
     for tensor, flat in zip(tensors, flats, strict=True):
         if not tensor.is_contiguous():
             tensor.detach().copy_(flat.view(tensor.shape))
+    assert finite is not None  # a buffer has weights
     return finite
 
 
 def _rows_are_finite(block: Tensor) -> Tensor:
     """Return (K,) bool; True if all numbers of a (K, weights) block's row are finite."""
-    if block.device.type == "cpu":
-        finite = block.sum(1).isfinite()  # takes a tenth of the time; but sums of finite numbers may overflow
-        if finite.all():
-            return finite
+    # the sum takes a tenth of the time; but that of finite numbers may overflow, and reading it waits for a GPU
+    if block.device.type == "cpu" and math.isfinite(block.sum().item()):
+        return torch.ones(len(block), dtype=torch.bool)
     return block.isfinite().all(1)
 
 
-def _products(rows: Tensor, block: Tensor) -> Tensor:
-    """Return (K, 1, m) times (K, m, weights).
+def _products(rows: Tensor, block: Tensor, spans: Sequence[tuple[int, int, int]]) -> Tensor:
+    """Return (K, weights): (K, groups, 1, m) rows times a (K, m, weights) block, each row times its span of the block.
 
-    By numpy on the CPU: no autocast and no setting of precision of the caller's lowers its products.
+    By numpy on the CPU: its small operations cost a third of torch's, and no autocast and no setting of precision of
+    the caller's lowers its products.
+
+    Args:
+        rows: coefficients.
+        block: snapshots.
+        spans: (group, its first weight, the weight after its last) for all weights of the block, in order.
     """
-    if block.device.type == "cpu":
-        return torch.from_numpy(np.matmul(rows.numpy(), block.numpy()))
-    return torch.bmm(rows, block)
+    if block.device.type != "cpu":
+        return torch.cat([torch.bmm(rows[:, index], block[:, :, a:b]) for index, a, b in spans], dim=2)[:, 0]
+    factors, snapshots = rows.numpy(), block.numpy()
+    products = np.empty((len(factors), 1, snapshots.shape[2]), snapshots.dtype)
+    for index, a, b in spans:
+        np.matmul(factors[:, index], snapshots[:, :, a:b], out=products[:, :, a:b])
+    return torch.from_numpy(products[:, 0])
 
 
 def _rounded(coefficients: Tensor, dtype: torch.dtype) -> Tensor:
@@ -231,6 +273,8 @@ def _rounded(coefficients: Tensor, dtype: torch.dtype) -> Tensor:
 
     Snapshots are nearly equal, so an error of the sum would stretch all weights alike.
     """
+    if dtype == coefficients.dtype:
+        return coefficients
     rounded = coefficients.to(dtype)
-    rounded[..., -1] += (coefficients - rounded).sum(-1).to(dtype)
+    rounded[..., -1] += (coefficients - rounded).sum(-1)
     return rounded

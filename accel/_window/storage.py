@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from accel._window.sampling import Drawn
+
 _CHUNK = 1 << 18  # weights whose differences are computed at a time
 
 
@@ -53,17 +55,18 @@ class WholeStore:
         """
         return self.rows[:filled, :, start:stop]
 
-    def levels(self, start: int, stop: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    def levels(self, start: int, stop: int, dtype: torch.dtype, drawn: Drawn | None = None) -> tuple[Tensor, Tensor]:
         """Return the first snapshot of a full window, and numbers whose differences are the steps.
 
-        The numbers are (m, K, stop - start).
+        The numbers are (m, K, stop - start), or of the weights that were drawn.
 
         Args:
             start: first weight.
             stop: weight after the last.
             dtype: of the numbers.
+            drawn: what to take of these weights; None for all.
         """
-        rows = self.rows[:, :, start:stop].to(dtype)
+        rows = _part(self.rows, start, stop, drawn).to(dtype)
         return rows[0], rows
 
     def keep(self, replicates: Tensor) -> None:
@@ -127,20 +130,21 @@ class DifferenceStore:
         snapshots[last:] = self.newest[:, start:stop]
         return snapshots
 
-    def levels(self, start: int, stop: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    def levels(self, start: int, stop: int, dtype: torch.dtype, drawn: Drawn | None = None) -> tuple[Tensor, Tensor]:
         """Return the first snapshot of a full window, and numbers whose differences are the steps.
 
-        The numbers are (m, K, stop - start).
+        The numbers are (m, K, stop - start), or of the weights that were drawn.
 
         Args:
             start: first weight.
             stop: weight after the last.
             dtype: of the numbers.
+            drawn: what to take of these weights; None for all.
         """
-        first = self.first[:, start:stop]
+        first = _part(self.first, start, stop, drawn)
         moves = torch.zeros(len(self.rows) + 2, *first.shape, dtype=dtype, device=first.device)
-        moves[1:-1].copy_(self.rows[:, :, start:stop]).div_(self.scale)
-        torch.sub(self.newest[:, start:stop], first, out=moves[-1])
+        moves[1:-1].copy_(_part(self.rows, start, stop, drawn)).div_(self.scale)
+        torch.sub(_part(self.newest, start, stop, drawn), first, out=moves[-1])
         return first, moves
 
     def keep(self, replicates: Tensor) -> None:
@@ -181,6 +185,12 @@ def build_store(
     if snapshot_dtype is None or snapshot_dtype.itemsize >= dtype.itemsize:
         return WholeStore(m, replicates, size, dtype, device)
     return DifferenceStore(m, replicates, size, dtype, device, snapshot_dtype)
+
+
+def _part(values: Tensor, start: int, stop: int, drawn: Drawn | None) -> Tensor:
+    """Return weights ``start`` to ``stop`` of (..., K, n), or those drawn from them."""
+    part = values[..., start:stop]
+    return part if drawn is None else drawn.take(part)
 
 
 def _copy(row: Tensor, flats: Sequence[Tensor]) -> None:
