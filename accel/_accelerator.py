@@ -1,6 +1,7 @@
 """Record, propose, judge, apply: an extrapolating rule in a user's own training loop."""
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import fields
 from os import PathLike
@@ -45,6 +46,8 @@ class Accelerator:
         self.options = options
         self.rule, self.m, self.s = options.rule, options.m, options.s
         self._stack = StackedAccelerator(model, [options])
+        if note := self._stack.note:
+            warnings.warn(note, stacklevel=3)
         self._outcome: JumpOutcome | None = None
         self._jumped = False
 

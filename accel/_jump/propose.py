@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,7 +39,8 @@ def extrapolate(
     for batch in windows.batches(streams([each.seed for each in options], jump)):
         replicate = (batch.groups // groups).tolist() if len(options) > 1 else [0] * len(batch.groups)
         chosen = [options[k] for k in replicate]
-        combination = batch.combine([each.rule for each in chosen], [s[k] for k in replicate])
+        rules: list[Any] = [each.rule for each in chosen]  # Koopman rules if the windows hold pairs
+        combination = batch.combine(rules, [s[k] for k in replicate])
         deficient = batch.show_no_direction()
         taken = relax(combination.coefficients, [each.relaxation for each in chosen])
         if any(each.shape == "last_step" for each in options):

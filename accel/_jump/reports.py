@@ -11,7 +11,6 @@ from torch import Tensor
 from accel._jump.outcome import JumpOutcome
 from accel._window.groups import Family
 
-
 _KEPT_BYTES = 1 << 14  # the factors of five layers at m = 20; diagnosing them takes as long as the rest of a small jump
 
 

@@ -49,6 +49,16 @@ class StackedAccelerator:
         self.outcome = JumpOutcome.WARMING_UP if options[0].start else JumpOutcome.RECORDING
         self.first_losses: list[float | None] = [None] * len(options)
 
+    @property
+    def note(self) -> str | None:
+        """Sentence on groups that have no more weights than the sample asked for; None if there are none."""
+        sample = self.options[0].sample
+        small = [family.name for family in self.layout.families if isinstance(sample, int) and family.size <= sample]
+        if not small:
+            return None
+        shown = ", ".join(small[:5]) + (f" and {len(small) - 5} more" if len(small) > 5 else "")
+        return f"sample is {sample} weights; all weights are taken of groups that have no more: {shown}"
+
     def takes(self, call: int) -> bool:
         """Return True if this call, counted from 1, takes a snapshot."""
         options = self.options[0]

@@ -113,7 +113,7 @@ def _split_finite(grams: Array) -> tuple[Array, Flags | None]:
     """Replace Gram matrices that are not finite by zeros; also return which are finite, (..., 1, 1); None if all."""
     if np.isfinite(grams.sum()):
         return grams, None
-    finite = np.isfinite(grams).all((-2, -1), keepdims=True)
+    finite = np.asarray(np.isfinite(grams).all((-2, -1), keepdims=True))
     return np.where(finite, grams, 0.0), finite
 
 

@@ -14,7 +14,8 @@ are drawn in blocks is ours: a processor reads memory by the block.
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -24,13 +25,14 @@ from accel._fields import Bounds
 Sample = Literal["all"] | Annotated[float, Bounds(above=0, below=1)] | Annotated[int, Bounds(at_least=2)]
 """Weights of each group that its operator is fitted to: all, a share, or a number."""
 
-LEAST = 512
-"""Weights that a share leaves of every group that has as many."""
+LEAST = 1 << 13
+"""Weights that a share takes of every group that has as many: with so few, factors cost next to nothing."""
 _WIDEST_BLOCK = 64  # weights; four cache lines of float32
 _BLOCKS = 256  # drawn at least, while a block has more than one weight
 
 
-class Drawn(NamedTuple):
+@dataclass(frozen=True)
+class Drawn:
     """Weights drawn from a part of a group, for K replicates, each by its own stream."""
 
     offsets: tuple[int, ...]

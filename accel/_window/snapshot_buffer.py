@@ -4,6 +4,7 @@ A rule gets the window as R, an (m, m) matrix with RᵀR = WᵀW: the snapshots 
 `gram`). It returns the coefficients that combine the snapshots.
 """
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -133,22 +134,14 @@ class Window:
         dtype, device = store.newest.dtype, store.newest.device
         if draws is None or not any(draws):
             return gram.factors(store.levels, spans, self.m, dtype, device)
-        # weights that were drawn get places behind all others
-        places, parts, end = [], [], self._size
-        for span, drawn in zip(spans, draws, strict=True):
-            places.append(span if drawn is None else (end, end + drawn.count))
-            if drawn is not None:
-                parts.append(store.levels(*span, dtype, drawn))
-                end += drawn.count
+        parts = [store.levels(*span, dtype, drawn) for span, drawn in zip(spans, draws, strict=True)]
         first, rows = (torch.cat(columns, dim=-1) for columns in zip(*parts, strict=True))
+        ends = [0, *itertools.accumulate(part.shape[-1] for part, _ in parts)]
 
         def levels(start: int, stop: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-            if start < self._size:
-                return store.levels(start, stop, dtype)
-            part = slice(start - self._size, stop - self._size)
-            return first[..., part], rows[..., part].to(dtype)
+            return first[..., start:stop], rows[..., start:stop].to(dtype)
 
-        factors = gram.factors(levels, places, self.m, dtype, device)
+        factors = gram.factors(levels, list(itertools.pairwise(ends)), self.m, dtype, device)
         scales = [1.0 if drawn is None else drawn.scale for drawn in draws]
         return factors * torch.tensor(scales, dtype=torch.float64)[:, None, None, None]
 

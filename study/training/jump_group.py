@@ -85,6 +85,11 @@ class JumpGroup:
         self._start = start
 
     @property
+    def note(self) -> str | None:
+        """What a reader must know about the options with this network; None if there is nothing."""
+        return self._accelerator.note
+
+    @property
     def part(self) -> slice:
         """Places of the group in the stack."""
         return slice(self._start, self._start + len(self.members))

@@ -71,6 +71,8 @@ def train_stack(
     # a network of the problem's own, or something attached, may depend on more than can be replayed
     graphs = GRAPHS.get(device.type) if replays and attach is None and task.network is None else None
     groups = [JumpGroup(networks, members, chosen, start) for members, chosen, start in _windows(states, options)]
+    for note in {group.note for group in groups} - {None}:
+        warn(str(note))
     loop = TrainingLoop(task, data, states, networks, optimizer, judged, groups, graphs, check_every, warn)
     with global_generator(replicates[0].seed, "noise"):  # for dropout, say, in a network of the problem's own
         loop.train()
