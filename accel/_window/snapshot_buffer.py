@@ -256,8 +256,9 @@ def _products(rows: Tensor, block: Tensor, spans: Sequence[tuple[int, int, int]]
         return torch.cat([torch.bmm(rows[:, index], block[:, :, a:b]) for index, a, b in spans], dim=2)[:, 0]
     factors, snapshots = rows.numpy(), block.numpy()
     products = np.empty((len(factors), 1, snapshots.shape[2]), snapshots.dtype)
-    for index, a, b in spans:
-        np.matmul(factors[:, index], snapshots[:, :, a:b], out=products[:, :, a:b])
+    with np.errstate(all="ignore"):  # predictions that are not finite are found when they are written
+        for index, a, b in spans:
+            np.matmul(factors[:, index], snapshots[:, :, a:b], out=products[:, :, a:b])
     return torch.from_numpy(products[:, 0])
 
 

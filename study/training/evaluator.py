@@ -1,5 +1,6 @@
 """Losses of a stack of networks on whole splits, in the precision that their recipe asks for."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -20,17 +21,46 @@ class Evaluator:
         data: Both splits.
         networks: The networks that are trained.
         judged: The networks that are judged in their place, such as an average of weights; None for the trained ones.
+        keeps_forward: True if the training loss of all networks is that of a step, whose forward pass is then kept.
     """
 
-    def __init__(self, recipe: Recipe, data: Data, networks: Networks, judged: Networks | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: Data,
+        networks: Networks,
+        judged: Networks | None = None,
+        *,
+        keeps_forward: bool = False,
+    ) -> None:
         self._recipe, self._data, self._networks = recipe, data, networks
         self._judged = judged or networks
+        self._keeps_forward = keeps_forward
+        self._forward: tuple[Tensor, float] | None = None
 
     def losses(self, split: str, part: slice = slice(None)) -> Tensor:
         """Return the losses on a split, (K,), of the networks at these places of the stack."""
         x, y = self._data.split(split)
         with precision(self._recipe, x.device):
-            return self._judged.judge(x, y, part)
+            if (
+                not self._keeps_forward
+                or split != "train"
+                or len(range(len(self._networks))[part]) < len(self._networks)
+            ):
+                return self._judged.judge(x, y, part)
+            start_s = time.perf_counter()
+            losses = self._networks.losses(x, y)
+            self._forward = losses, time.perf_counter() - start_s
+            return losses.detach()
+
+    def take_forward(self) -> tuple[Tensor, float] | None:
+        """Return the latest forward pass of all networks over the training split, and forget it.
+
+        Returns:
+            Losses with the graph of their gradients, and the seconds that they took; None if none was kept.
+        """
+        forward, self._forward = self._forward, None
+        return forward
 
     def losses_at(self, split: str, weights: Mapping[str, Tensor]) -> Tensor:
         """Return the losses on a split of the networks with these stacked weights, (K, *shape) each."""

@@ -83,6 +83,12 @@ class JumpGroup:
         self._networks = networks
         self._accelerator = StackedAccelerator(networks.module, options, self._weights(start, start + len(members)))
         self._start = start
+        self._several_candidates = any(len(each.candidates) > 1 for each in options)
+
+    @property
+    def judges_last_weights(self) -> bool:
+        """True if the last evaluation of an accepted jump is that of the weights that training goes on with."""
+        return not self._several_candidates
 
     @property
     def note(self) -> str | None:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from torch import Tensor
 
 from study.replicates.replicate import Task
 from study.training.cuda_graphs import Graphs, Replayed
@@ -55,10 +56,12 @@ class TrainingLoop:
         self.task, self.networks, self.optimizer, self.groups = task, networks, optimizer, groups
         self.recipe = recipe = states[0].replicate.recipe
         self.running = list(states)
-        self.evaluator = Evaluator(recipe, data, networks, judged)
+        # with full batches, the training loss after a jump is the forward pass of the next step
+        keeps_forward = recipe.batch is None and judged is None and graphs is None and task.network is None
+        self.evaluator = Evaluator(recipe, data, networks, judged, keeps_forward=keeps_forward)
         self.batches = Batches(data, recipe, (state.replicate.seed for state in states))
-        step = TrainingStep(recipe, networks, optimizer)
-        self.take_step = Replayed(step, step.state, graphs, warn)
+        self.step = TrainingStep(recipe, networks, optimizer)
+        self.take_step = Replayed(self.step, self.step.state, graphs, warn)
         device = data.x.device
         self.stopwatch = Stopwatch(device)
         # the losses of full-batch steps are those that the curve asks for
@@ -96,9 +99,19 @@ class TrainingLoop:
             if group.snapshots == when and group.members and group.record(self.stopwatch):
                 self._read_losses_if_due(True)
                 if group.members:
-                    for state in group.jump(self.epoch, self.evaluator, self.stopwatch):
+                    accepted = group.jump(self.epoch, self.evaluator, self.stopwatch)
+                    for state in accepted:
                         if resets_moments(state.replicate):
                             self.optimizer.reset(self.running.index(state))
+                    forward = self.evaluator.take_forward()
+                    if forward is not None and len(accepted) == len(self.running) and group.judges_last_weights:
+                        self._begin_step(*forward)
+
+    def _begin_step(self, losses: Tensor, seconds: float) -> None:
+        """Let the next step, if there is one, begin with the forward pass that judged a jump."""
+        if self.epoch < self.recipe.epochs:
+            self.step.begun = losses
+            self.stopwatch.move(seconds, "judging", "training")  # counts of evaluations stay: packs differ in this
 
     def _add_curve_points(self, epoch: int) -> None:
         with self.stopwatch("judging"):
@@ -127,6 +140,7 @@ class TrainingLoop:
         self.running = [self.running[place] for place in places]
         if not self.running:
             return
+        self.step.begun = None
         self.networks.keep(places)
         self.optimizer.keep(places)
         self.take_step.forget()

@@ -97,6 +97,11 @@ class ProbeGroup:
         """The latest snapshots; only those that a probe needs are kept."""
 
     @property
+    def judges_last_weights(self) -> bool:
+        """Probes leave the weights as they are, and accept no jump."""
+        return False
+
+    @property
     def part(self) -> slice:
         """Place in the stack: the only one."""
         return slice(0, 1)

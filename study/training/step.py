@@ -10,13 +10,15 @@ from study.training.networks import Networks
 from study.training.optimizers import StackOptimizer
 
 
-@dataclass(frozen=True)
+@dataclass
 class TrainingStep:
     """A step as it is. It does not hold the loop, which would then outlive its end."""
 
     recipe: Recipe
     networks: Networks
     optimizer: StackOptimizer
+    begun: Tensor | None = None
+    """Losses of the next step, with the graph of their gradients, if its forward pass has been made already."""
 
     def __call__(self, x: Tensor, y: Tensor, shared: bool) -> Tensor:
         """Take the step.
@@ -30,7 +32,8 @@ class TrainingStep:
             The losses before it, (K,).
         """
         with precision(self.recipe, x.device):
-            losses = self.networks.losses(x, y, shared=shared)
+            losses = self.networks.losses(x, y, shared=shared) if self.begun is None else self.begun
+            self.begun = None
             self.optimizer.step(losses)
         return losses.detach()
 

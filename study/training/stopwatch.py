@@ -50,6 +50,11 @@ class Stopwatch:
                 self._seconds[self._running] += now - self._since
         self._running, self._since = part, now
 
+    def move(self, seconds: float, part: str, to: str) -> None:
+        """Count seconds of one part towards another."""
+        self._seconds[part] -= seconds
+        self._seconds[to] += seconds
+
     def take(self) -> dict[str, float]:
         """Return the seconds of each part since the last call; on CUDA this waits for the device."""
         if self._events:

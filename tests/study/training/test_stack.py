@@ -12,8 +12,9 @@ from study.planning.cells import baselines, replicates
 from study.planning.tasks import make_tasks
 from study.replicates.replicate import WITH_MOMENTUM, Pack, Replicate, Task
 from study.training import stack
+from study.training.evaluator import Evaluator
 from study.training.memory import free_memory, predict_memory
-from study.training.networks import why_not_stacked
+from study.training.networks import Networks, why_not_stacked
 from study.training.packs import train_pack
 from study.training.stack import train_stack
 
@@ -339,3 +340,37 @@ def test_a_replicate_that_raises_fails_alone(small):
     broken: Replicate = replace(chosen[1], method=replace(chosen[1].method, rule="nobody's"))
     found = train_pack(Pack("test", (chosen[0], broken, chosen[2]), 1, "cpu"), make_tasks(spec, chosen), {})
     assert [o.status for o in found] == ["finished", "failed", "finished"]
+
+
+def test_with_full_batches_an_accepted_jump_shares_its_last_forward_pass_with_the_next_step(small, monkeypatch):
+    passes = []
+    whole = Networks.losses
+
+    def counted(self, *arguments, **keywords):
+        losses = whole(self, *arguments, **keywords)
+        passes.append(losses.requires_grad)
+        return losses
+
+    def train(**changes):
+        spec = small({"training.epochs": 12, "axes": {"m": [4], "s": [2], "tolerance": [1e-4]}, "seeds": 1, **changes})
+        (replicate,) = replicates(spec)
+        passes.clear()
+        (outcome,) = together(spec, [replicate])
+        return outcome, sum(passes)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Networks, "losses", counted)
+        outcome, forward = train()
+        accepted = sum(outcome.jumps.outcome == "accepted")
+        assert accepted == 3
+        # a pass of each step, two of each jump, and the last loss; two of the three jumps are followed by a step
+        assert forward == 12 + 2 * 3 + 1 - 2
+        refused, forward = train(**{"method.accept": "improve", "method.margin": 0.999999})
+        assert "accepted" not in refused.jumps.outcome
+        assert forward == 12 + 2 * 3 + 1
+    # the same numbers as with a pass of its own for each step
+    with monkeypatch.context() as patched:
+        patched.setattr(Evaluator, "take_forward", lambda self: None)
+        expected, _ = train()
+    np.testing.assert_array_equal(outcome.losses.train, expected.losses.train)
+    assert outcome.flops == expected.flops
