@@ -89,7 +89,7 @@ def main(
             if own[samples[0]]:
                 for sample in samples:
                     logs[sample].append(own[sample])
-    print(f"{len(logs[samples[0]])} windows of m = {m}, {jumps} jumps each, {blown_up} of them left out")
+    print(f"{len(logs[samples[0]])} windows of m = {m}, {jumps} jumps in all, {blown_up} of them left out")
     print("sample    loss ratio   difference     95 % interval       distance: median, largest    ms")
     return {sample: _line(sample, logs, distances[sample], seconds[sample], samples[0]) for sample in samples}
 

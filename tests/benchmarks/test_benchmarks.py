@@ -14,9 +14,17 @@ SMALL = Pollutant(samples=60, nodes_x=30, nodes_y=10)
 
 def measure_overhead(main):
     ratios = main("cpu", windows=(2, 5), hidden=(8, 20), steps=10)
-    # the network at its width and at 10 times that, each with two windows
-    assert len(ratios) == 4
+    # the network at its width and at 10 times that, each with two windows, and with all weights and a sample
+    assert len(ratios) == 8
     assert all(0.5 < ratio < 100 for ratio in ratios)
+
+
+def measure_sample(main):
+    found = main(SMALL, (20, 200), samples=("all", 500), starts=(20,), rates=(1e-3,), horizons=(5,), tolerances=(1e-3,))
+    assert found["all"] == (0, 0, 0)
+    mean, low, high = found[500]
+    assert low < mean < high
+    assert abs(mean) < 1  # of a logarithm; measured 0.002
 
 
 def measure_jump(main):
@@ -104,6 +112,7 @@ MEASURES = {
     "bench_packs": measure_packs,
     "bench_probe": measure_probe,
     "bench_overhead": measure_overhead,
+    "bench_sample": measure_sample,
     "bench_jump": measure_jump,
     "bench_accuracy": measure_accuracy,
     "bench_cluster": measure_cluster,

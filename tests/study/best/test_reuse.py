@@ -161,6 +161,7 @@ OTHERS = {
     "candidates": [0.5, 1.0],
     "relaxation": 0.5,
     "max_move": 0.1,
+    "sample": 50,
     "noise": 0.1,
     "accept": "improve",
     "margin": 0.1,

@@ -590,5 +590,6 @@ RECORDED = {"quick": "8465fa58b0f6c187", "koopman": "a296c5ff999c536b"}
 @pytest.mark.parametrize("name", RECORDED)
 def test_a_later_option_at_its_default_leaves_the_study_as_it_was(name):
     assert load_spec(name).hash() == RECORDED[name]
-    assert load_spec(name, {"method.max_move": None}).hash() == RECORDED[name]
+    assert load_spec(name, {"method.max_move": None, "method.sample": "all"}).hash() == RECORDED[name]
     assert load_spec(name, {"method.max_move": 0.1}).hash() != RECORDED[name]
+    assert load_spec(name, {"method.sample": 0.25}).hash() != RECORDED[name]

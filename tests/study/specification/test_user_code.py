@@ -16,7 +16,7 @@ from study.specification._methods import jump_method
 from study.training.jump_options import build_options
 
 OPTIONS_OF_A_SPEC = [
-    *("m", "s", "group", "start", "stop", "relaxation", "max_move", "shape", "noise", "candidates", "accept"),
+    *("m", "s", "group", "sample", "start", "stop", "relaxation", "max_move", "shape", "noise", "candidates", "accept"),
     *("margin", "max_residual", "max_inconsistency", "moments"),
 ]
 
@@ -193,6 +193,7 @@ POLICY_AXES = {
     "candidates": [[1], [0.5, 1, 2]],
     "relaxation": [0.5, 1],
     "max_move": [None, 0.1],
+    "sample": ["all", 0.5],
     "shape": ["none", "masked", "random", "last_step"],
     "noise": [0, 0.1],
     "start": [0, 2],

@@ -41,6 +41,7 @@ POLICIES = {
     "scheduled": {"method.horizon": "loss", "method.start": 1, "method.stop": 15},
     "relaxed and noisy": {"method.relaxation": 0.5, "method.noise": 0.3},
     "short moves": {"method.max_move": 1e-3},
+    "a sample of the weights": {"method.sample": 20},
     "masked": {"method.shape": "masked"},
     "random direction": {"method.shape": "random"},
     "last step": {"method.shape": "last_step"},
