@@ -101,6 +101,12 @@ def _method_mistakes(spec: Spec, values_of: Callable[[str, str], tuple[Any, ...]
     ranks = values_of("method", "rank") if truncated else ()
     if too_large := [rank for rank in ranks if rank is not None and rank >= min(m)]:
         mistakes.append(f"method.rank: must be less than every m, got {too_large[0]} with m = {min(m)}")
+    too_few = [sample for sample in values_of("method", "sample") if isinstance(sample, int) and sample < max(m)]
+    if too_few:
+        mistakes.append(
+            f"method.sample: must be a number of weights of at least every m, so that they tell the snapshots apart, "
+            f"got {too_few[0]} with m = {max(m)}"
+        )
     stops = [stop for stop in values_of("method", "stop") if stop is not None]
     if stops and min(stops) < start + max(m):
         mistakes.append(

@@ -269,6 +269,11 @@ def test_rank_stands_in_for_tolerance(raw):
             {"method.stop": 6, "method.start": 2},
             "method.stop: must leave room for a window, at least start + m = 8, got 6",
         ),
+        (
+            {"method.sample": 5},
+            "method.sample: must be a number of weights of at least every m, so that they tell the snapshots apart, "
+            "got 5 with m = 6",
+        ),
         ({"method.start": 20}, "training.epochs: 24 epochs, of which method.start skips 20, give 4 snapshots, fewer"),
         ({"method.candidates": []}, "method.candidates: tuple should have at least 1 item"),
         ({"method.candidates": [1, 0]}, "method.candidates[1]: must be greater than 0"),
