@@ -45,4 +45,4 @@ def confirm(
     if todo := missing_confirmations(record, spec, retry_failed=retry_failed):
         with SweepProgress(len(todo)) as progress:
             lacking = make_tasks(spec, [replicate for replicate in todo if replicate.task not in tasks])
-            execute(plan(spec, todo), {**tasks, **lacking}, recorder(record, spec, progress), progress)
+            execute.train(plan(spec, todo), {**tasks, **lacking}, recorder(record, spec, progress), progress)

@@ -7,9 +7,10 @@ import os
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from study.execution.deadline import Deadline
 from study.execution.protocol import Execute, Finish
@@ -22,7 +23,7 @@ from study.specification import Spec
 
 @contextlib.contextmanager
 def on_ray(spec: Spec, deadline: Deadline, address: str | None = None, nodes: int | None = None) -> Iterator[Execute]:
-    """Yield a function that lets Ray Tune schedule packs.
+    """Yield the workers of Ray, on which Ray Tune schedules packs.
 
     Args:
         spec: the study.
@@ -41,7 +42,15 @@ def on_ray(spec: Spec, deadline: Deadline, address: str | None = None, nodes: in
     )
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     with connected(spec, address, nodes):
-        yield functools.partial(_tune, spec, deadline)
+        yield Execute(functools.partial(_tune, spec, deadline), functools.partial(_call, spec))
+
+
+def _call(spec: Spec, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function in a worker that has the CPUs of a pack."""
+    import ray
+
+    cpus = min(spec.resources.cpu, spec.resources.threads)  # of a task, Ray takes a fraction below 1 only
+    return ray.get(ray.remote(num_cpus=cpus)(function).remote(*arguments))
 
 
 def _tune(

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from study.execution.inline import inline
 from study.execution.protocol import Execute
 from study.execution.ray_tune import on_ray
 from study.execution.recording import recorder
+from study.execution.settle_products import settle_products
 from study.execution.terminal_progress import SweepProgress, counting
 from study.execution.timing import time_choice, time_complete
 from study.planning.cells import plain_trainings, replicates
@@ -80,7 +82,7 @@ def run(
         complete = unchanged and not record.missing(everything, retry_failed=retry_failed)
         if complete and not (only == "all" and missing_confirmations(record, spec, retry_failed=retry_failed)):
             if timing and only == "all":
-                time_complete(record, spec)
+                time_complete(record, replace(spec, products=record.products))
             return record
     # entered only now: a complete study starts no executor, and a study that cannot run writes nothing
     with executor_context as execute, lock_folder(folder):
@@ -88,10 +90,11 @@ def run(
             record = create(folder, spec, storage, code, count)
         todo = record.missing(everything, retry_failed=retry_failed)
         with contextlib.suppress(OutOfTime), deadline.enforced():
+            spec = settle_products(record, spec, execute)
             tasks = tasks_of(spec, todo)
             if todo:
                 with SweepProgress(len(todo)) as progress:
-                    execute(plan(spec, todo), tasks, recorder(record, spec, progress), progress)
+                    execute.train(plan(spec, todo), tasks, recorder(record, spec, progress), progress)
             if only == "all" and deadline.allows_another and not record.missing(everything):
                 confirm(record, spec, execute, tasks, retry_failed=retry_failed)
                 if timing and deadline.allows_another:

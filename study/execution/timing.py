@@ -158,7 +158,8 @@ def _train(spec: Spec, replicate: Replicate, tasks: Mapping[str, Task]) -> Repli
     from study.training.packs import train_pack
 
     device = "cuda" if spec.resources.gpu else "cpu"
-    return train_pack(Pack("timing", (replicate,), spec.resources.threads, device), tasks, spec.rules)[0]
+    settled = replicate.settled(spec.products or "torch")
+    return train_pack(Pack("timing", (settled,), spec.resources.threads, device), tasks, spec.rules)[0]
 
 
 def _seconds(outcome: ReplicateOutcome, counts: _Counts, evaluations: int) -> float:

@@ -263,7 +263,7 @@ def test_the_valid_names_are_listed(raw):
     )
     found = only_mistake(raw({"training.learning_rate": 1}))
     assert found.startswith("training.learning_rate: unknown key; ")
-    keys = "optimizer, lr, momentum, weight_decay, epochs, batch, dtype, order, precision"
+    keys = "optimizer, lr, momentum, weight_decay, epochs, batch, dtype, order, precision, products"
     assert found.endswith(f"valid keys are {keys}")
     assert only_mistake(raw({"problem.name": "polutant"})) == (
         f"problem.name: unknown problem 'polutant'; must be one of {', '.join(BUILT_IN)}, or module:Class of your own"
