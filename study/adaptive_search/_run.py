@@ -94,7 +94,7 @@ def search(
     complete = record is not None and record.spec == spec.to_dict() and _complete(record, spec, trials)
     if record is not None and complete and not missing_confirmations(record, spec):
         if timing:
-            time_complete(record, replace(spec, products=record.products))
+            time_complete(record, spec)
         return record
     with place as execute, lock_folder(folder):
         with counting("trials restored") as count:

@@ -75,13 +75,14 @@ def timing(spec: Spec) -> list[tuple[str, str]]:
         )
     import torch
 
+    from study.execution.protocol import call_here
     from study.execution.settle_products import choose
     from study.training.packs import train_pack
 
     device = "cuda" if spec.resources.gpu and torch.cuda.is_available() else "cpu"
     trained = replicates(spec)
     windows = sorted({r.extrapolation.m for r in trained if r.extrapolation is not None})
-    choice = choose(spec, lambda function, *arguments: function(*arguments))
+    choice = choose(spec, call_here)
     products = "torch" if choice is None else choice.chosen
     measured = {}
     for m in {windows[0], windows[-1]}:

@@ -3,12 +3,11 @@
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
 
 from study.errors import UserError
 from study.execution.deadline import Deadline
-from study.execution.protocol import Execute, Finish
+from study.execution.protocol import Execute, Finish, call_here
 from study.execution.terminal_progress import SweepProgress
 from study.replicates.replicate import Pack, Task
 from study.specification import Spec
@@ -28,11 +27,7 @@ def inline(spec: Spec, deadline: Deadline) -> Iterator[Execute]:
             f"resources.gpu: each pack asks for {spec.resources.gpu:g}, but torch finds no CUDA device here. "
             f"Use --set resources.gpu=0 to train on the CPU."
         )
-    yield Execute(functools.partial(_train_packs, spec, deadline), _call)
-
-
-def _call(function: Callable[..., Any], *arguments: Any) -> Any:
-    return function(*arguments)
+    yield Execute(functools.partial(_train_packs, spec, deadline), call_here)
 
 
 def _train_packs(

@@ -23,4 +23,9 @@ class Execute:
     those that have ended by then.
     """
     call: Callable[..., Any]
-    """Call a function with these arguments in one of the processes, or in one like them, and return its result."""
+    """Call a function with these arguments on a machine that trains packs, and return its result."""
+
+
+def call_here(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function with these arguments in this process, and return its result."""
+    return function(*arguments)

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from study.execution.deadline import Deadline
-from study.execution.protocol import Execute, Finish
+from study.execution.protocol import Execute, Finish, call_here
 from study.execution.ray_connection import connected
 from study.execution.terminal_progress import SweepProgress
 from study.replicates.provenance import is_user_code
@@ -41,11 +41,13 @@ def on_ray(spec: Spec, deadline: Deadline, address: str | None = None, nodes: in
         RAY_AIR_NEW_OUTPUT="0",
     )
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    with connected(spec, address, nodes):
-        yield Execute(functools.partial(_tune, spec, deadline), functools.partial(_call, spec))
+    with connected(spec, address, nodes) as is_this_machine:
+        # on one machine, a task would only add the start of another process
+        call = call_here if is_this_machine else functools.partial(_call_in_worker, spec)
+        yield Execute(functools.partial(_tune, spec, deadline), call)
 
 
-def _call(spec: Spec, function: Callable[..., Any], *arguments: Any) -> Any:
+def _call_in_worker(spec: Spec, function: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function in a worker that has the CPUs of a pack."""
     import ray
 

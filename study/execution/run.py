@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -82,7 +81,7 @@ def run(
         complete = unchanged and not record.missing(everything, retry_failed=retry_failed)
         if complete and not (only == "all" and missing_confirmations(record, spec, retry_failed=retry_failed)):
             if timing and only == "all":
-                time_complete(record, replace(spec, products=record.products))
+                time_complete(record, spec)
             return record
     # entered only now: a complete study starts no executor, and a study that cannot run writes nothing
     with executor_context as execute, lock_folder(folder):
@@ -90,7 +89,8 @@ def run(
             record = create(folder, spec, storage, code, count)
         todo = record.missing(everything, retry_failed=retry_failed)
         with contextlib.suppress(OutOfTime), deadline.enforced():
-            spec = settle_products(record, spec, execute)
+            if todo:
+                spec = settle_products(record, spec, execute)
             tasks = tasks_of(spec, todo)
             if todo:
                 with SweepProgress(len(todo)) as progress:

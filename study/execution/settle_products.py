@@ -17,7 +17,7 @@ def settle_products(record: Record, spec: Spec, execute: Execute) -> Spec:
     """Return the spec with the products that all packs of its record have.
 
     A record that has made its choice keeps it, also on another machine; one that holds replicates without a choice was
-    trained with torch's products. Otherwise both are timed in a process that trains packs, and the choice is kept.
+    trained with torch's products. Otherwise both are timed on a machine that trains packs, and the choice is kept.
 
     Args:
         record: The study.
@@ -46,7 +46,7 @@ def choose(spec: Spec, call: Callable[..., Any]) -> ProductsChoice | None:
 
     Args:
         spec: The study.
-        call: Calls a function in a process that trains packs, as of `Execute`.
+        call: Calls a function on a machine that trains packs, as of `Execute`.
     """
 
     def shape(replicate: Replicate) -> TrainingShape:

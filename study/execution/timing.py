@@ -61,7 +61,8 @@ def _measure_choice(record: Record, spec: Spec) -> dict[str, Any] | None:
     data = record.study_data()
     if (cell := data.recommended_cell) is None or data.recommendation.time is not None:
         return None
-    return measure(spec, cell, data.recommendation.recorded_plain)
+    settled = replace(spec, products=record.products)
+    return measure(settled, cell, data.recommendation.recorded_plain)
 
 
 def measure(spec: Spec, cell: Mapping[str, Any], plain: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -80,7 +80,7 @@ class _TimedStep:
     """
 
     def __init__(self, recipe: Recipe, products: Products, task: Task) -> None:
-        recipe = replace(recipe, products=products)
+        self._recipe = recipe = replace(recipe, products=products)
         data = Data.of(task, torch.float32, torch.device("cpu"))
         self._networks = Networks([build_network(task, recipe, 0).float()], build_loss(task), own=False)
         self._step = TrainingStep(recipe, self._networks, StackOptimizer(self._networks, [recipe], [False]))

@@ -42,5 +42,6 @@ def test_provenance_names_versions_and_machine():
     import torch
 
     assert (found["torch"], found["numpy"]) == (torch.__version__, np.__version__)
-    assert set(found) == {"dmd_study", "commit", "python", "torch", "numpy", "system", "processor", "cores", "gpu"} | {"products"}
+    machine = {"dmd_study", "commit", "python", "torch", "numpy", "system", "processor", "cores", "gpu"}
+    assert set(found) == {*machine, "products"}
     assert found["processor"]

@@ -445,6 +445,7 @@ def test_a_mapping_must_be_plain_data(raw, value):
         {"resources": {"cpu": 2, "gpu": 0.5, "pack": 4}},
         {"training.lr": "5e-2"},
         {"training.dtype": "float32"},  # the default, spelt out
+        {"training.products": "auto"},
     ],
 )
 def test_the_same_study(small, changes):
@@ -457,6 +458,8 @@ def test_the_same_study(small, changes):
         {"training.epochs": 25},
         {"training.lr": 0.04},
         {"training.batch": 16},
+        {"training.products": "torch"},
+        {"training.products": "onednn"},
         {"problem.seed": 1},
         {"network.hidden": [8]},
         {"method.form": "displacement"},
