@@ -55,16 +55,31 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Return the product.
+
+        Args:
+            x: (n, inputs).
+            weight: (outputs, inputs).
+            bias: (outputs,), or None.
+        """
         product = onednn_product()
         assert product is not None
         return product(x, weight, bias)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None], output: Tensor) -> None:
+        """Keep the factors for the gradients.
+
+        Args:
+            ctx: where to keep them.
+            inputs: arguments of `forward`.
+            output: its result.
+        """
         ctx.save_for_backward(*inputs[:2])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of those arguments that need one."""
         (gradient,), (x, weight) = gradients, ctx.saved_tensors
         of_x, of_weight, of_bias = ctx.needs_input_grad
         return (

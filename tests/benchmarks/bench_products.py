@@ -24,7 +24,9 @@ import numpy as np
 import torch
 
 from study import run
+from study.replicates.products_choice import TrainingShape
 from study.replicates.replicate import Jumps, Pack, Recipe, Replicate, Task
+from study.training.choose_products import choose_products
 from study.training.data import Data
 from study.training.matrix_products import has_onednn
 from study.training.networks import Networks, build_loss, build_network
@@ -63,8 +65,8 @@ def main(
         overrides: of the preset quick.
 
     Returns:
-        Ratios of the time of a step and of an epoch to those with torch's products, relative differences of the last
-        loss, and medians of the ratios of metrics over replicates, by tolerance.
+        Ratios of the time of a step and of an epoch to those with torch's products, the seconds that the choice takes,
+        relative differences of the last loss, and medians of the ratios of metrics over replicates, by tolerance.
     """
     print(describe_machine())
     found: dict[str, float] = {}
@@ -74,8 +76,13 @@ def main(
         name = f"{'-'.join(map(str, hidden))} K={count}"
         turns = {kind: _step(replace(r, hidden=hidden), outputs, samples, count) for kind, r in kinds.items()}
         found |= _print_row(f"{'-'.join(map(str, hidden)):15} {count:10}  ", name, turns, steps, count)
-    print(f"\nWhole trainings of {epochs} epochs, m = 8: of an epoch")
     hidden, outputs, samples, _ = networks[0]
+    shape = TrainingShape(replace(PLAIN, hidden=hidden, products="auto"), INPUTS, outputs, samples)
+    start = process_time()
+    choice = choose_products(shape, torch.get_num_threads())
+    found["seconds to choose"] = seconds = process_time() - start
+    print(f"auto for {'-'.join(map(str, hidden))}: {choice.chosen}, in {seconds:.2f} s; {choice.reason}")
+    print(f"\nWhole trainings of {epochs} epochs, m = 8: of an epoch")
     losses: dict[str, float] = {}
 
     def training(kind: str, recipe: Recipe) -> Callable[[], object]:
