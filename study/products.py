@@ -9,6 +9,7 @@ from study.record import Record
 
 if TYPE_CHECKING:
     import optuna
+    import pandas as pd
 
     from dashboards import Shown
     from study.analysis import Sensitivity, SobolIndices, StudyComparison, StudyData
@@ -82,7 +83,10 @@ def write_figures(
     if "eigenvalues" in ([only] if isinstance(only, str) else only or ()):
         from study.execution.eigenvalues import watch_eigenvalues
 
-        data = replace(data, spectrum=lambda cell, seed: watch_eigenvalues(record.spec, cell, seed))
+        def watch(cell: Mapping[str, Any], seed: int) -> "pd.DataFrame":
+            return watch_eigenvalues(record.spec, cell, seed, record.products)
+
+        data = replace(data, spectrum=watch)
     drawn = draw_allowed(data, options_for(data, metric=metric, x=x, y=y, facet=facet, at=at), only)
     paths = []
     for picture in drawn.pictures.values():

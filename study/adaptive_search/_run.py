@@ -16,6 +16,7 @@ from study.execution.confirmation import confirm, missing_confirmations
 from study.execution.deadline import OutOfTime
 from study.execution.recording import recorder
 from study.execution.run import tasks_of, where_to_train
+from study.execution.settle_products import settle_products
 from study.execution.terminal_progress import SweepProgress, counting
 from study.execution.timing import time_choice, time_complete
 from study.planning.cells import plain_trainings, replicates
@@ -98,8 +99,9 @@ def search(
     with place as execute, lock_folder(folder):
         with counting("trials restored") as count:
             record = create(folder, spec, storage, code_hash(spec.problem_class, spec.rule_class), count)
-        state = _Search(spec, record, trials, sampler, metric, sampler_seed, prune)
         with contextlib.suppress(OutOfTime), deadline.enforced():
+            spec = settle_products(record, spec, execute)
+            state = _Search(spec, record, trials, sampler, metric, sampler_seed, prune)
             tasks = tasks_of(spec, state.one_replicate_per_task())
             with SweepProgress(state.left) as progress:
                 finish = recorder(record, spec, progress)
@@ -108,7 +110,7 @@ def search(
                     finish(pack, outcomes, provenance)
                     state.ended(outcomes)
 
-                execute(state.packs(), tasks, _finish, progress)
+                execute.train(state.packs(), tasks, _finish, progress)
             if deadline.allows_another and not _missing(record, spec):  # also where there are no more cells to ask for
                 confirm(record, spec, execute, tasks)
                 if timing and deadline.allows_another:

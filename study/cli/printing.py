@@ -124,6 +124,12 @@ def print_counts(record: "Record") -> None:
     outcomes = record.jump_outcomes()
     if outcomes.keys() - {NOT_RECORDED}:
         say(f"  jumps: {', '.join(f'{count} {outcome}' for outcome, count in outcomes.items())}")
+    kept = record.attributes.get("products", {})
+    if kept.get("chosen") == "onednn":
+        say(
+            f"  matrix products: onednn, which took {kept.get('onednn_ms')} ms for a step of {kept.get('samples')} "
+            f"samples, and torch {kept.get('torch_ms')} ms"
+        )
     damaged = list(record.damaged().values())
     for why in damaged[:8]:
         say(f"  cannot be read, and is trained again by the next run: {why}")

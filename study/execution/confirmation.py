@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from study.execution.protocol import Execute
 from study.execution.recording import recorder
+from study.execution.settle_products import settle_products
 from study.execution.terminal_progress import SweepProgress
 from study.planning.cells import confirmations
 from study.planning.packs import plan
@@ -43,6 +44,7 @@ def confirm(
         retry_failed: Train those again that failed.
     """
     if todo := missing_confirmations(record, spec, retry_failed=retry_failed):
+        spec = settle_products(record, spec, execute)
         with SweepProgress(len(todo)) as progress:
             lacking = make_tasks(spec, [replicate for replicate in todo if replicate.task not in tasks])
-            execute(plan(spec, todo), {**tasks, **lacking}, recorder(record, spec, progress), progress)
+            execute.train(plan(spec, todo), {**tasks, **lacking}, recorder(record, spec, progress), progress)

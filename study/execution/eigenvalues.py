@@ -17,24 +17,29 @@ from accel import DMD, Combination, Rule
 from study.errors import UserError
 from study.planning.cells import replicates
 from study.planning.tasks import make_tasks
-from study.replicates.replicate import Jumps, Value
+from study.replicates.replicate import Jumps, Products, Value
 from study.specification import load_spec
+from study.training.matrix_products import has_onednn
 from study.training.packs import train
 
 _WATCHED = "watched dmd"
 
 
-def watch_eigenvalues(spec: Mapping[str, Any], cell: Mapping[str, Value], seed: int) -> pd.DataFrame:
+def watch_eigenvalues(
+    spec: Mapping[str, Any], cell: Mapping[str, Value], seed: int, products: Products | None = None
+) -> pd.DataFrame:
     """Train one replicate of a spec again and keep the eigenvalues of every jump's operators.
 
     Args:
         spec: plain data, as a record holds it. Nothing that it names by import path is imported.
         cell: axis key -> value.
         seed: seed of the replicate in the cell.
+        products: library that made the study's matrix products; torch's own where it is not available.
 
     Returns:
         One row per jump, group and eigenvalue: ``epoch``, ``real``, ``imag``. If the replicate was recorded in a pack
-        of several, the digits differ slightly from those of its own training, because the rounding does.
+        of several, or with products that are not available here, the digits differ slightly from those of its own
+        training, because the rounding does.
 
     Raises:
         UserError: the method is not DMD, or no jumps are taken, or the problem is the user's own.
@@ -55,6 +60,9 @@ def watch_eigenvalues(spec: Mapping[str, Any], cell: Mapping[str, Value], seed: 
         return _WatchedDMD(DMD(**options), collected)
 
     watched = replace(replicate, method=replace(replicate.method, rule=_WATCHED))
+    watched = watched.settled(products or "torch")
+    if watched.recipe.products == "onednn" and not has_onednn():
+        watched = replace(watched, recipe=replace(watched.recipe, products="torch"))
     outcome = train(watched, make_tasks(loaded, [watched])[watched.task], {_WATCHED: make_watched}, torch.device("cpu"))
     per_jump = len(collected) // max(len(outcome.jumps.epoch), 1)  # groups with few weights are fitted separately
     rows = [

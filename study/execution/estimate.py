@@ -75,16 +75,20 @@ def timing(spec: Spec) -> list[tuple[str, str]]:
         )
     import torch
 
+    from study.execution.protocol import call_here
+    from study.execution.settle_products import choose
     from study.training.packs import train_pack
 
     device = "cuda" if spec.resources.gpu and torch.cuda.is_available() else "cpu"
     trained = replicates(spec)
     windows = sorted({r.extrapolation.m for r in trained if r.extrapolation is not None})
+    choice = choose(spec, call_here)
+    products = "torch" if choice is None else choice.chosen
     measured = {}
     for m in {windows[0], windows[-1]}:
         same_m = [r for r in trained if r.extrapolation is not None and r.extrapolation.m == m]
         replicate = max(same_m, key=lambda r: _step_cost(spec, r))
-        short = replace(replicate, recipe=replace(replicate.recipe, epochs=TIMED_WINDOWS * m))
+        short = replace(replicate, recipe=replace(replicate.recipe, epochs=TIMED_WINDOWS * m)).settled(products)
         pack = Pack("timing", (short,), spec.resources.threads, device)
         outcome = train_pack(pack, {short.task: _random_task(spec, short)}, spec.rules)[0]
         if outcome.status == "failed":
@@ -109,6 +113,7 @@ def timing(spec: Spec) -> list[tuple[str, str]]:
         total_s += relative_cost * jumps * float(per_jump_s)
     return [
         ("device", "CUDA" if device == "cuda" else f"CPU, {spec.resources.threads} thread(s)"),
+        *([("products", products)] if products == "onednn" else []),
         ("one step", f"{1e3 * step_s:.3g} ms"),
         *(
             (f"one jump at m = {m}", f"{1e3 * t[1]:.3g} ms, and {1e3 * t[2]:.3g} ms to judge it")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from study.errors import UserError
 from study.execution.deadline import Deadline
-from study.execution.protocol import Execute, Finish
+from study.execution.protocol import Execute, Finish, call_here
 from study.execution.terminal_progress import SweepProgress
 from study.replicates.replicate import Pack, Task
 from study.specification import Spec
@@ -15,7 +15,7 @@ from study.specification import Spec
 
 @contextlib.contextmanager
 def inline(spec: Spec, deadline: Deadline) -> Iterator[Execute]:
-    """Yield a function that trains packs in this process.
+    """Yield this process, to train packs in.
 
     Raises:
         UserError: packs ask for a GPU, but there is none.
@@ -27,7 +27,7 @@ def inline(spec: Spec, deadline: Deadline) -> Iterator[Execute]:
             f"resources.gpu: each pack asks for {spec.resources.gpu:g}, but torch finds no CUDA device here. "
             f"Use --set resources.gpu=0 to train on the CPU."
         )
-    yield functools.partial(_train_packs, spec, deadline)
+    yield Execute(functools.partial(_train_packs, spec, deadline), call_here)
 
 
 def _train_packs(
@@ -46,5 +46,5 @@ def _train_packs(
             return
         start_s = time.monotonic()
         progress.started(len(pack.replicates))
-        finish(pack, train_pack(pack, tasks, spec.rules), provenance())
+        finish(pack, train_pack(pack, tasks, spec.rules), provenance(pack))
         deadline.took(time.monotonic() - start_s)

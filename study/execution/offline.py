@@ -1,6 +1,7 @@
 """Train a study elsewhere: write its packs to a file, and import their outcomes into a record."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from study.planning.packs import plan
 from study.planning.tasks import make_tasks
 from study.record import Record, create, lock_folder, open_if_exists
 from study.replicates.pack_files import BadFile, OutcomesFile, PacksFile
+from study.replicates.products_choice import chosen_of
 from study.specification import Spec, load_spec, method_names
 
 
@@ -43,6 +45,7 @@ def export_packs(
         )
     waiting = [*plain_trainings(spec), *replicates(spec)]
     if done is not None and (record := open_if_exists(Path(done), spec, None)):
+        spec = replace(spec, products=record.products)
         waiting = record.missing(waiting)
         if not waiting:
             raise UserError(f"{done} already holds all replicates of {spec.name}; nothing is left to export")
@@ -73,7 +76,8 @@ def import_outcomes(path: str | Path, out: str | Path | None = None, storage: st
         The record, and the spec that it now has.
 
     Raises:
-        UserError: the file cannot be read, or belongs to another study than the folder, or to another version.
+        UserError: the file cannot be read, or belongs to another study than the folder, or to another version, or was
+            trained with other matrix products than the packs of the folder.
     """
     try:
         file = OutcomesFile.read(Path(path))
@@ -92,14 +96,33 @@ def import_outcomes(path: str | Path, out: str | Path | None = None, storage: st
         )
     folder = Path(out or Path("results") / spec.name)
     existing = open_if_exists(folder, spec, storage)
+    _check_products(file, path, existing)
     # an existing record keeps its own grid: the file only adds replicates
     record_spec = spec if existing is None else load_spec(existing.spec)
     with lock_folder(folder):
         with counting("trials restored") as count:
             record = create(folder, record_spec, storage, None, count)
+        if file.products is not None and record.products is None:
+            record.keep_products(file.products)
         for pack, outcomes, provenance in file.ended.values():
             record.add(pack, outcomes, provenance, record_spec)
     return record, record_spec
+
+
+def _check_products(file: OutcomesFile, path: str | Path, existing: Record | None) -> None:
+    """Raise UserError if the packs of a file and those of a record that chose its products have different ones."""
+    kept = None if existing is None else existing.products
+    if kept is None or existing is None:
+        return
+    trained_with = {pack.products for pack, _, _ in file.ended.values()} & {"onednn"}
+    if file.products is not None:
+        trained_with.add(chosen_of(file.products))
+    if trained_with - {kept}:
+        raise UserError(
+            f"{path} was trained with matrix products of {', '.join(trained_with)}, but {existing.folder} has those of "
+            f"{kept}, which all its packs must have. Choose another --out; or export what is left with --done "
+            f"{existing.folder}, and train that"
+        )
 
 
 def _portable(spec: Mapping[str, Any]) -> bool:

@@ -44,8 +44,10 @@ except BaseException as error:
 
 
 @contextlib.contextmanager
-def connected(spec: Spec, address: str | None, nodes: int | None) -> Iterator[None]:
+def connected(spec: Spec, address: str | None, nodes: int | None) -> Iterator[bool]:
     """Use the Ray that already runs in this process, the cluster at an address, or a Ray that is started here.
+
+    Yields True if Ray is started here, so that all workers are on this machine.
 
     Args:
         spec: the study; its resources are those of each pack.
@@ -87,7 +89,7 @@ def connected(spec: Spec, address: str | None, nodes: int | None) -> Iterator[No
         if address is not None or not started:
             _check_versions(capable)
         with contextlib.nullcontext() if started else _released_groups():
-            yield
+            yield started and address is None
     finally:
         if started:
             ray.shutdown()

@@ -42,7 +42,7 @@ class PackTrainable(tune.Trainable):
         notes: list[str] = []
         pack = self.config["requested"] if "requested" in self.config else self._packs[self.config["pack"]]
         outcomes = train_pack(pack, self._tasks, self._rules, notes.append)
-        return {"outcomes": outcomes, "provenance": provenance() | {"ray_node": node, "notes": notes}, "done": True}
+        return {"outcomes": outcomes, "provenance": provenance(pack) | {"ray_node": node, "notes": notes}, "done": True}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next pack in the same process."""

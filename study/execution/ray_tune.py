@@ -7,12 +7,13 @@ import os
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from study.execution.deadline import Deadline
-from study.execution.protocol import Execute, Finish
+from study.execution.protocol import Execute, Finish, call_here
 from study.execution.ray_connection import connected
 from study.execution.terminal_progress import SweepProgress
 from study.replicates.provenance import is_user_code
@@ -22,7 +23,7 @@ from study.specification import Spec
 
 @contextlib.contextmanager
 def on_ray(spec: Spec, deadline: Deadline, address: str | None = None, nodes: int | None = None) -> Iterator[Execute]:
-    """Yield a function that lets Ray Tune schedule packs.
+    """Yield the workers of Ray, on which Ray Tune schedules packs.
 
     Args:
         spec: the study.
@@ -40,8 +41,18 @@ def on_ray(spec: Spec, deadline: Deadline, address: str | None = None, nodes: in
         RAY_AIR_NEW_OUTPUT="0",
     )
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    with connected(spec, address, nodes):
-        yield functools.partial(_tune, spec, deadline)
+    with connected(spec, address, nodes) as is_this_machine:
+        # on one machine, a task would only add the start of another process
+        call = call_here if is_this_machine else functools.partial(_call_in_worker, spec)
+        yield Execute(functools.partial(_tune, spec, deadline), call)
+
+
+def _call_in_worker(spec: Spec, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function in a worker that has the CPUs of a pack."""
+    import ray
+
+    cpus = min(spec.resources.cpu, spec.resources.threads)  # of a task, Ray takes a fraction below 1 only
+    return ray.get(ray.remote(num_cpus=cpus)(function).remote(*arguments))
 
 
 def _tune(

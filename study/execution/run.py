@@ -12,6 +12,7 @@ from study.execution.inline import inline
 from study.execution.protocol import Execute
 from study.execution.ray_tune import on_ray
 from study.execution.recording import recorder
+from study.execution.settle_products import settle_products
 from study.execution.terminal_progress import SweepProgress, counting
 from study.execution.timing import time_choice, time_complete
 from study.planning.cells import plain_trainings, replicates
@@ -88,10 +89,12 @@ def run(
             record = create(folder, spec, storage, code, count)
         todo = record.missing(everything, retry_failed=retry_failed)
         with contextlib.suppress(OutOfTime), deadline.enforced():
+            if todo:
+                spec = settle_products(record, spec, execute)
             tasks = tasks_of(spec, todo)
             if todo:
                 with SweepProgress(len(todo)) as progress:
-                    execute(plan(spec, todo), tasks, recorder(record, spec, progress), progress)
+                    execute.train(plan(spec, todo), tasks, recorder(record, spec, progress), progress)
             if only == "all" and deadline.allows_another and not record.missing(everything):
                 confirm(record, spec, execute, tasks, retry_failed=retry_failed)
                 if timing and deadline.allows_another:

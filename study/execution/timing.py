@@ -61,7 +61,8 @@ def _measure_choice(record: Record, spec: Spec) -> dict[str, Any] | None:
     data = record.study_data()
     if (cell := data.recommended_cell) is None or data.recommendation.time is not None:
         return None
-    return measure(spec, cell, data.recommendation.recorded_plain)
+    settled = replace(spec, products=record.products)
+    return measure(settled, cell, data.recommendation.recorded_plain)
 
 
 def measure(spec: Spec, cell: Mapping[str, Any], plain: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -158,7 +159,8 @@ def _train(spec: Spec, replicate: Replicate, tasks: Mapping[str, Task]) -> Repli
     from study.training.packs import train_pack
 
     device = "cuda" if spec.resources.gpu else "cpu"
-    return train_pack(Pack("timing", (replicate,), spec.resources.threads, device), tasks, spec.rules)[0]
+    settled = replicate.settled(spec.products or "torch")
+    return train_pack(Pack("timing", (settled,), spec.resources.threads, device), tasks, spec.rules)[0]
 
 
 def _seconds(outcome: ReplicateOutcome, counts: _Counts, evaluations: int) -> float:

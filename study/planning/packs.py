@@ -19,9 +19,12 @@ def plan(spec: Spec, missing: Iterable[Replicate]) -> list[Pack]:
     """Group replicates into packs: those of one architecture, and among them those of one window, which jump together.
 
     Cells that one training is probed for stay together. Baselines ride along; packs with baselines come first, since
-    every ratio needs them, then the dearest, so that all end at about the same time.
+    every ratio needs them, then the dearest, so that all end at about the same time. Replicates whose products are open
+    get those of the spec, once they are settled there.
     """
     by_architecture: dict[tuple[object, ...], list[Replicate]] = {}
+    if spec.products is not None:
+        missing = [replicate.settled(spec.products) for replicate in missing]
     for replicate in missing:
         by_architecture.setdefault(replicate.probed_with or replicate.architecture, []).append(replicate)
     chosen: list[tuple[bool, float, list[Replicate]]] = []

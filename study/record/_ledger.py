@@ -15,7 +15,8 @@ from study.record._tables import add_together
 from study.record._trials import Trials, ended
 from study.replicates.keys import key, replicate_key
 from study.replicates.outcome import ReplicateOutcome
-from study.replicates.replicate import Pack, Replicate, Value
+from study.replicates.products_choice import chosen_of
+from study.replicates.replicate import Pack, Products, Replicate, Value
 from study.specification import Spec
 
 
@@ -158,8 +159,29 @@ class Ledger:
 
     def keep_timing(self, timing: Mapping[str, Any]) -> None:
         """Keep the measured time of a cell and of a plain training. Raises OSError if it cannot be written."""
-        persist(self.url, lambda: self.study.set_user_attr("timing", dict(timing)), lambda: False)
+        self._keep("timing", timing)
+
+    def keep_products(self, choice: Mapping[str, Any]) -> None:
+        """Keep what makes the matrix products of the study, as ``chosen``, and why. Raises OSError as `keep_timing`."""
+        self._keep("products", choice)
+
+    def _keep(self, name: str, value: Mapping[str, Any]) -> None:
+        persist(self.url, lambda: self.study.set_user_attr(name, dict(value)), lambda: False)
         self.attributes = self.study.user_attrs
+
+    @property
+    def products(self) -> Products | None:
+        """Library that ``training.products: auto`` stands for in this study; None if that is still open.
+
+        If the choice itself is lost, or the study is older than it, the packs tell.
+        """
+        if (kept := self.attributes.get("products")) is not None:
+            return chosen_of(kept)
+        packs = {pack for pack, _ in self.done().values()}
+        if not packs:
+            return None
+        trained_with = {_rows.inspect_pack(self.pack_path(pack)).provenance.get("products") for pack in packs}
+        return "onednn" if "onednn" in trained_with else "torch"
 
     def close(self) -> None:
         """Let go of the storage; the record is of no use afterwards."""

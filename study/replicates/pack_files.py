@@ -18,8 +18,13 @@ from numpy.typing import NDArray
 from study.replicates.outcome import Breakdown, JumpHistory, Losses, ReplicateOutcome
 from study.replicates.replicate import Jumps, Method, Pack, Probes, Recipe, Replicate, Stop, Task
 
-FORMAT = 2
-"""Format of the files: 2 holds the method of a replicate as one of a kind, and the outcome of every jump."""
+FORMAT = 3
+"""Format of the files that are written.
+
+2 holds the method of a replicate as one of a kind, and the outcome of every jump. 3 holds what makes the matrix
+products; those of 2 are torch's.
+"""
+READABLE_FORMATS = (2, 3)
 _SPLITS = ("train_inputs", "train_targets", "test_inputs", "test_targets")
 
 
@@ -68,6 +73,8 @@ class OutcomesFile:
     study: Mapping[str, Any]
     ended: Mapping[str, tuple[Pack, list[ReplicateOutcome], Mapping[str, Any]]]
     """Id of a pack -> the pack, its outcomes and their provenance."""
+    products: Mapping[str, Any] | None = None
+    """Choice of the matrix products that the packs left open, as of `ProductsChoice`; None if none was made."""
 
     def write(self, path: Path) -> None:
         """Write the file, whole or not at all."""
@@ -83,7 +90,8 @@ class OutcomesFile:
                             arrays[f"{number}/{place}/{part}/{name}"] = row[part].pop(name)
                 rows.append(row)
             packs.append({"pack": _pack_values(pack), "outcomes": rows, "provenance": dict(provenance)})
-        _write(path, "outcomes", {"study": dict(self.study), "packs": packs}, arrays)
+        products = None if self.products is None else dict(self.products)
+        _write(path, "outcomes", {"study": dict(self.study), "packs": packs, "products": products}, arrays)
 
     @classmethod
     def read(cls, path: Path) -> "OutcomesFile":
@@ -101,7 +109,7 @@ class OutcomesFile:
                 row |= {name: Breakdown(**row[name]) for name in ("seconds", "flops")}
                 outcomes.append(ReplicateOutcome(**row))
             ended[pack.id] = (pack, outcomes, entry["provenance"])
-        return cls(about["study"], ended)
+        return cls(about["study"], ended, about.get("products"))
 
 
 def _pack_values(pack: Pack) -> dict[str, Any]:
@@ -164,8 +172,11 @@ def _read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]
             about = json.loads(str(file["about"]))
             if about["kind"] != kind:
                 raise BadFile(f"{path} must be a file of {kind}, but holds {about['kind']}")
-            if about["format"] != FORMAT:
-                raise BadFile(f"{path} must have format {FORMAT}, got {about['format']}; use the version that wrote it")
+            if about["format"] not in READABLE_FORMATS:
+                readable = " or ".join(map(str, READABLE_FORMATS))
+                raise BadFile(
+                    f"{path} must have format {readable}, got {about['format']}; use the version that wrote it"
+                )
             return about, {name: file[name] for name in file.files if name != "about"}
     except BadFile:
         raise

@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from study.replicates.replicate import Pack
 
-def provenance() -> dict[str, Any]:
-    """Return versions and machine of this process. Call it in the process that trains."""
+
+def provenance(pack: Pack) -> dict[str, Any]:
+    """Return versions and machine of this process, and what makes a pack's products. Call it where the pack trains."""
     import torch
 
     return {
@@ -25,9 +27,10 @@ def provenance() -> dict[str, Any]:
         "torch": torch.__version__,
         "numpy": np.__version__,
         "system": platform.platform(),
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "products": pack.products,
     }
 
 
@@ -67,7 +70,8 @@ def _commit() -> str | None:
         return None
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return the name of this machine's processor."""
     try:
         with open("/proc/cpuinfo") as lines:
             for line in lines:

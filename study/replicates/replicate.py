@@ -1,8 +1,8 @@
 """Input of a trainer: plain data, so that it can run in any process on any machine."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 Value = int | float | str | bool | tuple[int | float, ...] | None
 """A value of an axis or of an option."""
 
+Products = Literal["torch", "onednn"]
+"""Library that makes the matrix products of a training."""
 WITH_MOMENTUM = ("sgd", "rmsprop")
 """Optimisers that `Recipe.momentum` applies to; others have moments of their own, or none."""
 
@@ -32,6 +34,8 @@ class Recipe:
     """Precision of matrix products: ``full`` that of dtype, ``tf32`` or ``bf16`` (autocast) if the device has them."""
     order: str = "shuffled"
     """Order of the samples in an epoch's batches: ``shuffled`` anew in each, or ``fixed`` as the data have them."""
+    products: str = "torch"
+    """Library of matrix products: ``torch``, ``onednn``, or ``auto``, which is open until `Replicate.settled`."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,7 @@ class Replicate:
         """Key that replicates must share to be trained side by side, in one stack."""
         recipe = self.recipe
         shared = (recipe.hidden, recipe.activation, recipe.optimizer, recipe.epochs, recipe.batch)
-        return self.task, *shared, recipe.dtype, recipe.precision, recipe.order
+        return self.task, *shared, recipe.dtype, recipe.precision, recipe.order, recipe.products
 
     @property
     def probed_with(self) -> tuple[object, ...] | None:
@@ -146,6 +150,12 @@ class Replicate:
         if not isinstance(self.method, Probes):
             return None
         return self.task, self.recipe, self.seed, self.method.jumps.snapshots, self.method.count
+
+    def settled(self, products: Products) -> "Replicate":
+        """Return the replicate with these matrix products, if its recipe leaves them open."""
+        if self.recipe.products != "auto":
+            return self
+        return replace(self, recipe=replace(self.recipe, products=products))
 
     def snapshot_count(self, train_samples: int) -> int:
         """Count the snapshots that can be taken in its training."""
@@ -189,3 +199,8 @@ class Pack:
     device: str
     gpu: float = 0.0
     """Share of a GPU's memory that it may use; 0 on the CPU."""
+
+    @property
+    def products(self) -> Products:
+        """Library that makes the matrix products of its replicates."""
+        return "onednn" if any(replicate.recipe.products == "onednn" for replicate in self.replicates) else "torch"

@@ -53,6 +53,7 @@ def mistakes_together(spec: Spec, given: dict[str, dict[str, Any]]) -> list[str]
             f"training.momentum: must be 0.0 with the optimizer {' or '.join(optimizers)}, which has none (only "
             f"{' and '.join(WITH_MOMENTUM)} have), got {max(momenta)}"
         )
+    mistakes += _products_mistakes(spec, values_of, problems)
     tuned = spec.baseline.get("training.momentum", ())
     if any(tuned) and not {*optimizers, *spec.baseline.get("training.optimizer", ())} & set(WITH_MOMENTUM):
         mistakes.append(
@@ -67,6 +68,30 @@ def mistakes_together(spec: Spec, given: dict[str, dict[str, Any]]) -> list[str]
     else:
         mistakes += alternative_mistakes(str(spec.sections["method"]["name"]), values_of, problems)
     return list(dict.fromkeys(mistakes))
+
+
+def _products_mistakes(
+    spec: Spec, values_of: Callable[[str, str], tuple[Any, ...]], problems: list[Problem]
+) -> list[str]:
+    """Return a mistake if products of oneDNN are asked for in a training that cannot have them."""
+    if spec.sections["training"]["products"] != "onednn":
+        return []
+    reasons = [
+        f"training.{key} is {value}"
+        for key, needed in (("dtype", "float32"), ("precision", "full"))
+        for value in (*values_of("training", key), *spec.baseline.get(f"training.{key}", ()))
+        if value != needed
+    ]
+    if any(isinstance(problem, OwnNetwork) for problem in problems):
+        reasons.append(f"{spec.problem_class.__name__} brings its own network")
+    if spec.resources.gpu:
+        reasons.append(f"resources.gpu is {spec.resources.gpu:g}")
+    if not reasons:
+        return []
+    return [
+        f"training.products: onednn multiplies in dense networks in float32 and full precision on the CPU, but "
+        f"{' and '.join(dict.fromkeys(reasons))}; use torch or auto"
+    ]
 
 
 def _jump_mistakes(spec: Spec, values_of: Callable[[str, str], tuple[Any, ...]], samples: list[int]) -> list[str]:

@@ -8,11 +8,9 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import Field, PydanticUserError, create_model
 
-from study.specification._sections import Real, Section, Whole
+from study.specification._sections import SINCE, Real, Section, Whole
 
 S = TypeVar("S", bound=Section)
-SINCE = "since"
-"""Name of the mark of a key that came later; see `accel._fields.Since`."""
 
 
 def section_of(

@@ -9,6 +9,9 @@ from pydantic import (
     Field,
 )
 
+SINCE = "since"
+"""Name of the mark of a key that came later, with its version; see `accel._fields.Since`."""
+
 
 class Section(BaseModel):
     """A section of a spec; unknown keys are mistakes."""
@@ -59,6 +62,9 @@ class Training(Section):
     """Order of the samples in the batches of an epoch."""
     precision: Literal["full", "tf32", "bf16"] = "full"
     """Precision of matrix products in training and judging: that of dtype, or lower if the device has it."""
+    products: Annotated[Literal["auto", "torch", "onednn"], Field(json_schema_extra={SINCE: "0.3"})] = "auto"
+    """Library that makes the matrix products of dense networks in float32 and full precision on the CPU. ``auto``: the
+    faster one, which is timed when the study starts and kept for all its packs. All other products are torch's own."""
 
 
 class Resources(Section):

@@ -10,7 +10,7 @@ from types import MappingProxyType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from problems import OwnNetwork, Problem
-from study.replicates.replicate import Recipe, Value
+from study.replicates.replicate import Products, Recipe, Value
 from study.specification._methods import Method
 from study.specification._reflection import later_keys
 from study.specification._sections import Resources, Section
@@ -51,6 +51,7 @@ class Spec:
         baseline: Key of training -> values that baselines alone are trained with, so that plain training is tuned.
         confirm: Number of fresh seeds that the chosen cell and the best plain training are trained with at the end.
         smallest_effect: Smallest gain that matters, as a part of the final loss.
+        products: Library that ``training.products: auto`` stands for in a record; None until it is settled.
         models: The pydantic model of each section, from which a cell's sections are built.
         problem_class: The problem's class.
         rule_class: The rule's class if it is the user's own, else None.
@@ -70,6 +71,7 @@ class Spec:
     baseline: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
     confirm: int = 0
     smallest_effect: float = SMALLEST_EFFECT
+    products: Products | None = None
     _made: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def section(self, name: str, cell: Mapping[str, Value]) -> Mapping[str, Any]:
@@ -137,9 +139,12 @@ class Spec:
         def make() -> Recipe:
             training = {**self.section("training", cell), **{split_axis(key)[1]: v for key, v in tuned.items()}}
             batch = None if training["batch"] == "full" else training["batch"]
+            if own_network or training["dtype"] != "float32" or training["precision"] != "full" or self.resources.gpu:
+                training["products"] = "torch"  # the only library that has these products
             return Recipe(**{**self.section("network", cell), **training, "batch": batch})
 
-        varying = {**self._varying("network", cell), **self._varying("training", cell), **tuned}
+        own_network = self.has_own_network(cell)
+        varying = {**self._varying("network", cell), **self._varying("training", cell), **tuned, "own": own_network}
         recipe: Recipe = self._once("Recipe", varying, make)
         return recipe
 

@@ -9,8 +9,9 @@ from study.replicates.replicate import Value
 from study.specification._sections import Training
 from study.specification._spec import split_axis
 
-COMPARABLE = tuple(key for key in Training.model_fields if key != "epochs")
-"""Keys of training that plain training is tuned by. With other epochs, it would not end after as many steps."""
+COMPARABLE = tuple(key for key in Training.model_fields if key not in ("epochs", "products"))
+"""Keys of training that plain training is tuned by. With other epochs, it would not end after as many steps; all packs
+of a study have the same products."""
 
 
 def tuned_values(

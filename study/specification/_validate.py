@@ -70,7 +70,7 @@ def validate(raw: dict[str, Any], label: str) -> Spec:
         k if s == "method" else f"{s}.{k}"
         for s in sections
         for k in models[s].model_fields
-        if k not in ("name", "mode", "probes")
+        if k not in ("name", "mode", "probes", "products")
     ]
     baseline = tuned_values(given, axes, mistakes)
     for axis in axes:

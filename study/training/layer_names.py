@@ -49,7 +49,8 @@ def _kind(module: nn.Module) -> str:
     """Return a layer's class and shape; nothing if it is none of torch's kinds."""
     kinds = type(module).__mro__  # torch has layers that are no public kind, such as those inside its attention
     name = next((k.__name__ for k in kinds if k.__module__.startswith("torch.") and hasattr(nn, k.__name__)), "")
-    name = name if type(module).__module__.startswith("torch.") else type(module).__name__
+    is_users_own = not type(module).__module__.startswith(("torch.", "study."))
+    name = type(module).__name__ if is_users_own else name
     for before, after in _SIZES:
         if isinstance(getattr(module, before, None), int) and isinstance(getattr(module, after, None), int):
             size = f"{name} {getattr(module, before)}→{getattr(module, after)}"

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from study.replicates.replicate import Recipe, Task
+from study.training.matrix_products import OneDNNLinear, has_onednn
 from study.training.random_streams import global_generator, stream_seed
 
 ACTIVATIONS: Mapping[str, type[nn.Module]] = {
@@ -29,13 +30,19 @@ def build_network(task: Task, recipe: Recipe, seed: int) -> nn.Module:
 
     Args:
         task: data, and the problem's own network if it has one.
-        recipe: layers and activation of the dense network.
+        recipe: layers, activation and products of the dense network.
         seed: seed of the replicate.
+
+    Raises:
+        RuntimeError: the recipe asks for products of oneDNN, which this process does not have.
     """
     if task.network is not None:
         with global_generator(seed, "weights"):
             network: nn.Module = task.network()
             return network
+    if recipe.products == "onednn" and not has_onednn():
+        raise RuntimeError("training.products is onednn, but torch has no float32 products of oneDNN here")
+    layer = OneDNNLinear if recipe.products == "onednn" else nn.Linear
     generator = torch.Generator().manual_seed(stream_seed(seed, "weights"))
     sizes = [task.train_inputs.shape[1], *recipe.hidden, task.train_targets.shape[1]]
     layers: list[nn.Module] = []
@@ -43,7 +50,7 @@ def build_network(task: Task, recipe: Recipe, seed: int) -> nn.Module:
         if index:
             layers.append(ACTIVATIONS[recipe.activation]())
         # without torch's own initialisation, which would draw from the global generator
-        linear = nn.utils.skip_init(nn.Linear, inputs, outputs, dtype=torch.float64)  # type: ignore[no-untyped-call]
+        linear = nn.utils.skip_init(layer, inputs, outputs, dtype=torch.float64)  # type: ignore[no-untyped-call]
         nn.init.xavier_uniform_(linear.weight, generator=generator)
         nn.init.zeros_(linear.bias)
         layers.append(linear)

@@ -3,8 +3,8 @@
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import torch
@@ -16,6 +16,7 @@ from study.training.alternatives import TRAINERS
 from study.training.memory import TooLarge, fitting
 from study.training.networks import why_not_stacked
 from study.training.stack import train_probed, train_stack
+from study.training.threads import using_threads
 
 
 def train_pack(
@@ -40,7 +41,7 @@ def train_pack(
     """
     outcomes: dict[int, ReplicateOutcome] = {}
     device = torch.device(pack.device)
-    with _threads(pack.threads):
+    with using_threads(pack.threads):
         if device.type == "cuda" and 0 < pack.gpu < 1:
             torch.cuda.set_per_process_memory_fraction(pack.gpu)
         for probed, places in _stacks(pack.replicates):
@@ -161,13 +162,3 @@ def _train_halving(
 def _timed(outcomes: Sequence[ReplicateOutcome], started_at: float) -> list[ReplicateOutcome]:
     """Return the outcomes of a training that ends now, with its times."""
     return [replace(outcome, started_at=started_at, ended_at=time.time()) for outcome in outcomes]
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -97,6 +97,18 @@ def measure_mgrit(main):
     assert all(0 < value < 1000 for name, value in found.items() if not name.endswith("error"))
 
 
+def measure_products(main):
+    few = {"axes.m": [5], "axes.s": [5], "seeds": 1, "training.epochs": 30}
+    found = main((((8, 20), 30, 40, 1), ((8, 20), 30, 40, 3)), steps=3, epochs=20, repeats=1, overrides=few)
+    assert found["torch 8-20 K=1"] == found["torch training"] == 1
+    for kind in ("onednn", "bf16"):
+        assert all(0.01 < found[f"{kind} {what}"] < 100 for what in ("8-20 K=1", "8-20 K=3", "training"))
+        assert 0.1 < found[f"{kind} mean_relative_error_train 0.001"] < 10
+    assert 0 < found["seconds to choose"] < 30
+    assert abs(found["loss onednn"]) < 1e-3  # roundings over 20 epochs; measured below 1e-6
+    assert 0 < abs(found["loss bf16"]) < 0.5  # measured 1e-3
+
+
 def measure_search(main):
     found = main({"random": 4, "tpe": 2}, metrics=("mean_relative_error",))
     assert found["mean_relative_error grid"] == 210  # the 70th cell of the recorded grid, in its own order
@@ -106,6 +118,7 @@ def measure_search(main):
 
 MEASURES = {
     "bench_search": measure_search,
+    "bench_products": measure_products,
     "bench_mgrit": measure_mgrit,
     "bench_koopman": measure_koopman,
     "bench_scale": measure_scale,

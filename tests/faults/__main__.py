@@ -19,6 +19,7 @@ import pandas as pd
 
 from study.method_comparison.standings_text import markdown
 from study.replicates.provenance import provenance
+from study.replicates.replicate import Pack
 from tests.faults import _faults
 from tests.faults._faults import Result
 from tests.faults._nodes import Nodes
@@ -68,7 +69,7 @@ def _write(lines: list[dict[Hashable, Any]], to: Path) -> None:
     frame = pd.DataFrame(lines).sort_values("fault", key=lambda kinds: kinds.map(list(FAULTS).index), kind="stable")
     to.mkdir(parents=True, exist_ok=True)
     frame.to_csv(to / "faults.csv", index=False)
-    said = provenance()
+    said = provenance(Pack("faults", (), 1, "cpu"))
     text = TEXT.format(
         table=markdown(list(frame.columns), frame.astype(str).values.tolist()),
         nap_s=NAP_S,

@@ -129,7 +129,7 @@ def test_inline_begins_no_pack_that_would_not_end_in_time() -> None:
             deadline.took(2000.0)
 
     with inline(spec, deadline) as execute, SweepProgress(len(todo)) as progress:
-        execute(plan(spec, todo), make_tasks(spec, todo), finish, progress)
+        execute.train(plan(spec, todo), make_tasks(spec, todo), finish, progress)
     assert ended == plan(spec, todo)[:3]
 
 

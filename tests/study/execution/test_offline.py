@@ -196,8 +196,8 @@ def test_code_of_ones_own_neither_leaves_nor_enters(raw, exported, tmp_path, mon
 
 def test_another_versions_file_is_refused(exported, tmp_path, monkeypatch):
     path, _ = exported
-    monkeypatch.setattr("study.replicates.pack_files.FORMAT", 3)
-    with pytest.raises(BadFile, match="must have format 3, got 2"):
+    monkeypatch.setattr("study.replicates.pack_files.READABLE_FORMATS", (4, 5))
+    with pytest.raises(BadFile, match="must have format 4 or 5, got 3"):
         PacksFile.read(path)
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from problems.quadratic import Quadratic
 from study.replicates.provenance import code_hash, is_user_code, provenance
+from study.replicates.replicate import Pack
 
 
 @pytest.fixture
@@ -36,10 +37,11 @@ def test_code_of_the_users_own_is_known_by_its_whole_module(module):
 
 
 def test_provenance_names_versions_and_machine():
-    found = provenance()
+    found = provenance(Pack("p", (), 1, "cpu"))
     import numpy as np
     import torch
 
     assert (found["torch"], found["numpy"]) == (torch.__version__, np.__version__)
-    assert set(found) == {"dmd_study", "commit", "python", "torch", "numpy", "system", "processor", "cores", "gpu"}
+    machine = {"dmd_study", "commit", "python", "torch", "numpy", "system", "processor", "cores", "gpu"}
+    assert set(found) == {*machine, "products"}
     assert found["processor"]

@@ -263,7 +263,7 @@ def test_the_valid_names_are_listed(raw):
     )
     found = only_mistake(raw({"training.learning_rate": 1}))
     assert found.startswith("training.learning_rate: unknown key; ")
-    keys = "optimizer, lr, momentum, weight_decay, epochs, batch, dtype, order, precision"
+    keys = "optimizer, lr, momentum, weight_decay, epochs, batch, dtype, order, precision, products"
     assert found.endswith(f"valid keys are {keys}")
     assert only_mistake(raw({"problem.name": "polutant"})) == (
         f"problem.name: unknown problem 'polutant'; must be one of {', '.join(BUILT_IN)}, or module:Class of your own"
@@ -445,6 +445,7 @@ def test_a_mapping_must_be_plain_data(raw, value):
         {"resources": {"cpu": 2, "gpu": 0.5, "pack": 4}},
         {"training.lr": "5e-2"},
         {"training.dtype": "float32"},  # the default, spelt out
+        {"training.products": "auto"},
     ],
 )
 def test_the_same_study(small, changes):
@@ -457,6 +458,8 @@ def test_the_same_study(small, changes):
         {"training.epochs": 25},
         {"training.lr": 0.04},
         {"training.batch": 16},
+        {"training.products": "torch"},
+        {"training.products": "onednn"},
         {"problem.seed": 1},
         {"network.hidden": [8]},
         {"method.form": "displacement"},

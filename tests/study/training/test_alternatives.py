@@ -110,7 +110,7 @@ def test_packs_and_outcomes_travel_as_files(tmp_path):
     packs = export_packs(spec, tmp_path / "packs.npz").packs
     read = PacksFile.read(tmp_path / "packs.npz")
     assert read.packs == packs
-    ended = {pack.id: (pack, train_pack(pack, read.tasks, {}), provenance()) for pack in read.packs}
+    ended = {pack.id: (pack, train_pack(pack, read.tasks, {}), provenance(pack)) for pack in read.packs}
     OutcomesFile(read.study, ended).write(tmp_path / "out.npz")
     table = import_outcomes(tmp_path / "out.npz", tmp_path / "study")[0].table()
     assert list(table["iterations"]) == [outcome.own_metrics["iterations"] for outcome in ended[packs[1].id][1]]
