@@ -64,7 +64,9 @@ class _Descendants(threading.Thread):
 
     def _look(self) -> None:
         processes = dict(filter(None, map(_parent_and_ticks, filter(str.isdigit, os.listdir("/proc")))))
-        for pid in sorted(processes):  # parents first, but for those whose number is smaller after all numbers were used
+        for pid in sorted(
+            processes
+        ):  # parents first, but for those whose number is smaller after all numbers were used
             parent, ticks = processes[pid]
             if pid in self._seen or parent in self._seen:
                 self._seen[pid] = max(self._seen.get(pid, 0), ticks)

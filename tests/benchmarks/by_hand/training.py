@@ -20,7 +20,9 @@ def load_data(path):
 
 def build_network(sizes, seed):
     """Return the dense network of these layer sizes; the generator's seed is the one that dmd-study uses."""
-    generator = torch.Generator().manual_seed(int(np.random.SeedSequence([seed, 0]).generate_state(1, np.uint64)[0] >> 1))
+    generator = torch.Generator().manual_seed(
+        int(np.random.SeedSequence([seed, 0]).generate_state(1, np.uint64)[0] >> 1)
+    )
     layers = []
     for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
         linear = nn.Linear(inputs, outputs, dtype=torch.float64)

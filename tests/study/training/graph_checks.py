@@ -31,9 +31,7 @@ def _task() -> Task:
 def _replicates(method: Mapping[str, object] | None = None, **recipe: object) -> list[Replicate]:
     """Return a plain training and four with jumps, of two windows."""
     base = Recipe((6, 5), "tanh", "adam", 0.01, 0.0, 0.0, 16, None, "float64")
-    methods = [
-        Jumps("dmd", {"tolerance": 1e-3}, m, s, options=dict(method or {})) for m in (4, 6) for s in (3, 9)
-    ]
+    methods = [Jumps("dmd", {"tolerance": 1e-3}, m, s, options=dict(method or {})) for m in (4, 6) for s in (3, 9)]
     recipe_of_all = replace(base, **recipe)
     return [Replicate({}, 0, "random", recipe_of_all, each) for each in (Plain(), *methods)]
 
