@@ -22,7 +22,6 @@ import csv
 import json
 import os
 import secrets
-import statistics
 import sys
 import tempfile
 from collections import defaultdict
@@ -68,11 +67,11 @@ def main(
     print(f"{np.prod([len(values) for values in grid.values()])} replicates, median of {repeats}")
     print("                      processor s   wall s   processor / loop   wall / loop")
     found = {}
-    for name, measured in times.items():
-        processor_s, wall_s = (statistics.median(each) for each in zip(*measured, strict=True))
-        ratios = [s / statistics.median(each) for s, each in zip((processor_s, wall_s), zip(*times["loop"]))]
-        print(f"{name:20} {processor_s:12.1f} {wall_s:8.1f} {ratios[0]:18.2f} {ratios[1]:13.2f}")
-        found |= {f"{name} processor": ratios[0], f"{name} wall": ratios[1]}
+    medians = {name: np.median(measured, axis=0) for name, measured in times.items()}
+    for name, (processor_s, wall_s) in medians.items():
+        processor, wall = medians[name] / medians["loop"]
+        print(f"{name:20} {processor_s:12.1f} {wall_s:8.1f} {processor:18.2f} {wall:13.2f}")
+        found |= {f"{name} processor": float(processor), f"{name} wall": float(wall)}
     for name in ("Ray Tune", "dmd-study"):
         found[f"{name} difference"] = _compare(name, heatmaps["loop"], heatmaps[name])
     return found

@@ -96,7 +96,16 @@ def measure_search(main):
     assert 3 <= found["mean_relative_error tpe"] <= 336
 
 
+def measure_by_hand(main):
+    found = main({"m": [5], "s": [2, 5], "tolerance": [1e-3], "seed": [0]}, epochs=20, repeats=1)
+    assert found["loop processor"] == found["loop wall"] == 1
+    assert all(0 < found[f"{name} {time}"] < 100 for name in ("Ray Tune", "dmd-study") for time in ("processor", "wall"))
+    assert found["Ray Tune difference"] == 0  # the same program in another process
+    assert found["dmd-study difference"] < 1e-5  # float32 roundings of 20 steps; measured 0
+
+
 MEASURES = {
+    "bench_by_hand": measure_by_hand,
     "bench_search": measure_search,
     "bench_mgrit": measure_mgrit,
     "bench_koopman": measure_koopman,

@@ -30,7 +30,9 @@ ABSENT = """
 from importlib.machinery import PathFinder
 find_spec = PathFinder.find_spec
 absent = {absent}
-PathFinder.find_spec = staticmethod(lambda name, *where: None if name.split(".")[0] in absent else find_spec(name, *where))
+def find_present(name, *where):
+    return None if name.partition(".")[0] in absent else find_spec(name, *where)
+PathFinder.find_spec = staticmethod(find_present)
 """
 
 

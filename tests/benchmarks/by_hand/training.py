@@ -1,6 +1,7 @@
-"""Train one replicate of `quick` with PyDMD, and draw the heatmap, as a competent user would write it without dmd-study."""
+"""Train a replicate of `quick` with PyDMD, and draw the heatmap, as a competent user would without dmd-study."""
 
 import csv
+import itertools
 import warnings
 
 import matplotlib
@@ -24,7 +25,7 @@ def build_network(sizes, seed):
         int(np.random.SeedSequence([seed, 0]).generate_state(1, np.uint64)[0] >> 1)
     )
     layers = []
-    for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+    for inputs, outputs in itertools.pairwise(sizes):
         linear = nn.Linear(inputs, outputs, dtype=torch.float64)
         nn.init.xavier_uniform_(linear.weight, generator=generator)
         nn.init.zeros_(linear.bias)

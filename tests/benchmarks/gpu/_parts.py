@@ -33,7 +33,7 @@ class Part:
     measure: Callable[[bool], Values]
     """(True for the dry form) -> the numbers."""
     limit_s: float
-    """Time after which it is stopped on a GPU: it hangs then, or the GPU is slower than those that this is meant for."""
+    """Time after which it is stopped on a GPU: it hangs then, or the GPU is too slow for this."""
 
 
 def _check_graphs(dry: bool) -> Values:
