@@ -6,7 +6,7 @@ soon as a part ends, its numbers are in the folder ``--out``, as JSON and in ``g
 until everything has ended: it goes on where it stopped. Then ``dmd-study import build/gpu`` takes what was trained.
 
 Exit status: 0 everything has ended; 124 something is left, run it again; 1 a part has failed; 2 a mistake, which the
-message explains. ``--dry`` tries everything at tiny sizes on the CPU.
+message explains. ``--dry`` tries everything at tiny sizes on the CPU, with a file of small packs: ``make gpu-dry``.
 """
 
 import argparse
@@ -82,7 +82,7 @@ def _read_packs(path: Path, dry: bool) -> PacksFile:
         raise Mistake(
             f"torch finds no CUDA device here. Copy this folder, with {path}, to a machine that has one and a torch "
             f"that sees it, and run `make gpu` there (GPU_PYTHON=PYTHON chooses another Python). "
-            f"`python -m tests.benchmarks.gpu --dry` tries everything on the CPU."
+            f"`make gpu-dry` tries everything on the CPU."
         )
     try:
         return PacksFile.read(path)
