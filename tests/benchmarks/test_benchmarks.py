@@ -99,7 +99,8 @@ def measure_search(main):
 def measure_by_hand(main):
     found = main({"m": [5], "s": [2, 5], "tolerance": [1e-3], "seed": [0]}, epochs=20, repeats=1)
     assert found["loop processor"] == found["loop wall"] == 1
-    assert all(0 < found[f"{name} {time}"] < 100 for name in ("Ray Tune", "dmd-study") for time in ("processor", "wall"))
+    times = [found[f"{name} {time}"] for name in ("Ray Tune", "dmd-study") for time in ("processor", "wall")]
+    assert all(0 < each < 100 for each in times)
     assert found["Ray Tune difference"] == 0  # the same program in another process
     assert found["dmd-study difference"] < 1e-5  # float32 roundings of 20 steps; measured 0
 
