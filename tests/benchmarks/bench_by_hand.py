@@ -36,8 +36,8 @@ from tests.benchmarks._setting import describe_machine
 
 TENTH = {"m": [5, 14], "s": [2, 10, 40], "tolerance": [1e-3, 1e-6], "seed": [0, 1, 2]}
 """Axes of about a tenth of the grid of `quick`: calm and wild cells, at both tolerances."""
-CALM_TOLERANCE = 0.01
-"""Largest relative difference of a cell below 1; measured 6e-4 at a tenth."""
+CALM_TOLERANCE = 0.02
+"""Largest relative difference of a cell below 1; measured 6e-4 at a tenth, 5e-3 on the whole grid."""
 
 Heatmap = dict[tuple[float, ...], float]
 """(m, s, tolerance) -> mean over seeds of the mean relative error."""
