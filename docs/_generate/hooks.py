@@ -31,6 +31,9 @@ OUTSIDE: Mapping[str, str] = {
 }
 """Page outside ``docs`` -> its place in the manual."""
 
+MEASURED: Mapping[str, tuple[str, str]] = {"results/gpu/gpu.md": ("gpu", "results/gpu.md")}
+"""Page that is there only once it has been measured and committed -> its name in the menu and its place."""
+
 GENERATED: Mapping[str, Callable[[], str]] = {
     "spec keys": spec_text,
     "commands": commands_text,
@@ -47,9 +50,17 @@ COPIES = "files"
 """Folder of the manual with the files of the repository that its pages link to."""
 
 
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Add the measured pages that are there to the results in the menu."""
+    assert config.nav is not None
+    results = next(entry["Results"] for entry in config.nav if "Results" in entry)
+    results.extend({name: place} for source, (name, place) in MEASURED.items() if (ROOT / source).is_file())
+    return config
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages outside ``docs``, and every file of the repository that a page links to."""
-    for source, place in OUTSIDE.items():
+    for source, place in outside_pages().items():
         files.append(File.generated(config, place, abs_src_path=str(ROOT / source)))
     linked = {
         target
@@ -61,6 +72,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         if (ROOT / target).is_file():
             files.append(File.generated(config, place_of(target), abs_src_path=str(ROOT / target)))
     return files
+
+
+def outside_pages() -> dict[str, str]:
+    """Return the pages outside ``docs`` that are there, with their places in the manual."""
+    return {**OUTSIDE, **{source: place for source, (_, place) in MEASURED.items() if (ROOT / source).is_file()}}
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:

@@ -28,7 +28,7 @@ def export_packs(
 
 
 def import_outcomes(
-    file: Annotated[Path, typer.Argument(help="What python -m study.trainer wrote.")],
+    file: Annotated[Path, typer.Argument(help="What python -m study.trainer wrote, or the folder of make gpu.")],
     out: Annotated[Path | None, typer.Option(help="The study's folder; results/NAME by default.")] = None,
     storage: Storage = None,
 ) -> None:

@@ -16,6 +16,9 @@ from study.replicates.pack_files import BadFile, OutcomesFile, PacksFile
 from study.replicates.products_choice import chosen_of
 from study.specification import Spec, load_spec, method_names
 
+OUTCOMES = "outcomes.npz"
+"""Name of the trainer's file in a folder of ``make gpu``."""
+
 
 def export_packs(
     spec: Spec | str | Path | Mapping[str, Any],
@@ -68,7 +71,7 @@ def import_outcomes(path: str | Path, out: str | Path | None = None, storage: st
     """Import the outcomes that ``python -m study.trainer`` wrote into the record of their study; create it if needed.
 
     Args:
-        path: file that the trainer wrote.
+        path: file that the trainer wrote, or the folder of ``make gpu``, which holds it as ``outcomes.npz``.
         out: folder of the study; ``results/NAME`` by default.
         storage: URL of the Optuna storage; by default SQLite in the folder (or the variable DMD_STUDY_STORAGE).
 
@@ -79,8 +82,11 @@ def import_outcomes(path: str | Path, out: str | Path | None = None, storage: st
         UserError: the file cannot be read, or belongs to another study than the folder, or to another version, or was
             trained with other matrix products than the packs of the folder.
     """
+    path = Path(path)
+    if path.is_dir():
+        path = path / OUTCOMES
     try:
-        file = OutcomesFile.read(Path(path))
+        file = OutcomesFile.read(path)
         exported = dict(file.study["spec"])
     except (BadFile, KeyError, TypeError, ValueError) as error:
         raise UserError(str(error)) from error

@@ -5,6 +5,7 @@ are trained for a few epochs with jumps: in stacks of K, and one at a time. The 
 preset's whole epochs, by extrapolation. The share of peak is that of the operations counted as the leading products of
 training, jumps and judging, against the largest rate that one matrix product of 2048 x 2048 reaches on the device. On
 CUDA also: how many times as fast stacks are whose steps are replayed as a graph as those whose kernels are launched.
+A K that the memory does not hold is left out.
 
 Then the same against as many processes as there are cores (on CUDA: four that share the device), each training one at
 a time, which is what Ray Tune with fractional GPUs does; and the memory that a stack takes against what was predicted.
@@ -25,7 +26,7 @@ import torch
 
 from study.replicates.replicate import Jumps, Recipe, Replicate, Task
 from study.training.cuda_graphs import GRAPHS
-from study.training.memory import predict_memory
+from study.training.memory import fitting, predict_memory
 from study.training.stack import train_stack
 from tests.benchmarks._setting import describe_machine, timed
 
@@ -55,11 +56,16 @@ def main(
         for name in [preset] if preset else ["quick", *(["figure3"] if where == "cuda" else [])]:
             print(f"{name}, {where}: {peak / 1e9:.0f} GFLOP/s at best")
             print("   K   replicates/s   of peak   times one at a time" + "   times launched" * (where in GRAPHS))
-            for count in stacks:
+            fitting_stacks = [count for count in stacks if _fits(where, name, count, epochs)]
+            for count in fitting_stacks:
                 found |= _measure(where, name, count, epochs, repeats, peak)
-            found |= _processes(where, name, max(stacks), epochs)
-            found |= _memory(where, name, max(stacks), epochs)
+            found |= _processes(where, name, max(fitting_stacks), epochs)
+            found |= _memory(where, name, max(fitting_stacks), epochs)
     return found
+
+
+def _fits(device: str, name: str, count: int, epochs: int) -> bool:
+    return fitting(_replicates(name, count, epochs), _task(name), torch.device(device)) >= count
 
 
 def _measure(device: str, name: str, count: int, epochs: int, repeats: int, peak: float) -> dict[str, float]:
@@ -93,6 +99,8 @@ def _measure(device: str, name: str, count: int, epochs: int, repeats: int, peak
 def _processes(device: str, name: str, count: int, epochs: int) -> dict[str, float]:
     """Processes that share the device, each training one at a time, against as many with a stack each."""
     workers = 4 if device == "cuda" else len(os.sched_getaffinity(0))
+    if device == "cuda":
+        torch.cuda.empty_cache()  # what this process keeps, the others could not have
     separate_s = _side_by_side(device, name, count, epochs, workers, stacked=False)
     stacked_s = _side_by_side(device, name, count, epochs, workers, stacked=True)
     print(

@@ -116,7 +116,17 @@ def measure_search(main):
     assert 3 <= found["mean_relative_error tpe"] <= 336
 
 
+def measure_by_hand(main):
+    found = main({"m": [5], "s": [2, 5], "tolerance": [1e-3], "seed": [0]}, epochs=20, repeats=1)
+    assert found["loop processor"] == found["loop wall"] == 1
+    times = [found[f"{name} {time}"] for name in ("Ray Tune", "dmd-study") for time in ("processor", "wall")]
+    assert all(0 < each < 100 for each in times)
+    assert found["Ray Tune difference"] == 0  # the same program in another process
+    assert found["dmd-study difference"] < 1e-5  # float32 roundings of 20 steps; measured 0
+
+
 MEASURES = {
+    "bench_by_hand": measure_by_hand,
     "bench_search": measure_search,
     "bench_products": measure_products,
     "bench_mgrit": measure_mgrit,

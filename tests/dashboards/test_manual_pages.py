@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import typer.main
+from mkdocs.config.defaults import MkDocsConfig
 
 import accel
 import problems
@@ -77,7 +78,7 @@ def generators(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]
     monkeypatch.syspath_prepend(str(ROOT / "docs" / "_generate"))
     before = set(sys.modules)
     yield importlib.import_module
-    for name in {"meanings", "spec_keys", "command_options", "metric_meanings"} & (set(sys.modules) - before):
+    for name in {"hooks", "meanings", "spec_keys", "command_options", "metric_meanings"} & (set(sys.modules) - before):
         del sys.modules[name]
 
 
@@ -177,6 +178,24 @@ def test_a_key_a_command_and_a_top_level_key_without_meaning_fail(generators, mo
 
     with pytest.raises(ValueError, match="`SPEC`: the text"):
         commands.commands_text()
+
+
+def test_a_page_of_measurements_is_in_it_once_they_are_there(generators, monkeypatch, tmp_path: Path) -> None:
+    hooks = generators("hooks")
+    monkeypatch.setattr(hooks, "ROOT", tmp_path)
+
+    def menu() -> list[Any]:
+        config = MkDocsConfig()
+        config.nav = [{"Home": "index.md"}, {"Results": [{"quick": "results/quick.md"}]}]
+        return hooks.on_config(config).nav[1]["Results"]
+
+    assert menu() == [{"quick": "results/quick.md"}]
+    assert hooks.outside_pages() == hooks.OUTSIDE
+    page = tmp_path / "results" / "gpu" / "gpu.md"
+    page.parent.mkdir(parents=True)
+    page.write_text("# gpu")
+    assert menu() == [{"quick": "results/quick.md"}, {"gpu": "results/gpu.md"}]
+    assert hooks.outside_pages() == {**hooks.OUTSIDE, "results/gpu/gpu.md": "results/gpu.md"}
 
 
 def test_the_words_for_the_top_level_are_those_of_its_keys() -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 
@@ -95,6 +96,12 @@ def test_trained_there_and_imported_is_what_would_have_run_here(raw, exported, t
     pd.testing.assert_frame_equal(
         without_timings(open_study(tmp_path / "there").table()), without_timings(here.table()), check_exact=True
     )
+    # a folder of `make gpu` has the file under this name
+    (tmp_path / "gpu").mkdir()
+    shutil.copy(tmp_path / "f.npz", tmp_path / "gpu" / "outcomes.npz")
+    assert len(import_outcomes(tmp_path / "gpu", tmp_path / "folder")[0].table()) == len(here.table())
+    with pytest.raises(UserError, match=r"outcomes.npz must be a file of outcomes, but there is no such file"):
+        import_outcomes(tmp_path / "folder", tmp_path / "none")
     # again changes nothing, and nothing is left to run or to export
     import_outcomes(tmp_path / "f.npz", tmp_path / "there")
     assert len(open_study(tmp_path / "there").study.get_trials()) == 8

@@ -35,7 +35,12 @@ def only_mistake(source, overrides=()):
 @pytest.mark.parametrize(
     ("name", "cell_count", "seeds", "replicate_count"),
     # the paper's Figure 3: m = 2..20 up, s = 5, 10, .., 100 to the right
-    [("quick", 7 * 8 * 2, 3, 336), ("figure3", 19 * 20, 1, 380), ("figure3-full", 19 * 20 * 5, 3, 5700)],
+    [
+        ("quick", 7 * 8 * 2, 3, 336),
+        ("figure3", 19 * 20, 1, 380),
+        ("figure3-42", 7 * 6, 1, 42),
+        ("figure3-full", 19 * 20 * 5, 3, 5700),
+    ],
 )
 def test_presets_load(name, cell_count, seeds, replicate_count):
     spec = load_spec(name)
@@ -65,7 +70,7 @@ def test_presets_of_other_methods_load(name, cell_count, baseline_count):
 
 
 def test_every_preset_is_one_of_those_tested_above():
-    jumping = ["figure3", "figure3-full", "quick"]
+    jumping = ["figure3", "figure3-42", "figure3-full", "quick"]
     others = ["class-pca", "koopman", "koopman-digits", "mgrit", "mgrit-serial", "mgrit-two-level"]
     assert presets() == sorted(jumping + others)
 

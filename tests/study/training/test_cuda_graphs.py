@@ -19,7 +19,8 @@ from study.training.optimizers import StackOptimizer
 from study.training.packs import train_pack
 from study.training.stack import train_stack
 from tests.study.training import _tape
-from tests.study.training.test_stack import CPU, NETWORK, POLICIES, assert_alike
+from tests.study.training.graph_checks import CHECKS
+from tests.study.training.test_stack import CPU, NETWORK, POLICIES
 
 
 @pytest.fixture
@@ -98,17 +99,19 @@ def test_steps_are_recorded_anew_once_a_replicate_has_left(small, tapes, batch):
 
 
 @pytest.mark.parametrize("device", ["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "rmsprop", "adagrad", "adadelta"])
-def test_a_graph_of_every_device_there_is(small, tapes, device, optimizer):
-    """Where there is a GPU, its own graphs: equal to its launched steps, and to the CPU's, over the first jump."""
-    spec = small({**NETWORK, "training.optimizer": optimizer, "training.batch": 20})
-    chosen = [*baselines(spec), *replicates(spec)]
-    found, expected, told = both(spec, chosen, torch.device(device))
-    (task,) = make_tasks(spec, chosen).values()
-    assert told == []
-    for outcome, launched, here in zip(found, expected, train_stack(chosen, task, {}, CPU, replays=False), strict=True):
-        assert_alike(outcome, launched, jumps=1)
-        assert_alike(outcome, here, jumps=1)
+@pytest.mark.parametrize("name", CHECKS)
+@pytest.mark.usefixtures("tapes")
+def test_a_graph_of_every_device_there_is(name, device):
+    """Where there is a GPU, its own graphs."""
+    CHECKS[name](torch.device(device))
+
+
+@pytest.mark.parametrize("name", sorted(set(CHECKS) - {"a step that cannot be recorded"}))
+def test_those_checks_fail_where_a_replay_does_nothing(name, tapes, monkeypatch):
+    """The replay is then found out, and told of, which no check but the one that is about that accepts."""
+    monkeypatch.setattr(_tape.Tape, "replay", lambda self: None)
+    with pytest.raises(AssertionError):
+        CHECKS[name](CPU)
 
 
 def test_lower_precision_is_recorded_with_the_step(small, tapes):

@@ -17,10 +17,9 @@ from study.training.memory import free_memory, predict_memory
 from study.training.networks import Networks, why_not_stacked
 from study.training.packs import train_pack
 from study.training.stack import train_stack
+from tests.study.training._alike import assert_alike
 
 CPU = torch.device("cpu")
-# sums of up to 64 products in another order: 1e-16 of the losses, which a first jump enlarges a thousandfold
-CLOSE = {"rtol": 1e-9, "atol": 1e-12}
 NETWORK = {
     "network.hidden": [6, 5],
     "training.optimizer": "adam",
@@ -54,22 +53,6 @@ POLICIES = {
 def together(spec, chosen, check_every=1, rules=None):
     (task,) = make_tasks(spec, chosen).values()
     return train_stack(chosen, task, rules or {}, CPU, check_every)
-
-
-def assert_alike(found, expected, jumps):
-    """Curves to the end of the first jumps, and what those jumps were."""
-    assert found.replicate == expected.replicate
-    assert found.groups == expected.groups
-    assert found.losses.train_epoch.tolist() == expected.losses.train_epoch.tolist()
-    until = expected.jumps.epoch[jumps] if len(expected.jumps.epoch) > jumps else expected.epoch
-    for split in ("train", "test"):
-        early = getattr(expected.losses, f"{split}_epoch") < until
-        curves = (getattr(o.losses, split)[early] for o in (found, expected))
-        np.testing.assert_allclose(*curves, **CLOSE, err_msg=split)
-    assert found.jumps.outcome[:jumps].tolist() == expected.jumps.outcome[:jumps].tolist()
-    for name in {column.name for column in dataclasses.fields(expected.jumps)} - {"outcome"}:
-        columns = (getattr(o.jumps, name)[:jumps] for o in (found, expected))
-        np.testing.assert_allclose(*columns, **CLOSE, err_msg=name)
 
 
 @pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
