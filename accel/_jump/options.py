@@ -41,7 +41,7 @@ class JumpOptions:
     """Weights that share one operator: ``"layer"`` (as in Tano, Portwood & Ragusa 2020), ``"model"``, ``"node"`` (one
     output row or channel with its bias), ``"weight"``; a number, which splits nodes into parts of at most so many
     weights; or a mapping of names to parameters, which leaves all parameters it does not name alone."""
-    sample: Annotated[Sample, Since("0.2")] = "all"
+    sample: Annotated[Sample, Since("0.3")] = "all"
     """Weights of each group that its operator is fitted to, drawn anew for every window: ``"all"``; a number below 1, a
     share of them (0.0625 is a sixteenth; 8192 weights at least); or a number of weights, at least ``m``. All weights
     are taken of groups that have no more. The prediction always covers every weight."""
