@@ -18,6 +18,11 @@ from study.replicates.replicate import Pack
 
 def provenance(pack: Pack) -> dict[str, Any]:
     """Return versions and machine of this process, and what makes a pack's products. Call it where the pack trains."""
+    return versions_and_machine() | {"products": pack.products}
+
+
+def versions_and_machine() -> dict[str, Any]:
+    """Return versions and machine of this process."""
     import torch
 
     return {
@@ -30,7 +35,6 @@ def provenance(pack: Pack) -> dict[str, Any]:
         "processor": processor(),
         "cores": os.cpu_count(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "products": pack.products,
     }
 
 

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from study.replicates.pack_files import BadFile, OutcomesFile, PacksFile
-from study.replicates.provenance import provenance
+from study.replicates.provenance import versions_and_machine
 from tests.benchmarks.gpu._page import describe_training, write_page
 from tests.benchmarks.gpu._parts import PARTS
 
@@ -95,7 +95,7 @@ def _read_packs(path: Path, dry: bool) -> PacksFile:
 
 def _open_folder(out: Path, packs: PacksFile, dry: bool) -> None:
     """Make the folder, or refuse one with results of something else."""
-    about = {"dry": dry, **provenance(), "study": packs.study["hash"]}
+    about = {"dry": dry, **versions_and_machine(), "study": packs.study["hash"]}
     path = out / "machine.json"
     if not path.exists():
         out.mkdir(parents=True, exist_ok=True)
