@@ -78,9 +78,9 @@ def put_back(record: Record, spec: Spec, progress: Callable[[int, int], object])
         if all(trials[pack, status] == count for status, count in content.statuses.items()):
             continue
         for row in _rows.read_pack(path, _rows.COLUMNS_READ):
-            recorded = done.get(_rows.name_of(row))
+            recorded = done.get(_rows.row_name(row))
             if recorded is None or (recorded[0] == pack and recorded[1] != row["status"]):
-                lacking[_rows.name_of(row)] = (pack, row)
+                lacking[_rows.row_name(row)] = (pack, row)
     for start in range(0, len(lacking), TOGETHER):
         batch = list(lacking.values())[start : start + TOGETHER]
         record.add_trials([(row, row["cell"], pack) for pack, row in batch], spec)

@@ -96,7 +96,7 @@ def packs(folder: Path) -> list[Path]:
     return sorted(path for path in (folder / PACKS).glob("*.parquet") if is_pack_id(path.stem))
 
 
-def name_of(row: Mapping[str, Any]) -> str:
+def row_name(row: Mapping[str, Any]) -> str:
     """Return the name of a row's replicate, as `study.replicates.keys.replicate_key` writes it."""
     return f"{row['kind']} {key(row['cell'], row['seed'])}"
 
@@ -235,7 +235,7 @@ def count_pack_outcomes(path: Path) -> dict[str, Counter[str]]:
         for row, values in zip(rows, table["jump_outcome" if recorded else "jump_accepted"], strict=True):
             # counted by pyarrow, since a record may hold millions of jumps
             pairs = pc.value_counts(values.values).to_pylist()
-            counts[name_of(row)] = Counter(
+            counts[row_name(row)] = Counter(
                 {words.get(pair["values"], pair["values"]): pair["counts"] for pair in pairs}
             )
         return counts
