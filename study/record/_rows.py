@@ -4,7 +4,6 @@ import functools
 import hashlib
 import json
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +30,6 @@ FORMAT_VERSION = 3
 seconds of recording snapshots apart from those of jumps.
 """
 READABLE_VERSIONS = (1, 2, 3)
-PACKS = "packs"
 _STRINGS = pa.list_(pa.string())
 _INTS = pa.list_(pa.int32())
 _FLOATS = pa.list_(pa.float64())
@@ -79,21 +77,6 @@ COLUMNS_READ = (*PLAIN, *CURVES)
 
 class Unreadable(Exception):
     """Raised for a pack's file that is not there, or damaged; the message says which and why in one line."""
-
-
-def pack_path(folder: Path, pack_id: str) -> Path:
-    """Return the path of a pack's rows."""
-    return folder / PACKS / f"{pack_id}.parquet"
-
-
-def is_pack_id(value: object) -> bool:
-    """Return True if a value from a storage names a pack, and not another file."""
-    return isinstance(value, str) and re.fullmatch(r"[0-9A-Za-z_-]{1,64}", value) is not None
-
-
-def packs(folder: Path) -> list[Path]:
-    """Return the files of all packs in a study's folder."""
-    return sorted(path for path in (folder / PACKS).glob("*.parquet") if is_pack_id(path.stem))
 
 
 def row_name(row: Mapping[str, Any]) -> str:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.record._files import listed
+from study.record._files import listed, pack_path
 from study.record._grid import StudyGrid
-from study.record._rows import Unreadable, count_pack_outcomes, pack_path, read_pack, row_name
+from study.record._rows import Unreadable, count_pack_outcomes, read_pack, row_name
 from study.replicates.keys import key
 from study.replicates.metric_catalogue import SPLITS, TABLE_COLUMNS
 from study.replicates.metrics import loss_after, proposed_ratios, steps_to_loss
