@@ -7,8 +7,9 @@ parameters, figures and the report. `write_figures`, `write_best` and `write_rep
 Each name is imported when it is first used, so that ``python -m study.trainer`` needs torch and numpy only.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from study.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from study.adaptive_search import search
@@ -17,17 +18,16 @@ if TYPE_CHECKING:
     from study.record import Record, open_study
     from study.specification import Spec, load_spec
 
-_HOME = {
-    "Record": "study.record",
-    "Spec": "study.specification",
-    "load_spec": "study.specification",
-    "open_study": "study.record",
-    "run": "study.execution.run",
-    "search": "study.adaptive_search",
-    "write_best": "study.products",
-    "write_figures": "study.products",
-    "write_report": "study.products",
-}
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "study.adaptive_search": ["search"],
+        "study.execution.run": ["run"],
+        "study.products": ["write_best", "write_figures", "write_report"],
+        "study.record": ["Record", "open_study"],
+        "study.specification": ["Spec", "load_spec"],
+    },
+)
 
 __all__ = [
     "Record",
@@ -40,13 +40,3 @@ __all__ = [
     "write_figures",
     "write_report",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'study' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})

@@ -92,10 +92,12 @@ def search(
     deadline, place = where_to_train(spec, executor, address, nodes, time_limit_s)
     record = open_if_exists(folder, spec, storage)
     complete = record is not None and record.spec == spec.to_dict() and _complete(record, spec, trials)
-    if record is not None and complete and not missing_confirmations(record, spec):
-        if timing:
-            time_complete(record, spec)
-        return record
+    if record is not None and complete:
+        data = record.study_data()
+        if not missing_confirmations(record, spec, data=data):
+            if timing:
+                time_complete(record, spec, data)
+            return record
     with place as execute, lock_folder(folder):
         with counting("trials restored") as count:
             record = create(folder, spec, storage, code_hash(spec.problem_class, spec.rule_class), count)

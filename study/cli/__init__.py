@@ -7,7 +7,7 @@ from collections.abc import Callable
 import typer
 
 from study.cli import check, cluster_template, compare_methods, export_packs, figures, report, run, search, status
-from study.cli.console import err_console
+from study.cli.console import note
 from study.cli.signals import on_sigterm, stoppable
 from study.errors import UserError
 
@@ -46,7 +46,7 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        err_console.print(f"dmd-study: {error}", soft_wrap=True, markup=False, highlight=False)
+        note(f"dmd-study: {error}")
         sys.exit(2)
     except BrokenPipeError:
         sys.stderr.close()

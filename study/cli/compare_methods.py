@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from study.cli.console import err_console, out_console, say
+from study.cli.console import note, out_console, say
 from study.cli.signals import recording, this_command
 
 if TYPE_CHECKING:
@@ -46,12 +46,12 @@ def compare_methods(
                 problems=problem or (),
                 executor=executor,  # type: ignore[arg-type]
                 address=address,
-                say=lambda text: err_console.print(text, markup=False, highlight=False),
+                say=note,
             )
         )
         written = write_standings(loaded, standings, folder)
     if written.not_drawn is not None:
-        err_console.print(f"Not drawn: {written.not_drawn}", soft_wrap=True, markup=False)
+        note(f"Not drawn: {written.not_drawn}")
     for studied in dict.fromkeys(standing.problem for standing in standings):
         say(verdict(studied, standings))
     for path in written.paths:

@@ -4,7 +4,7 @@ import contextlib
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -12,7 +12,7 @@ from rich.console import Console
 from study.errors import UserError
 
 if TYPE_CHECKING:
-    from study.record import Record
+    from study.record import Line, Record
 
 out_console, err_console = Console(), Console(stderr=True)
 
@@ -24,9 +24,42 @@ Storage = Annotated[
 At = Annotated[list[str] | None, typer.Option(help="AXIS=VALUE: look at this value of an axis only. May be repeated.")]
 
 
+_transcripts: list[list["Line"]] = []
+"""Lists that gather what is printed now."""
+
+
 def say(text: str) -> None:
     """Print to standard output, as it is."""
-    out_console.print(text, soft_wrap=True, markup=False, highlight=False)
+    _print("out", text)
+
+
+def note(text: str) -> None:
+    """Print to standard error, as it is."""
+    _print("err", text)
+
+
+def say_again(lines: Iterable["Line"]) -> None:
+    """Print what was printed before."""
+    for stream, text in lines:
+        _print(stream, text)
+
+
+@contextlib.contextmanager
+def transcript() -> Iterator[list["Line"]]:
+    """Yield a list that gathers what `say` and `note` print within the block."""
+    lines: list[Line] = []
+    _transcripts.append(lines)
+    try:
+        yield lines
+    finally:
+        _transcripts.pop()
+
+
+def _print(stream: Literal["out", "err"], text: str) -> None:
+    console = out_console if stream == "out" else err_console
+    console.print(text, soft_wrap=True, markup=False, highlight=False)
+    for lines in _transcripts:
+        lines.append((stream, text))
 
 
 def chosen_values(at: Iterable[str] | None) -> dict[str, Any]:
@@ -74,4 +107,4 @@ def print_warnings() -> Iterator[None]:
             yield
         finally:
             for text in dict.fromkeys(str(warning.message) for warning in caught):
-                err_console.print(f"Warning: {text}", soft_wrap=True, markup=False, highlight=False)
+                note(f"Warning: {text}")

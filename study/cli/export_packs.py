@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from study.cli import printing, results
+from study.cli import results
 from study.cli.console import Storage, say
 
 
@@ -38,5 +38,4 @@ def import_outcomes(
 
     record, _ = import_outcomes(file, out, storage)
     record = open_study(record.folder, storage)
-    printing.print_status(record)
     results.everything(record)

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from study.cli import results
 from study.cli.console import At, Folder, Storage, as_user_errors, chosen_values, opened, out_console, say
+from study.cli.drawing_library import load_seaborn
 from study.errors import UserError
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def figures(
     jumps), jumps (ratio, outcome, rank, spectral radius), plane (final loss ratio against overhead), and eigenvalues
     (of the jumps, on the unit circle). Eigenvalues are drawn only if they are named, since that trains a cell anew.
     """
+    load_seaborn()
     from study.analysis import FIGURES
 
     for name in only or []:
@@ -82,6 +84,7 @@ def sensitivity(
 
     A study with design: saltelli has its Sobol' indices instead: first order, total and second order, with intervals.
     """
+    load_seaborn()
     from study.products import write_sensitivity
 
     if split not in ("train", "test"):
@@ -105,6 +108,7 @@ def compare(
     to: Annotated[Path | None, typer.Option(help="Folder for the pictures; the second DIR/figures by default.")] = None,
 ) -> None:
     """Put two studies side by side: the cells and seeds they share, and how much they differ, with intervals."""
+    load_seaborn()
     from study.products import write_comparison
 
     with as_user_errors():

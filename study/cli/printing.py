@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from study.cli.console import err_console, out_console, say
+from study.cli.console import note, out_console, say
 
 if TYPE_CHECKING:
     from study.analysis import Choice, StudyData
@@ -78,7 +78,7 @@ def warn_of_best(best: "BestFile", spec: "Spec") -> None:
     if best.recommended == "off":
         texts.insert(0, " ".join([f"{best.study} recommends to leave it off.", *best.answer[:1]]))
     for text in texts:
-        err_console.print(f"Warning: {text}", soft_wrap=True, markup=False, highlight=False)
+        note(f"Warning: {text}")
 
 
 def print_answer(record: "Record", data: "StudyData | None" = None) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from study.cli import results
-from study.cli.console import Folder, Storage, as_user_errors, err_console, opened, say
+from study.cli.console import Folder, Storage, as_user_errors, note, opened, say
 from study.errors import UserError
 
 
@@ -36,7 +36,7 @@ def dashboard(
 
     record = opened(folder, storage)
     if host not in ("127.0.0.1", "localhost"):
-        err_console.print(f"Listening on {host}: whoever reaches this machine can read the study.")
+        note(f"Listening on {host}: whoever reaches this machine can read the study.")
     try:
         serve_dashboard(
             record,

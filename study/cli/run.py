@@ -1,5 +1,7 @@
 """Commands that train."""
 
+import hashlib
+import json
 import re
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +9,7 @@ from typing import Annotated
 import typer
 
 from study.cli import printing, results
-from study.cli.console import Storage, err_console
+from study.cli.console import Storage, note
 from study.cli.signals import recording, this_command
 from study.errors import UserError
 
@@ -48,9 +50,15 @@ def run(
     ] = False,
 ) -> None:
     """Train what the study's record lacks, then draw its heatmaps and write its best parameters."""
+    time_limit_s = None if time_limit is None else parse_duration_s(time_limit)
+    possible = executor == "ray" or (executor, address, nodes) == ("inline", None, None)
+    request = None
+    if possible and from_best is None and not (dry_run or time or retry_failed):
+        name, request = _request(spec, set_ or [])
+        if results.say_kept(out or Path("results") / name, storage, request, timed=not no_timing):
+            return
     from study.specification import load_spec
 
-    time_limit_s = None if time_limit is None else parse_duration_s(time_limit)
     best = None
     if from_best is None:
         loaded = load_spec(spec, set_ or [])
@@ -73,6 +81,7 @@ def run(
         raise UserError("--time belongs to --dry-run")
     from study.execution.confirmation import missing_confirmations
     from study.execution.run import run as run_study
+    from study.execution.timing import lacks_time
     from study.planning.cells import plain_trainings, replicates
     from study.record import open_study
 
@@ -93,21 +102,37 @@ def run(
     everything = [*plain_trainings(loaded), *replicates(loaded)]
     if left := len(record.missing(everything)) or len(missing_confirmations(record, loaded)):
         printing.print_status(record)
-        err_console.print(
+        note(
             f"The time limit of {time_limit} has come: {left} of {len(everything)} replicates and baselines are left; "
-            f"{resume}",
-            soft_wrap=True,
-            markup=False,
+            f"{resume}"
         )
         raise typer.Exit(TIME_LIMIT_STATUS)
     if best is not None:
         printing.print_reuse(record, best)
         return
-    printing.print_counts(record)
     try:
-        results.everything(record)
+        results.everything(record, request=request, timed=lambda data: not lacks_time(data, loaded))
     except OSError as error:
         raise UserError(f"{error}. All replicates are recorded in {folder}; {resume}") from error
+
+
+def _request(spec: str, assignments: list[str]) -> tuple[str, str | None]:
+    """Return the name of a spec as it is written, and a hash of it; None for a hash if its code may have changed.
+
+    A spec with a problem or method of the user's own is of that kind: its code is seen only when it is imported.
+    """
+    from study.specification import override, read_raw
+
+    raw, label = read_raw(spec)
+    override(raw, assignments, label)
+    names = [raw[section].get("name") for section in ("problem", "method") if isinstance(raw.get(section), dict)]
+    if any(":" in str(name) for name in names):
+        return str(raw.get("name")), None
+    try:
+        text = json.dumps(raw, sort_keys=True)
+    except (TypeError, ValueError, RecursionError):  # no plain data: a mistake, which is told where it is validated
+        return str(raw.get("name")), None
+    return str(raw.get("name")), hashlib.sha256(text.encode()).hexdigest()
 
 
 def parse_duration_s(text: str) -> float:

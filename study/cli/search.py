@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from study.cli import printing, results
-from study.cli.console import Storage, err_console, out_console, say
+from study.cli.console import Storage, note, out_console, say
 from study.cli.run import TIME_LIMIT_STATUS, parse_duration_s
 from study.cli.signals import recording, this_command
 
@@ -86,7 +86,7 @@ def search(
     complete = len(record.table()) == len(record.grid.names())
     confirmed = not missing_confirmations(record, loaded)
     if (cells < trials or not complete or not confirmed) and time_limit is not None:
-        err_console.print(f"{cells} of {trials} cells; {resume}", soft_wrap=True, markup=False)
+        note(f"{cells} of {trials} cells; {resume}")
         raise typer.Exit(TIME_LIMIT_STATUS)
     if cells < trials:
         say(f"There are no more than these {cells} cells to ask for")

@@ -12,7 +12,7 @@ from typing import NoReturn, ParamSpec, TypeVar
 
 import typer
 
-from study.cli.console import err_console
+from study.cli.console import note
 from study.errors import UserError
 
 _received: list[int] = []
@@ -31,7 +31,7 @@ def stop(message: str = "Stopped.") -> NoReturn:
     """End the command that a signal has interrupted: status 130 after Ctrl-C, 143 after SIGTERM."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # a second signal must not cut this message short
-    err_console.print(message, soft_wrap=True, markup=False, highlight=False)
+    note(message)
     raise typer.Exit(128 + (_received or [signal.SIGINT])[0])
 
 

@@ -7,14 +7,19 @@ from typing import Annotated
 import typer
 
 from study.cli import results
-from study.cli.console import At, Folder, Storage, as_user_errors, chosen_values, opened, print_warnings, say
+from study.cli.console import At, Folder, Storage, as_user_errors, chosen_values, opened, print_warnings, say, say_again
 from study.cli.printing import print_answer, print_status
 from study.errors import UserError
 
 
 def status(folder: Folder, storage: Storage = None) -> None:
     """Count what is recorded, also while the study runs, and say what the study answers so far."""
-    print_status(opened(folder, storage))
+    from study.record import kept_results
+
+    if kept := kept_results(folder, storage):
+        say_again(kept.status)
+    else:
+        print_status(opened(folder, storage))
 
 
 def table(

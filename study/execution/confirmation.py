@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from study.analysis.statistics.study_data import StudyData
 from study.execution.protocol import Execute
 from study.execution.recording import recorder
 from study.execution.settle_products import settle_products
@@ -14,17 +15,20 @@ from study.replicates.replicate import Replicate, Task
 from study.specification import Spec
 
 
-def missing_confirmations(record: Record, spec: Spec, *, retry_failed: bool = False) -> list[Replicate]:
+def missing_confirmations(
+    record: Record, spec: Spec, *, retry_failed: bool = False, data: StudyData | None = None
+) -> list[Replicate]:
     """Return the replicates on fresh seeds that the record lacks; none if the spec asks for none, or has no choice.
 
     Args:
         record: The study, with all of its replicates.
         spec: Its spec.
         retry_failed: Count those that failed as missing.
+        data: The record's, if they have been read already.
     """
     if not spec.confirm or spec.sections["method"].get("mode") == "probe":
         return []
-    data = record.study_data()
+    data = data or record.study_data()
     if data.table.empty or (cell := data.recommendation.cell) is None:
         return []
     wanted = confirmations(spec, cell, data.recommendation.recorded_plain)

@@ -79,10 +79,14 @@ def run(
     if record := open_if_exists(folder, spec, storage):
         unchanged = record.spec == spec.to_dict() and record.attributes.get("code_hash") == code
         complete = unchanged and not record.missing(everything, retry_failed=retry_failed)
-        if complete and not (only == "all" and missing_confirmations(record, spec, retry_failed=retry_failed)):
-            if timing and only == "all":
-                time_complete(record, spec)
+        if complete and only != "all":
             return record
+        if complete:
+            data = record.study_data()
+            if not missing_confirmations(record, spec, retry_failed=retry_failed, data=data):
+                if timing:
+                    time_complete(record, spec, data)
+                return record
     # entered only now: a complete study starts no executor, and a study that cannot run writes nothing
     with executor_context as execute, lock_folder(folder):
         with counting("trials restored") as count:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from study.analysis.statistics.equal_cost import evaluations_per_jump
+from study.analysis.statistics.study_data import StudyData
 from study.errors import UserError
 from study.execution.terminal_progress import counting
 from study.planning.cells import plain_training, replicates
@@ -41,25 +42,34 @@ def time_choice(record: Record, spec: Spec) -> None:
     Nothing is measured if that was done before, or if there is no choice; nor on a machine without the GPU that the
     study asks for, nor for a method that is no jump rule.
     """
-    if measured := _measure_choice(record, spec):
+    if spec.jumps and (measured := _measure_choice(record.study_data(), spec)):
         record.keep_timing(measured)
 
 
-def time_complete(record: Record, spec: Spec) -> None:
+def time_complete(record: Record, spec: Spec, data: StudyData) -> None:
     """Measure as `time_choice` does in a study that lacks nothing else, in a folder that no run holds yet.
 
     A folder that another run holds, or that cannot be written to, is left as it is.
+
+    Args:
+        record: The study.
+        spec: Its spec.
+        data: The record's.
     """
-    if measured := _measure_choice(record, spec):
+    if measured := _measure_choice(data, spec):
         with contextlib.suppress(UserError), lock_folder(record.folder):
             record.keep_timing(measured)
 
 
-def _measure_choice(record: Record, spec: Spec) -> dict[str, Any] | None:
-    if not spec.jumps or spec.sections["method"]["mode"] == "probe":
-        return None
-    data = record.study_data()
-    if (cell := data.recommended_cell) is None or data.recommendation.time is not None:
+def lacks_time(data: StudyData, spec: Spec) -> bool:
+    """Return True if the study has a choice whose time can be measured and is not known."""
+    if not spec.jumps or data.recommended_cell is None:
+        return False
+    return data.recommendation.time is None
+
+
+def _measure_choice(data: StudyData, spec: Spec) -> dict[str, Any] | None:
+    if not lacks_time(data, spec) or (cell := data.recommended_cell) is None:
         return None
     settled = replace(spec, products=record.products)
     return measure(settled, cell, data.recommendation.recorded_plain)

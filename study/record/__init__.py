@@ -7,24 +7,48 @@ not at all, whichever process is killed at any time. Packs and database are chec
 is trained again, a damaged database in the folder is made anew from the packs, and the damaged files are kept.
 """
 
-from study.record._files import write_whole
-from study.record._grid import StudyGrid
-from study.record._lock import lock_folder
-from study.record._open import create, open_if_exists, open_study
-from study.record._record import Record
-from study.record._rows import name_of as row_name
-from study.record._rows import row_of
-from study.record._storage import masked
+from typing import TYPE_CHECKING
+
+from study.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from study.record._database import masked
+    from study.record._files import write_whole
+    from study.record._grid import StudyGrid
+    from study.record._kept import KeptResults, Line, keep, kept_results, stamps
+    from study.record._lock import lock_folder
+    from study.record._open import create, open_if_exists, open_study
+    from study.record._record import Record
+    from study.record._rows import row_name, row_of
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "study.record._database": ["masked"],
+        "study.record._files": ["write_whole"],
+        "study.record._grid": ["StudyGrid"],
+        "study.record._kept": ["KeptResults", "Line", "keep", "kept_results", "stamps"],
+        "study.record._lock": ["lock_folder"],
+        "study.record._open": ["create", "open_if_exists", "open_study"],
+        "study.record._record": ["Record"],
+        "study.record._rows": ["row_name", "row_of"],
+    },
+)
 
 __all__ = [
+    "KeptResults",
+    "Line",
     "Record",
     "StudyGrid",
     "create",
+    "keep",
+    "kept_results",
     "lock_folder",
     "masked",
     "open_if_exists",
     "open_study",
     "row_name",
     "row_of",
+    "stamps",
     "write_whole",
 ]

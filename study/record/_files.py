@@ -1,10 +1,13 @@
-"""Write files completely or not at all, and name the places of damaged files."""
+"""Write files completely or not at all, and name the places of packs and of damaged files."""
 
 import os
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from study.errors import UserError
+
+PACKS = "packs"
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -22,6 +25,21 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def pack_path(folder: Path, pack_id: str) -> Path:
+    """Return the path of a pack's rows."""
+    return folder / PACKS / f"{pack_id}.parquet"
+
+
+def is_pack_id(value: object) -> bool:
+    """Return True if a value from a storage names a pack, and not another file."""
+    return isinstance(value, str) and re.fullmatch(r"[0-9A-Za-z_-]{1,64}", value) is not None
+
+
+def packs(folder: Path) -> list[Path]:
+    """Return the files of all packs in a study's folder."""
+    return sorted(path for path in (folder / PACKS).glob("*.parquet") if is_pack_id(path.stem))
 
 
 def unused(path: Path) -> Path:

@@ -10,7 +10,9 @@ from optuna.trial import FrozenTrial
 from sqlalchemy.engine import make_url
 
 from study.record import _rows
-from study.record._storage import engine_options, persist, reading
+from study.record._database import engine_options
+from study.record._files import pack_path
+from study.record._storage import persist, reading
 from study.record._tables import add_together
 from study.record._trials import Trials, ended
 from study.replicates.keys import key, replicate_key
@@ -97,7 +99,7 @@ class Ledger:
 
     def pack_path(self, pack_id: str) -> Path:
         """Return the path of a pack's rows."""
-        return _rows.pack_path(self.folder, pack_id)
+        return pack_path(self.folder, pack_id)
 
     def add(self, pack: Pack, outcomes: Iterable[ReplicateOutcome], provenance: Mapping[str, Any], spec: Spec) -> None:
         """Write a pack's rows, then add its trials, but for replicates that are recorded already.

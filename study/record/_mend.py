@@ -14,9 +14,9 @@ from typing import Any
 from sqlalchemy.engine import URL
 
 from study.record import _rows
-from study.record._files import unused
+from study.record._database import DATABASE
+from study.record._files import packs, unused
 from study.record._record import Record
-from study.record._storage import DATABASE
 from study.specification import Spec
 
 TOGETHER = 100
@@ -49,7 +49,7 @@ def renew_database(folder: Path, make: Callable[[str], Record]) -> Path:
 def set_aside_damaged(record: Record) -> list[Path]:
     """Rename the packs that cannot be read, so that training them again overwrites nothing; return their new paths."""
     aside = []
-    for path in _rows.packs(record.folder):
+    for path in packs(record.folder):
         if _rows.inspect_pack(path).damage:
             aside.append(unused(path))
             os.replace(path, aside[-1])
@@ -70,7 +70,7 @@ def put_back(record: Record, spec: Spec, progress: Callable[[int, int], object])
     done = record.done()
     trials = Counter(done.values())
     lacking: dict[str, tuple[str, dict[str, Any]]] = {}
-    for path in sorted(_rows.packs(record.folder), key=lambda path: path.stat().st_mtime_ns):
+    for path in sorted(packs(record.folder), key=lambda path: path.stat().st_mtime_ns):
         content = _rows.inspect_pack(path)
         pack = path.stem
         if content.damage or content.spec_hash != spec.hash():
@@ -78,9 +78,9 @@ def put_back(record: Record, spec: Spec, progress: Callable[[int, int], object])
         if all(trials[pack, status] == count for status, count in content.statuses.items()):
             continue
         for row in _rows.read_pack(path, _rows.COLUMNS_READ):
-            recorded = done.get(_rows.name_of(row))
+            recorded = done.get(_rows.row_name(row))
             if recorded is None or (recorded[0] == pack and recorded[1] != row["status"]):
-                lacking[_rows.name_of(row)] = (pack, row)
+                lacking[_rows.row_name(row)] = (pack, row)
     for start in range(0, len(lacking), TOGETHER):
         batch = list(lacking.values())[start : start + TOGETHER]
         record.add_trials([(row, row["cell"], pack) for pack, row in batch], spec)

@@ -12,10 +12,11 @@ import yaml
 
 from study.errors import UserError
 from study.record import _rows
-from study.record._files import check_writable, listed, write_whole
+from study.record._database import DATABASE, DamagedDatabase, chosen, masked, storage_url
+from study.record._files import check_writable, listed, packs, write_whole
 from study.record._mend import put_back, renew_database, set_aside_damaged
 from study.record._record import Record
-from study.record._storage import DATABASE, DamagedDatabase, chosen, masked, open_storage, reading, storage_url
+from study.record._storage import open_storage, reading
 from study.record._trials import objective
 from study.specification import NAME, Spec, content_hash
 from study.specification.axes import Range, parse_axis
@@ -64,7 +65,7 @@ def open_if_exists(folder: Path, spec: Spec, storage: str | None) -> Record | No
     except DamagedDatabase as error:
         if error.path != (folder / DATABASE).resolve():
             raise
-        if not _rows.packs(folder):
+        if not packs(folder):
             raise UserError(
                 f"{error.path} is damaged: {error.reason}; there are no packs beside it to make it anew from. Choose "
                 f"another --out, or move it away"
@@ -105,7 +106,7 @@ def create(
     """
     check_writable(folder)
     repairs = []
-    if open_if_exists(folder, spec, storage) is None and not chosen(storage) and _rows.packs(folder):
+    if open_if_exists(folder, spec, storage) is None and not chosen(storage) and packs(folder):
         kept = renew_database(folder, lambda url: _make(folder, spec, url, code_hash))
         repairs.append(f"{folder / DATABASE} was damaged: it is made anew from the packs beside it, and kept as {kept}")
     record = _make(folder, spec, storage_url(folder, storage), code_hash)
@@ -219,7 +220,7 @@ def _make(folder: Path, spec: Spec, url: str, code_hash: str | None) -> Record:
 def _check_place(folder: Path, name: str, storage: str | None) -> None:
     """See that a folder and its storage belong together: rows are in one folder only."""
     if not chosen(storage):
-        if not os.path.isfile(folder / DATABASE) and _rows.packs(folder):
+        if not os.path.isfile(folder / DATABASE) and packs(folder):
             raise UserError(
                 f"{folder} holds rows, but no {DATABASE}: it was run with another storage. Give the same --storage (or "
                 f"DMD_STUDY_STORAGE), or choose another --out"
@@ -265,7 +266,7 @@ def _check_same(recorded: Mapping[str, Any], spec: Spec, folder: Path) -> None:
 
 def _check_packs(folder: Path, spec: Spec) -> None:
     """Check that packs without a record belong to this study."""
-    for path in _rows.packs(folder):
+    for path in packs(folder):
         seen = _rows.inspect_pack(path)
         if not seen.damage and (seen.study, seen.spec_hash) != (spec.name, spec.hash()):
             raise UserError(

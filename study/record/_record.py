@@ -11,6 +11,7 @@ import pandas as pd
 
 from study.record import _rows
 from study.record._grid import StudyGrid, grid_of
+from study.record._kept import state_of
 from study.record._ledger import Ledger
 from study.record._storage import reading
 from study.record._summary import Summary, ended_in_words, first_line
@@ -53,6 +54,11 @@ class Record(Ledger):
         """True if the method is a jump rule of the package, which `accel.Accelerator.from_best` takes."""
         name = str(self.spec["method"].get("name"))
         return ":" not in name and name not in HEADLINES
+
+    def state(self) -> str:
+        """Return a hash of all that results are made from: trials, attributes, files of packs, and this code."""
+        with reading(self.url):
+            return state_of(self._storage.engine, self.folder, self.name)
 
     def provenance(self) -> list[dict[str, Any]]:
         """Return versions and machines that the replicates were trained with, each with its number of ``replicates``.

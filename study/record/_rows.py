@@ -4,7 +4,6 @@ import functools
 import hashlib
 import json
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +30,6 @@ FORMAT_VERSION = 3
 seconds of recording snapshots apart from those of jumps.
 """
 READABLE_VERSIONS = (1, 2, 3)
-PACKS = "packs"
 _STRINGS = pa.list_(pa.string())
 _INTS = pa.list_(pa.int32())
 _FLOATS = pa.list_(pa.float64())
@@ -81,22 +79,7 @@ class Unreadable(Exception):
     """Raised for a pack's file that is not there, or damaged; the message says which and why in one line."""
 
 
-def pack_path(folder: Path, pack_id: str) -> Path:
-    """Return the path of a pack's rows."""
-    return folder / PACKS / f"{pack_id}.parquet"
-
-
-def is_pack_id(value: object) -> bool:
-    """Return True if a value from a storage names a pack, and not another file."""
-    return isinstance(value, str) and re.fullmatch(r"[0-9A-Za-z_-]{1,64}", value) is not None
-
-
-def packs(folder: Path) -> list[Path]:
-    """Return the files of all packs in a study's folder."""
-    return sorted(path for path in (folder / PACKS).glob("*.parquet") if is_pack_id(path.stem))
-
-
-def name_of(row: Mapping[str, Any]) -> str:
+def row_name(row: Mapping[str, Any]) -> str:
     """Return the name of a row's replicate, as `study.replicates.keys.replicate_key` writes it."""
     return f"{row['kind']} {key(row['cell'], row['seed'])}"
 
@@ -235,7 +218,7 @@ def count_pack_outcomes(path: Path) -> dict[str, Counter[str]]:
         for row, values in zip(rows, table["jump_outcome" if recorded else "jump_accepted"], strict=True):
             # counted by pyarrow, since a record may hold millions of jumps
             pairs = pc.value_counts(values.values).to_pylist()
-            counts[name_of(row)] = Counter(
+            counts[row_name(row)] = Counter(
                 {words.get(pair["values"], pair["values"]): pair["counts"] for pair in pairs}
             )
         return counts

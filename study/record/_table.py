@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.record._files import listed
+from study.record._files import listed, pack_path
 from study.record._grid import StudyGrid
-from study.record._rows import Unreadable, count_pack_outcomes, name_of, pack_path, read_pack
+from study.record._rows import Unreadable, count_pack_outcomes, read_pack, row_name
 from study.replicates.keys import key
 from study.replicates.metric_catalogue import SPLITS, TABLE_COLUMNS
 from study.replicates.metrics import loss_after, proposed_ratios, steps_to_loss
@@ -39,7 +39,7 @@ def read_rows(
     for number, pack_id in enumerate(packs, 1):
         try:
             for row in read_pack(pack_path(folder, pack_id), columns):
-                if pack_by_name.get(name := name_of(row)) == pack_id:
+                if pack_by_name.get(name := row_name(row)) == pack_id:
                     rows[name] = {**row, **row["cell"], "pack": pack_id}
         except Unreadable as error:
             damaged.append(str(error))

@@ -17,7 +17,7 @@ from optuna.distributions import (
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from study.record._rows import is_pack_id
+from study.record._files import is_pack_id
 from study.record._tables import Ended, first_distributions, read_ended
 from study.replicates.keys import key
 from study.replicates.outcome import PARTS

@@ -36,8 +36,8 @@ def here(tmp_path, monkeypatch):
 @pytest.fixture
 def no_pictures(monkeypatch):
     """Leave out what takes the longest, where it is not what is tested."""
-    monkeypatch.setattr("study.cli.results.heatmap", lambda record, data: None)
-    monkeypatch.setattr("study.cli.results.report", lambda record, data: None)
+    monkeypatch.setattr("study.cli.results.heatmap", lambda record, data: [])
+    monkeypatch.setattr("study.cli.results.report", lambda record, data: [])
 
 
 @pytest.fixture(scope="module")
@@ -229,8 +229,8 @@ def test_run_twice(dmd_study, here, contents, monkeypatch):
 
     monkeypatch.undo()
     monkeypatch.chdir(here)
-    monkeypatch.setattr("study.cli.results.heatmap", lambda record, data: None)
-    monkeypatch.setattr("study.cli.results.report", lambda record, data: None)
+    monkeypatch.setattr("study.cli.results.heatmap", lambda record, data: [])
+    monkeypatch.setattr("study.cli.results.report", lambda record, data: [])
     wider = dmd_study("run", "spec.yaml", "--executor", "inline", "--set", "axes.m=[4, 5]", "--set", "axes.s=[2]")
     assert "replicates 2/2" in wider.err  # m = 5 at both tolerances
     assert "small: 4 replicates: 4 finished" in wider.out

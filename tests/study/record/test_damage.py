@@ -306,9 +306,9 @@ def test_killed_while_a_record_is_begun_it_can_be_begun_again(raw, tmp_path, mon
 
 
 def test_a_database_that_is_locked_is_not_called_damaged(folder, monkeypatch):
-    from study.record import _storage
+    from study.record import _database
 
-    monkeypatch.setattr(_storage, "LOCKED_S", 0.1)
+    monkeypatch.setattr(_database, "LOCKED_S", 0.1)
     other = sqlite3.connect(folder / "study.db")
     other.execute("BEGIN EXCLUSIVE")
     with pytest.raises(UserError, match="database is locked") as caught:

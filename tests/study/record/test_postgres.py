@@ -14,7 +14,7 @@ import yaml
 
 from study import cli, open_study, run
 from study.errors import UserError
-from study.record import _storage
+from study.record import _database, _storage
 from study.record._tables import add_together
 from study.replicates.metric_catalogue import TIMINGS
 from tests.study.record._postgres import PASSWORD, running
@@ -110,7 +110,7 @@ def test_a_server_that_refuses_is_named_with_the_reason(raw, tmp_path, url, chan
     start_s = time.monotonic()
     with pytest.raises(UserError, match=expected) as caught:
         run(raw(), tmp_path / "out", executor="inline", storage=change(url))
-    assert time.monotonic() - start_s < _storage.CONNECT_S + 15
+    assert time.monotonic() - start_s < _database.CONNECT_S + 15
     assert "study:***@127.0.0.1" in str(caught.value)
     assert PASSWORD not in str(caught.value)
     assert "sesame" not in str(caught.value)

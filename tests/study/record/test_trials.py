@@ -13,6 +13,7 @@ import pytest
 
 from study import open_study, run
 from study.record import _rows
+from study.record._files import packs
 from study.record._trials import MAX_POINTS, _points
 
 OLD = Path(__file__).with_name("format_1")
@@ -113,6 +114,6 @@ def test_points_are_finite_and_spread_evenly(kind) -> None:
 
 def test_a_pack_keeps_its_times(raw, tmp_path) -> None:
     record = run(raw(), tmp_path / "out", executor="inline")
-    for path in _rows.packs(record.folder):
+    for path in packs(record.folder):
         for row in _rows.read_pack(path, ("started_at", "ended_at", "parameters")):
             assert 0 < row["started_at"] < row["ended_at"]
