@@ -42,7 +42,7 @@ def time_choice(record: Record, spec: Spec) -> None:
     Nothing is measured if that was done before, or if there is no choice; nor on a machine without the GPU that the
     study asks for, nor for a method that is no jump rule.
     """
-    if spec.jumps and (measured := _measure_choice(record.study_data(), spec)):
+    if spec.jumps and (measured := _measure_choice(record, record.study_data(), spec)):
         record.keep_timing(measured)
 
 
@@ -56,7 +56,7 @@ def time_complete(record: Record, spec: Spec, data: StudyData) -> None:
         spec: Its spec.
         data: The record's.
     """
-    if measured := _measure_choice(data, spec):
+    if measured := _measure_choice(record, data, spec):
         with contextlib.suppress(UserError), lock_folder(record.folder):
             record.keep_timing(measured)
 
@@ -68,7 +68,7 @@ def lacks_time(data: StudyData, spec: Spec) -> bool:
     return data.recommendation.time is None
 
 
-def _measure_choice(data: StudyData, spec: Spec) -> dict[str, Any] | None:
+def _measure_choice(record: Record, data: StudyData, spec: Spec) -> dict[str, Any] | None:
     if not lacks_time(data, spec) or (cell := data.recommended_cell) is None:
         return None
     settled = replace(spec, products=record.products)
