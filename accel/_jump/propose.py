@@ -51,7 +51,7 @@ def extrapolate(
         if deficient.any():
             newest = torch.eye(windows.width, dtype=torch.float64)[-1]
             taken = torch.where(deficient[:, None], newest, taken)
-        if batch.whole:
+        if batch.holds_all:
             coefficients = taken
         else:
             if coefficients is None:
@@ -62,7 +62,7 @@ def extrapolate(
             "spectral_radius": combination.spectral_radius,
             "deficient": deficient,
         }
-        if batch.whole:
+        if batch.holds_all:
             columns = values
         else:
             _scatter(columns, windows.groups, batch.groups, values)

@@ -39,7 +39,7 @@ class Batch(NamedTuple):
 
     groups: Tensor
     """(B,) int64; numbers of the groups, counted over all replicates."""
-    whole: bool
+    holds_all: bool
     """True if these are all groups, in order."""
     factors: Tensor
     """(B, k, m) float64 on the CPU, k <= m."""
@@ -223,8 +223,8 @@ class Windows:
             stacked = factors[0] if len(factors) == 1 else torch.cat([factors[index] for index in members])
             for start in range(0, len(stacked), _BATCH):
                 if len(stacked) <= _BATCH:
-                    whole = len(self._columns) == self.replicates == 1
-                    yield Batch(columns[0], whole, stacked, *columns[1:])
+                    holds_all = len(self._columns) == self.replicates == 1
+                    yield Batch(columns[0], holds_all, stacked, *columns[1:])
                     continue
                 part = slice(start, start + _BATCH)
                 yield Batch(columns[0][part], False, stacked[part], *(column[part] for column in columns[1:]))

@@ -41,7 +41,7 @@ class PairBatch(NamedTuple):
 
     groups: Tensor
     """(B,) int64; numbers of the groups, counted over all replicates."""
-    whole: bool
+    holds_all: bool
     """True if these are all groups, in order."""
     lagged: Tensor
     """(B, n, 2n) float64 on the CPU; F in rotated time."""

@@ -138,10 +138,10 @@ class Window:
         first, rows = (torch.cat(columns, dim=-1) for columns in zip(*parts, strict=True))
         ends = [0, *itertools.accumulate(part.shape[-1] for part, _ in parts)]
 
-        def levels(start: int, stop: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        def _levels(start: int, stop: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
             return first[..., start:stop], rows[..., start:stop].to(dtype)
 
-        factors = gram.factors(levels, list(itertools.pairwise(ends)), self.m, dtype, device)
+        factors = gram.factors(_levels, list(itertools.pairwise(ends)), self.m, dtype, device)
         scales = [1.0 if drawn is None else drawn.scale for drawn in draws]
         return factors * torch.tensor(scales, dtype=torch.float64)[:, None, None, None]
 

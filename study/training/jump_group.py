@@ -92,7 +92,7 @@ class JumpGroup:
 
     @property
     def note(self) -> str | None:
-        """What a reader must know about the options with this network; None if there is nothing."""
+        """Sentence that a reader of the results must know; None if there is none."""
         return self._accelerator.note
 
     @property

@@ -51,7 +51,13 @@ class Stopwatch:
         self._running, self._since = part, now
 
     def move(self, seconds: float, part: str, to: str) -> None:
-        """Count seconds of one part towards another."""
+        """Count seconds of a part towards another.
+
+        Args:
+            seconds: Seconds that were counted towards ``part``.
+            part: Part that loses them.
+            to: Part that gets them.
+        """
         self._seconds[part] -= seconds
         self._seconds[to] += seconds
 
