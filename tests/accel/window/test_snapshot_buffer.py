@@ -400,6 +400,6 @@ def test_peak_memory_is_that_of_the_snapshots(low, bytes_per_weight):
     run = [sys.executable, "-W", "error", "-c", MEMORY, "14", str(n), low]
     extra = int(subprocess.run(run, check=True, capture_output=True, text=True, timeout=120).stdout)
     # Blocks of a jump: 2 MiB of steps, 2 of changes, 4 in float64, what the allocator keeps of them, and the buffers of
-    # numpy's products; the weights themselves are 16 MiB, so that one more copy of them would be seen.
-    assert extra < n * bytes_per_weight + 16 * 2**20
+    # numpy's products, 14 to 17 MiB in all. One more copy of the weights would add 16 MiB, and be seen.
+    assert extra < n * bytes_per_weight + 20 * 2**20
     assert extra > 0.9 * n * bytes_per_weight  # and it was measured at all

@@ -13,8 +13,7 @@ from study.execution.eigenvalues import watch_eigenvalues
 from study.execution.estimate import timing
 from study.execution.offline import export_packs, import_outcomes
 from study.planning.cells import plain_trainings
-from study.record import _rows
-from study.record._files import packs
+from study.record import _files, _rows
 from study.replicates import products_choice
 from study.replicates.pack_files import OutcomesFile
 from study.replicates.products_choice import ProductsChoice
@@ -43,7 +42,7 @@ def timed(monkeypatch):
 
 def products_of(folder):
     """Products that the packs of a record were trained with."""
-    return {_rows.inspect_pack(path).provenance["products"] for path in packs(folder)}
+    return {_rows.inspect_pack(path).provenance["products"] for path in _files.packs(folder)}
 
 
 def forget_choice(folder):
@@ -73,12 +72,12 @@ def test_all_packs_have_what_was_chosen_also_those_of_later_runs(raw, tmp_path, 
     assert calls
     assert products_of(tmp_path) == {"onednn"}
     monkeypatch.setattr(choosing, "choose_products", None)  # it is not chosen again
-    count = len(packs(tmp_path))
+    count = len(_files.packs(tmp_path))
     # only fresh seeds are missing, then cells and seeds
     for more in ({"confirm": 2}, {"confirm": 2, "seeds": 3, "axes.s": [2, 5]}):
         run(raw({**FLOAT32, **more}), tmp_path, executor="inline", timing=False).close()
-        assert len(packs(tmp_path)) > count
-        count = len(packs(tmp_path))
+        assert len(_files.packs(tmp_path)) > count
+        count = len(_files.packs(tmp_path))
         assert products_of(tmp_path) == {"onednn"}
 
 
@@ -139,7 +138,7 @@ def test_onednn_is_refused_where_there_is_none(raw, tmp_path, monkeypatch, dmd_s
     refused = dmd_study("run", spec, "--out", tmp_path / "out", "--executor", "inline")
     assert refused.status == 2
     assert "training.products: onednn cannot be had" in refused.err
-    assert not packs(tmp_path / "out")
+    assert not _files.packs(tmp_path / "out")
 
 
 @pytest.mark.parametrize("products", ["torch", "onednn"])
@@ -246,7 +245,7 @@ def test_outcomes_with_other_products_are_not_mixed_in(raw, files, tmp_path, tim
     folder = tmp_path / "study"
     run(raw({**FLOAT32, "seeds": 1}), folder, executor="inline", timing=False).close()
     forget_choice(folder)
-    for path in packs(folder):
+    for path in _files.packs(folder):
         path.unlink()
     with open_study(folder) as record:
         assert record.products == "torch"  # of packs that cannot be read
