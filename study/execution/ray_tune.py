@@ -41,6 +41,8 @@ def on_ray(spec: Spec, deadline: Deadline, address: str | None = None, nodes: in
     )
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     with connected(spec, address, nodes):
+        from ray import tune  # noqa: F401 (before the data are made: the first pack then starts sooner after them)
+
         yield functools.partial(_tune, spec, deadline)
 
 
