@@ -1,4 +1,4 @@
-"""Execution of a search: cells are asked for one by one, trained on Ray or in this process, and recorded."""
+"""Execution of a search: cells are asked for, a pack at a time, trained on Ray or in this process, and recorded."""
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,7 +20,7 @@ from study.execution.settle_products import settle_products
 from study.execution.terminal_progress import SweepProgress, counting
 from study.execution.timing import time_choice, time_complete
 from study.planning.cells import plain_trainings, replicates
-from study.planning.packs import plan
+from study.planning.packs import pack_size, plan
 from study.record import Record, create, lock_folder, open_if_exists, row_of
 from study.replicates.keys import key, replicate_key
 from study.replicates.metric_catalogue import METRICS
@@ -33,6 +33,10 @@ SAMPLERS = (*OPTUNA, "refine")
 """Names of the samplers."""
 RUNGS = (1 / 4, 1 / 2)
 """Parts of the training after which a replicate is compared with others and may be pruned."""
+ROUNDS = 8
+"""Smallest number of times that a sampler which learns is asked in a search, so that it learns between two of them."""
+LEARN_NOTHING = ("random", "qmc")
+"""Samplers that ask for the same cells whatever they are told."""
 
 
 def search(
@@ -157,6 +161,16 @@ def _with_baselines(spec: Spec, chosen: Iterable[Mapping[str, Value]]) -> list[R
     return list({replicate_key(replicate): replicate for replicate in wanted}.values())
 
 
+def _cells_at_once(spec: Spec, trials: int, sampler: str) -> int:
+    """Return the number of cells that a sampler is asked for together: as many as fill a pack of the first cell's size.
+
+    A sampler that learns is asked for an eighth of the search at most.
+    """
+    (first, *_) = replicates(spec, [{axis: values[0] for axis, values in spec.axes.items()}])
+    fill = max(pack_size(spec, first) // len(spec.seeds), 1)
+    return fill if sampler in LEARN_NOTHING else min(fill, max(trials // ROUNDS, 1))
+
+
 class _Search:
     """State of a search: asks a sampler for cells, yields their packs, and tells the sampler the results.
 
@@ -177,6 +191,7 @@ class _Search:
         epochs = min(spec.axes.get("training.epochs") or (spec.sections["training"]["epochs"],))
         self._history = History(metric, spec.seeds, [int(part * int(epochs)) for part in RUNGS])
         self._compared = metric == "final_loss_ratio"
+        self._at_once = _cells_at_once(spec, trials, sampler)
         self._asker: Asker | Refiner = Refiner(spec) if sampler == "refine" else Asker(Space(spec), sampler, seed)
         rows = record.details()
         for row in rows:
@@ -203,20 +218,29 @@ class _Search:
     def packs(self) -> Iterator[Pack]:
         """Yield the packs to train: first those that an earlier search left unfinished, then those of new cells.
 
-        The sampler is asked for a cell only when its pack is needed.
+        The sampler is asked only when a pack is needed, and then for as many cells as fill it.
         """
         done = {name for name, (_, status) in self._record.done().items() if status != "failed"}
         unfinished = self._record.missing(_with_baselines(self._spec, self._cells.values()), keep_pruned=True)
         yield from self._plan(unfinished)
         handed_out = done | set(map(replicate_key, unfinished))
         while len(self._cells) < self._trials:
-            cell = self._asker.ask()
-            if cell is None:
+            cells = self._ask(min(self._at_once, self._trials - len(self._cells)))
+            if not cells:
                 return
-            self._cells[key(cell, 0)] = self._waiting[key(cell, 0)] = cell
-            new = [each for each in _with_baselines(self._spec, [cell]) if replicate_key(each) not in handed_out]
+            new = [each for each in _with_baselines(self._spec, cells) if replicate_key(each) not in handed_out]
             handed_out |= set(map(replicate_key, new))
             yield from self._plan(new)
+
+    def _ask(self, count: int) -> list[dict[str, Value]]:
+        """Ask for cells, each of which knows that those before it are being trained; fewer if there are no more."""
+        cells = []
+        for _ in range(count):
+            if (cell := self._asker.ask()) is None:
+                break
+            self._cells[key(cell, 0)] = self._waiting[key(cell, 0)] = cell
+            cells.append(cell)
+        return cells
 
     def _plan(self, wanted: list[Replicate]) -> list[Pack]:
         """Return the packs of replicates; those with jumps get the values at which they are pruned."""

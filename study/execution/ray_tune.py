@@ -42,6 +42,8 @@ def on_ray(spec: Spec, deadline: Deadline, address: str | None = None, nodes: in
     )
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     with connected(spec, address, nodes) as is_this_machine:
+        from ray import tune  # noqa: F401 (before the data are made: the first pack then starts sooner after them)
+
         # on one machine, a task would only add the start of another process
         call = call_here if is_this_machine else functools.partial(_call_in_worker, spec)
         yield Execute(functools.partial(_tune, spec, deadline), call)

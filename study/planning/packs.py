@@ -30,7 +30,7 @@ def plan(spec: Spec, missing: Iterable[Replicate]) -> list[Pack]:
     chosen: list[tuple[bool, float, list[Replicate]]] = []
     for same in by_architecture.values():
         same.sort(key=lambda r: 0 if r.extrapolation is None else r.extrapolation.m)  # stable: in the order of the grid
-        size = len(same) if same[0].probed_with else _pack_size(spec, same[0])
+        size = len(same) if same[0].probed_with else pack_size(spec, same[0])
         packs = -(-len(same) // size)
         for number in range(packs):  # of about equal size
             members = same[number * len(same) // packs : (number + 1) * len(same) // packs]
@@ -50,7 +50,8 @@ def plan(spec: Spec, missing: Iterable[Replicate]) -> list[Pack]:
     ]
 
 
-def _pack_size(spec: Spec, replicate: Replicate) -> int:
+def pack_size(spec: Spec, replicate: Replicate) -> int:
+    """Return the largest number of replicates in a pack, for replicates such as this one."""
     if spec.resources.pack != "auto":
         return spec.resources.pack
     if spec.resources.gpu:
