@@ -43,8 +43,8 @@ class JumpOptions:
     weights; or a mapping of names to parameters, which leaves all parameters it does not name alone."""
     sample: Annotated[Sample, Since("0.3")] = "all"
     """Weights of each group that its operator is fitted to, drawn anew for every window: ``"all"``; a number below 1, a
-    share of them (0.0625 is a sixteenth; 8192 weights at least); or a number of weights, at least ``m``. All weights
-    are taken of groups that have no more. The prediction always covers every weight."""
+    share of them (0.0625 is a sixteenth), but never fewer than 8192; or a number of weights, at least ``m``. All
+    weights are taken of groups that have no more. The prediction always covers every weight."""
     every: Annotated[int, Bounds(at_least=1), NotInSpec()] = 1
     """Take a snapshot on every so many calls of `Accelerator.step` only; s then leaps ``s * every`` calls."""
     start: Annotated[int, Bounds(at_least=0)] = 0

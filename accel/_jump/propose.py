@@ -36,7 +36,8 @@ def extrapolate(
     coefficients: Tensor | None = None
     columns: dict[str, Tensor] = {}
     diagnosed: list[tuple[Batch | PairBatch, Combination, Tensor]] = []
-    for batch in windows.batches(streams([each.seed for each in options], jump)):
+    seeds = [] if options[0].sample == "all" else [each.seed for each in options]
+    for batch in windows.batches(streams(seeds, jump)):
         replicate = (batch.groups // groups).tolist() if len(options) > 1 else [0] * len(batch.groups)
         chosen = [options[k] for k in replicate]
         rules: list[Any] = [each.rule for each in chosen]  # Koopman rules if the windows hold pairs
@@ -51,20 +52,17 @@ def extrapolate(
         if deficient.any():
             newest = torch.eye(windows.width, dtype=torch.float64)[-1]
             taken = torch.where(deficient[:, None], newest, taken)
-        if batch.holds_all:
-            coefficients = taken
-        else:
-            if coefficients is None:
-                coefficients = torch.empty(windows.groups, windows.width, dtype=torch.float64)
-            coefficients[batch.groups] = taken
         values = {
             "rank": combination.rank,
             "spectral_radius": combination.spectral_radius,
             "deficient": deficient,
         }
         if batch.holds_all:
-            columns = values
+            coefficients, columns = taken, values
         else:
+            if coefficients is None:
+                coefficients = torch.empty(windows.groups, windows.width, dtype=torch.float64)
+            coefficients[batch.groups] = taken
             _scatter(columns, windows.groups, batch.groups, values)
         diagnosed.append((batch, combination, taken))
     assert coefficients is not None

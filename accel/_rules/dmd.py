@@ -146,7 +146,7 @@ class DMD(BatchableRule):
 
         basis = u if self.modes == "projected" else led @ lift
         if self.amplitudes == "least_squares" and self.modes == "exact":
-            start = np.linalg.pinv(basis) @ newest
+            start = np.linalg.pinv(basis, rcond=max(basis.shape[1:]) * np.finfo(np.float64).eps) @ newest
         else:
             start = basis.swapaxes(1, 2) @ newest
         advanced, eigenvalues = self._advance(operator, start, s, rank)

@@ -71,7 +71,7 @@ def factors(
         (spans, K, m, m) float64 on the CPU; NaN where a replicate's snapshots are not finite.
     """
     # autocast would multiply in less than float32; windows that are not finite give NaN
-    with torch.autocast(device.type, enabled=False), np.errstate(invalid="ignore", over="ignore"):
+    with torch.autocast(device.type, enabled=False), np.errstate(all="ignore"):
         if dtype != torch.float64:
             grams, eps = _one_pass(levels, spans, m, device)
             return torch.from_numpy(_summed_twice(_root(grams.cpu().numpy(), eps)))
@@ -88,7 +88,7 @@ def factors(
 def factors_of_steps(steps: Tensor) -> Tensor:
     """Return R of every group, (groups, m, m), in one pass, given (groups, m, n) float64 first snapshots and steps."""
     changes = torch.cat([steps[:, :2], steps[:, 2:] - steps[:, 1:-1]], dim=1)
-    with np.errstate(invalid="ignore", over="ignore"):
+    with np.errstate(all="ignore"):
         return torch.from_numpy(_summed_twice(_root((changes @ changes.mT).cpu().numpy()))).to(steps.device)
 
 

@@ -7,8 +7,8 @@
 | R      | a group's window in an orthonormal basis, RᵀR = WᵀW               | (min(n, m), m) |
 | c      | coefficients that combine a group's snapshots into its prediction | (m,)           |
 
-A group of at most m weights is its own R. From larger groups a sample of weights may be taken (see `sampling`); then W
-stands for the sample wherever R is meant. Larger groups of a family, such as the nodes of a layer, get R in one batched
+A group of at most m weights is its own R. R of a larger group may be made of a sample of its weights (see `sampling`).
+Larger groups of a family, such as the nodes of a layer, get R in one batched
 product: from a Gram matrix of their steps, as in `gram`, or from a QR decomposition where float64 weights have digits
 that a Gram matrix would lose. A group that lies in several buffers has the R of its stacked factors.
 

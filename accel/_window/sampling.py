@@ -102,4 +102,5 @@ def streams(seeds: Sequence[int], window: int) -> list[torch.Generator]:
         seeds: Of the replicates.
         window: Number of the window in its training, so that each window has draws of its own, also after a resume.
     """
-    return [torch.Generator().manual_seed((seed * 1_000_003 + ~window) % 2**63) for seed in seeds]
+    # negative numbers, so that these are not the streams of the noise of jumps (see `Reshaping.of_jump`)
+    return [torch.Generator().manual_seed((seed * 1_000_003 - (window + 1)) % 2**63) for seed in seeds]

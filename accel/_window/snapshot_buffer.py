@@ -139,7 +139,7 @@ class Window:
         ends = [0, *itertools.accumulate(part.shape[-1] for part, _ in parts)]
 
         def _levels(start: int, stop: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-            return first[..., start:stop], rows[..., start:stop].to(dtype)
+            return first[..., start:stop].to(dtype), rows[..., start:stop].to(dtype)
 
         factors = gram.factors(_levels, list(itertools.pairwise(ends)), self.m, dtype, device)
         scales = [1.0 if drawn is None else drawn.scale for drawn in draws]
@@ -148,7 +148,7 @@ class Window:
     def combine(self, groups: Sequence[Group], coefficients: Tensor) -> Iterator[Tensor]:
         """Return the combined snapshots of a full window, flattened, in consecutive blocks of (K, weights).
 
-        Blocks are float64, or of the weights' dtype where products in it are as right as the snapshots; see
+        Blocks are float64, or of the weights' dtype where products in it are about as accurate as the snapshots; see
         `WholeStore.multiplies`.
 
         Args:
@@ -263,12 +263,13 @@ def _products(rows: Tensor, block: Tensor, spans: Sequence[tuple[int, int, int]]
 
 
 def _rounded(coefficients: Tensor, dtype: torch.dtype) -> Tensor:
-    """Round (..., m) coefficients so that their sum keeps its value.
+    """Round (..., m) coefficients so that their sum keeps its value, but for the rounding of the smallest.
 
     Snapshots are nearly equal, so an error of the sum would stretch all weights alike.
     """
     if dtype == coefficients.dtype:
         return coefficients
     rounded = coefficients.to(dtype)
-    rounded[..., -1] += (coefficients - rounded).sum(-1)
-    return rounded
+    smallest = coefficients.abs().argmin(-1, keepdim=True)
+    lost = (coefficients - rounded).sum(-1, keepdim=True)
+    return rounded.scatter(-1, smallest, (coefficients.gather(-1, smallest) + lost).to(dtype))

@@ -30,8 +30,8 @@ class WholeStore:
         self.rows = _allocate((m, replicates, size), dtype, device)
         self.move_eps = 0.0
         self.multiplies = device.type == "cpu" and dtype in (torch.float32, torch.float64)
-        """True if snapshots are combined by products in their own dtype, which errs about as much as rounding them did.
-        A GPU may round such products to fewer bits."""
+        """True if snapshots are combined by products in their own dtype. These err a few times as much as the rounding
+        of the snapshots. A GPU may round such products to fewer bits."""
 
     @property
     def newest(self) -> Tensor:
@@ -141,7 +141,7 @@ class DifferenceStore:
             dtype: of the numbers.
             drawn: what to take of these weights; None for all.
         """
-        first = _part(self.first, start, stop, drawn)
+        first = _part(self.first, start, stop, drawn).to(dtype)
         moves = torch.zeros(len(self.rows) + 2, *first.shape, dtype=dtype, device=first.device)
         moves[1:-1].copy_(_part(self.rows, start, stop, drawn)).div_(self.scale)
         torch.sub(_part(self.newest, start, stop, drawn), first, out=moves[-1])

@@ -42,12 +42,15 @@ def test_each_window_and_each_replicate_has_draws_of_its_own():
     assert torch.equal(draws[0], drawn_weights(100, 1000))
 
 
-@pytest.mark.parametrize("snapshot_dtype", [None, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("dtype", "snapshot_dtype"),
+    [(torch.float32, None), (torch.float32, torch.bfloat16), (torch.bfloat16, None), (torch.float64, torch.float16)],
+)
 @pytest.mark.parametrize(("n", "sample"), [(3000, 600), (40_000, 1 / 8)])
-def test_the_inner_products_of_a_sample_are_those_of_all_weights_on_average(n, sample, snapshot_dtype):
+def test_the_inner_products_of_a_sample_are_those_of_all_weights_on_average(n, sample, dtype, snapshot_dtype):
     generator = torch.Generator().manual_seed(0)
-    weights = nn.Parameter(torch.randn(n, generator=generator))
-    steps = torch.randn(3, n, generator=generator)
+    weights = nn.Parameter(torch.randn(n, generator=generator).to(dtype))
+    steps = torch.randn(3, n, generator=generator).to(dtype)
     accelerator = Accelerator(
         nn.ParameterList([weights]), DMD(), m=4, s=1, sample=sample, snapshot_dtype=snapshot_dtype
     )
