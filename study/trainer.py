@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "the packs must train on a GPU, but torch finds no CUDA device here; "
                 "use --device cpu to train on the CPU"
             )
-        packs, products = _settle(file, device, before.products)
+        packs, products = _settle(file, device, before)
     except BadFile as error:
         print(f"study.trainer: {error}", file=sys.stderr)
         return 2
@@ -81,24 +81,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _settle(
-    file: PacksFile, device: str, kept: Mapping[str, Any] | None
-) -> tuple[list[Pack], Mapping[str, Any] | None]:
+def _settle(file: PacksFile, device: str, before: OutcomesFile) -> tuple[list[Pack], Mapping[str, Any] | None]:
     """Return the packs with the matrix products that they train with, and the choice of those that were left open.
 
     Args:
         file: Packs to train.
         device: Device to train on.
-        kept: Choice that was made before for the same outcomes; None if there is none.
+        before: Outcomes so far, whose products all others have as well.
 
     Raises:
         BadFile: The packs must have products of oneDNN, which are not available.
     """
-    if kept is None and device == "cpu":
-        threads = max(pack.threads for pack in file.packs)
+    kept = before.products
+    if kept is None and not before.ended and device == "cpu":
+        threads = max((pack.threads for pack in file.packs), default=1)
         choice = choose_by_largest(_shapes(file), lambda shape: choose_products(shape, threads))
         kept = None if choice is None else choice.to_dict()
-    products: Products = "torch" if kept is None or device != "cpu" else chosen_of(kept)
+    products: Products = "torch" if kept is None else chosen_of(kept)
     packs = [
         replace(pack, replicates=tuple(replicate.settled(products) for replicate in pack.replicates))
         for pack in file.packs

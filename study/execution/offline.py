@@ -14,6 +14,7 @@ from study.planning.tasks import make_tasks
 from study.record import Record, create, lock_folder, open_if_exists
 from study.replicates.pack_files import BadFile, OutcomesFile, PacksFile
 from study.replicates.products_choice import chosen_of
+from study.replicates.replicate import Pack
 from study.specification import Spec, load_spec, method_names
 
 OUTCOMES = "outcomes.npz"
@@ -120,7 +121,7 @@ def _check_products(file: OutcomesFile, path: str | Path, existing: Record | Non
     kept = None if existing is None else existing.products
     if kept is None or existing is None:
         return
-    trained_with = {pack.products for pack, _, _ in file.ended.values()} & {"onednn"}
+    trained_with = {pack.products for pack, _, _ in file.ended.values() if _leave_a_choice(pack)}
     if file.products is not None:
         trained_with.add(chosen_of(file.products))
     if trained_with - {kept}:
@@ -129,6 +130,11 @@ def _check_products(file: OutcomesFile, path: str | Path, existing: Record | Non
             f"{kept}, which all its packs must have. Choose another --out; or export what is left with --done "
             f"{existing.folder}, and train that"
         )
+
+
+def _leave_a_choice(pack: Pack) -> bool:
+    """Return True if some training of a pack can have products of torch and of oneDNN."""
+    return any(each.recipe.dtype == "float32" and each.recipe.precision == "full" for each in pack.replicates)
 
 
 def _portable(spec: Mapping[str, Any]) -> bool:

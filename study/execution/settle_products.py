@@ -70,7 +70,7 @@ def _plain(spec: Spec) -> list[Replicate]:
 def _refusal(record: Record, spec: Spec, asked: str) -> str:
     without = "torch has no float32 products of oneDNN where the packs would train"
     if asked == "onednn":
-        return f"training.products: onednn cannot be had, because {without}. Use auto or torch"
+        return f"training.products: onednn is not available here: {without}. Use auto or torch"
     return (
         f"{record.folder} was begun with matrix products of oneDNN, which all its packs must have, but {without}. Run "
         f"it where oneDNN is available, or begin the study in a new folder with torch's products: --out DIR --set "

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +23,8 @@ from study.record._files import packs, write_whole
 FILE = ".results.json"
 FORMAT_VERSION = 1
 _PACKAGES = ("accel", "problems", "dashboards", "study")
+_LIBRARIES = ("matplotlib", "numpy", "pandas", "scipy", "seaborn")
+"""Libraries that make what is kept."""
 
 Line = tuple[Literal["out", "err"], str]
 """Standard output or standard error, and a text that was printed there."""
@@ -101,6 +104,7 @@ def state_of(engine: Engine, folder: Path, study: str) -> str:
         recorded,
         stamps(folder, [str(path.relative_to(folder)) for path in packs(folder)]),
         stamps(code, [str(path.relative_to(code)) for path in sources if path.is_file()]),
+        [version(library) for library in _LIBRARIES],
     ]
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
 

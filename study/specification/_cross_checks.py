@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from problems import OwnNetwork, Problem
+from problems import OwnLoss, OwnNetwork, Problem
 from study.errors import shortened
 from study.replicates.replicate import WITH_MOMENTUM
 from study.specification._alternative_checks import alternative_mistakes
@@ -84,6 +84,8 @@ def _products_mistakes(
     ]
     if any(isinstance(problem, OwnNetwork) for problem in problems):
         reasons.append(f"{spec.problem_class.__name__} brings its own network")
+    if any(isinstance(problem, OwnLoss) for problem in problems):
+        reasons.append(f"{spec.problem_class.__name__} brings its own loss")
     if spec.resources.gpu:
         reasons.append(f"resources.gpu is {spec.resources.gpu:g}")
     if not reasons:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-from problems import OwnNetwork, Problem
+from problems import OwnLoss, OwnNetwork, Problem
 from study.replicates.replicate import Products, Recipe, Value
 from study.specification._methods import Method
 from study.specification._reflection import later_keys
@@ -139,12 +139,13 @@ class Spec:
         def make() -> Recipe:
             training = {**self.section("training", cell), **{split_axis(key)[1]: v for key, v in tuned.items()}}
             batch = None if training["batch"] == "full" else training["batch"]
-            if own_network or training["dtype"] != "float32" or training["precision"] != "full" or self.resources.gpu:
+            if own_code or training["dtype"] != "float32" or training["precision"] != "full" or self.resources.gpu:
                 training["products"] = "torch"  # the only library that has these products
             return Recipe(**{**self.section("network", cell), **training, "batch": batch})
 
-        own_network = self.has_own_network(cell)
-        varying = {**self._varying("network", cell), **self._varying("training", cell), **tuned, "own": own_network}
+        # a loss of the problem's own may differentiate the network in ways that oneDNN's layers do not know
+        own_code = self.has_own_network(cell) or self._has_own_loss(cell)
+        varying = {**self._varying("network", cell), **self._varying("training", cell), **tuned, "own": own_code}
         recipe: Recipe = self._once("Recipe", varying, make)
         return recipe
 
@@ -153,6 +154,12 @@ class Spec:
         # isinstance() is slow for a protocol with methods
         brings: bool = self._once(
             "OwnNetwork", self._varying("problem", cell), lambda: isinstance(self.problem(cell), OwnNetwork)
+        )
+        return brings
+
+    def _has_own_loss(self, cell: Mapping[str, Value]) -> bool:
+        brings: bool = self._once(
+            "OwnLoss", self._varying("problem", cell), lambda: isinstance(self.problem(cell), OwnLoss)
         )
         return brings
 

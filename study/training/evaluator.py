@@ -21,7 +21,7 @@ class Evaluator:
         data: Both splits.
         networks: The networks that are trained.
         judged: The networks that are judged in their place, such as an average of weights; None for the trained ones.
-        keeps_forward: True if the training loss of all networks is that of a step, whose forward pass is then kept.
+        keeps_forward: True if the training loss of all networks is that of a step, whose forward pass may be kept.
     """
 
     def __init__(
@@ -38,15 +38,18 @@ class Evaluator:
         self._keeps_forward = keeps_forward
         self._forward: tuple[Tensor, float] | None = None
 
-    def losses(self, split: str, part: slice = slice(None)) -> Tensor:
-        """Return the losses on a split, (K,), of the networks at these places of the stack."""
+    def losses(self, split: str, part: slice = slice(None), *, keep_forward: bool = False) -> Tensor:
+        """Return the losses on a split, (K,), of the networks at these places of the stack.
+
+        Args:
+            split: ``train`` or ``test``.
+            part: places of the networks.
+            keep_forward: True to keep the forward pass for `take_forward`, where it can be that of a step.
+        """
         x, y = self._data.split(split)
         with precision(self._recipe, x.device):
-            if (
-                not self._keeps_forward
-                or split != "train"
-                or len(range(len(self._networks))[part]) < len(self._networks)
-            ):
+            everything = len(range(len(self._networks))[part]) == len(self._networks)
+            if not (keep_forward and self._keeps_forward and everything):
                 return self._judged.judge(x, y, part)
             start_s = time.perf_counter()
             losses = self._networks.losses(x, y)
@@ -54,7 +57,7 @@ class Evaluator:
             return losses.detach()
 
     def take_forward(self) -> tuple[Tensor, float] | None:
-        """Return the latest forward pass of all networks over the training split, and forget it.
+        """Return the latest forward pass that was kept, and forget it.
 
         Returns:
             Losses with the graph of their gradients, and the seconds that they took; None if none was kept.

@@ -83,12 +83,8 @@ class JumpGroup:
         self._networks = networks
         self._accelerator = StackedAccelerator(networks.module, options, self._weights(start, start + len(members)))
         self._start = start
-        self._several_candidates = any(len(each.candidates) > 1 for each in options)
-
-    @property
-    def judges_last_weights(self) -> bool:
-        """True if the last evaluation of an accepted jump is that of the weights that training goes on with."""
-        return not self._several_candidates
+        # training then goes on with the weights that are judged last, and no evaluation belongs to the method
+        self._keeps_forward = all(each.accept == "always" and len(each.candidates) == 1 for each in options)
 
     @property
     def note(self) -> str | None:
@@ -129,14 +125,19 @@ class JumpGroup:
         """
         test: dict[str, dict[int, float]] = {"before": {}, "after": {}}
 
+        proposed = False
+
         def losses(split: str, replicates: Sequence[int]) -> list[float]:
             for k in replicates:
                 self.members[k].evaluations[split] += 1
+            keep = self._keeps_forward and proposed and split == "train"
             with clock("judging"):
-                values: list[float] = evaluator.losses(split, self.part).tolist()
+                values: list[float] = evaluator.losses(split, self.part, keep_forward=keep).tolist()
             return values
 
         def note_test_losses(when: str, replicates: Sequence[int]) -> None:
+            nonlocal proposed
+            proposed = True  # the first call comes before the candidates are tried
             values = losses("test", replicates)
             test[when] = {k: values[k] for k in replicates}
 

@@ -57,7 +57,8 @@ class TrainingLoop:
         self.recipe = recipe = states[0].replicate.recipe
         self.running = list(states)
         # with full batches, the training loss after a jump is the forward pass of the next step
-        keeps_forward = recipe.batch is None and judged is None and graphs is None and task.network is None
+        keeps_forward = recipe.batch is None and judged is None and graphs is None
+        keeps_forward = keeps_forward and task.network is None and task.loss is None  # which may draw random numbers
         self.evaluator = Evaluator(recipe, data, networks, judged, keeps_forward=keeps_forward)
         self.batches = Batches(data, recipe, (state.replicate.seed for state in states))
         self.step = TrainingStep(recipe, networks, optimizer)
@@ -104,14 +105,14 @@ class TrainingLoop:
                         if resets_moments(state.replicate):
                             self.optimizer.reset(self.running.index(state))
                     forward = self.evaluator.take_forward()
-                    if forward is not None and len(accepted) == len(self.running) and group.judges_last_weights:
+                    if forward is not None and len(accepted) == len(self.running):
                         self._begin_step(*forward)
 
     def _begin_step(self, losses: Tensor, seconds: float) -> None:
         """Let the next step, if there is one, begin with the forward pass that judged a jump."""
         if self.epoch < self.recipe.epochs:
             self.step.begun = losses
-            self.stopwatch.move(seconds, "judging", "training")  # counts of evaluations stay: packs differ in this
+            self.stopwatch.move(seconds, "judging", "training")
 
     def _add_curve_points(self, epoch: int) -> None:
         with self.stopwatch("judging"):

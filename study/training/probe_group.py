@@ -77,6 +77,8 @@ class ProbeGroup:
         samples: int,
     ) -> None:
         self.members, self.cells = [runner], list(cells)
+        self.note: str | None = None
+        """Sentence that a reader of the results must know, once a probe was made; None if there is none."""
         method = cells[0].replicate.method
         assert isinstance(method, Probes)
         self.snapshots = method.jumps.snapshots
@@ -95,11 +97,6 @@ class ProbeGroup:
         self._taken = 0
         self._weights: deque[dict[str, Tensor]] = deque(maxlen=self._longest)
         """The latest snapshots; only those that a probe needs are kept."""
-
-    @property
-    def judges_last_weights(self) -> bool:
-        """Probes leave the weights as they are, and accept no jump."""
-        return False
 
     @property
     def part(self) -> slice:
@@ -159,6 +156,8 @@ class ProbeGroup:
             latest = self._weights[-1]
             target = {name: values.expand(len(places), *values.shape).clone() for name, values in latest.items()}
             accelerator = StackedAccelerator(self._networks.module, options, target)
+            accelerator.jumps = self._taken  # each probe has draws of its own
+            self.note = accelerator.note
             window = list(self._weights)[-options[0].m :]
             accelerator.fill([{n: v.expand(len(places), *v.shape) for n, v in each.items()} for each in window])
             proposals = accelerator.propose([accelerator.horizons(k)[0] for k in range(len(places))])

@@ -116,6 +116,8 @@ def train_probed(
     loop = TrainingLoop(task, data, [runner], networks, optimizer, None, [probes], graphs, check_every, warn)
     with global_generator(cells[0].seed, "noise"):
         loop.train()
+    if probes.note:
+        warn(probes.note)
     share_training(runner, states)
     counts = networks.weights, len(data.x), len(data.x_test)
     _name_layers(networks, states)

@@ -74,7 +74,9 @@ def _measure_overhead(width: int, dry: bool) -> Values:
     else:
         windows = (2, 5)
         ratios = bench_overhead.main("cpu", width, windows, hidden=(8, 20), steps=10)
-    return {f"m={m}": ratio for m, ratio in zip(windows, ratios, strict=True)}
+    samples = ("all" if sample == "all" else f"1/{round(1 / sample)}" for sample in bench_overhead.SAMPLES_OF_WEIGHTS)
+    names = [f"m={m}, sample {sample}" for sample in samples for m in windows]
+    return dict(zip(names, ratios, strict=True))
 
 
 def _packs(preset: str, limit_s: float) -> Part:

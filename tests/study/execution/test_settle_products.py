@@ -137,7 +137,7 @@ def test_onednn_is_refused_where_there_is_none(raw, tmp_path, monkeypatch, dmd_s
     monkeypatch.setattr(matrix_products, "onednn_product", HAS_NONE)
     refused = dmd_study("run", spec, "--out", tmp_path / "out", "--executor", "inline")
     assert refused.status == 2
-    assert "training.products: onednn cannot be had" in refused.err
+    assert "training.products: onednn is not available here" in refused.err
     assert not _files.packs(tmp_path / "out")
 
 
@@ -264,7 +264,7 @@ def test_outcomes_with_other_products_are_not_mixed_in(raw, files, tmp_path, tim
         ({"axes.training.precision": ["full", "bf16"]}, "training.precision is bf16"),
         ({"baseline": {"training.dtype": ["float64"]}}, "training.dtype is float64"),
         ({"resources": {"gpu": 0.5}}, "resources.gpu is 0.5"),
-        ({"problem": {"name": "xor"}, "network": None}, "Xor brings its own network"),
+        ({"problem": {"name": "xor"}, "network": None}, "Xor brings its own network and Xor brings its own loss"),
     ],
 )
 def test_onednn_is_a_mistake_where_it_has_no_products(raw, changes, reason):
