@@ -79,7 +79,7 @@ def everything(
     Raises:
         OSError: files cannot be written.
     """
-    from study.record import KeptResults, keep, kept_results, stamps
+    from study.record import KeptResults, contents, keep, kept_results
 
     kept = kept_results(record.folder, record.url)
     if kept is not None and kept.are_in(record.folder):
@@ -108,7 +108,7 @@ def everything(
         state=state,
         status=(*counts, *answer),
         results=tuple(lines),
-        files=stamps(record.folder, [str(path.relative_to(record.folder)) for path in files]),
+        files=contents(record.folder, [str(path.relative_to(record.folder)) for path in files]),
         request=request,
         timed=timed(data),
     )

@@ -1,7 +1,5 @@
 """Commands that train."""
 
-import hashlib
-import json
 import re
 from pathlib import Path
 from typing import Annotated
@@ -121,6 +119,9 @@ def _request(spec: str, assignments: list[str]) -> tuple[str, str | None]:
 
     A spec with a problem or method of the user's own is of that kind: its code is seen only when it is imported.
     """
+    import hashlib
+    import json
+
     from study.specification import override, read_raw
 
     raw, label = read_raw(spec)

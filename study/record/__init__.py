@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from study.record._database import masked
     from study.record._files import write_whole
     from study.record._grid import StudyGrid
-    from study.record._kept import KeptResults, Line, keep, kept_results, stamps
+    from study.record._kept import KeptResults, Line, contents, keep, kept_results
     from study.record._lock import lock_folder
     from study.record._open import create, open_if_exists, open_study
     from study.record._record import Record
@@ -27,7 +27,7 @@ __getattr__, __dir__ = lazy_names(
         "study.record._database": ["masked"],
         "study.record._files": ["write_whole"],
         "study.record._grid": ["StudyGrid"],
-        "study.record._kept": ["KeptResults", "Line", "keep", "kept_results", "stamps"],
+        "study.record._kept": ["KeptResults", "Line", "contents", "keep", "kept_results"],
         "study.record._lock": ["lock_folder"],
         "study.record._open": ["create", "open_if_exists", "open_study"],
         "study.record._record": ["Record"],
@@ -40,6 +40,7 @@ __all__ = [
     "Line",
     "Record",
     "StudyGrid",
+    "contents",
     "create",
     "keep",
     "kept_results",
@@ -49,6 +50,5 @@ __all__ = [
     "open_study",
     "row_name",
     "row_of",
-    "stamps",
     "write_whole",
 ]

@@ -1,10 +1,12 @@
 """Words and files that a record gave when its results were last written, kept to be shown again.
 
 They hold as long as the record's state is the same: its trials and attributes in the storage, the files of its packs,
-and this package's code. As in git and make, a file counts as unchanged if its size and its time of change are. The
-words lie in a file that can be deleted at any time; then they are made anew.
+and this package's code. As in git and make, these files count as unchanged if their sizes and times of change are. Of
+files that were made of the record, the content counts. The words lie in a file that can be deleted at any time; then
+they are made anew.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -40,7 +42,7 @@ class KeptResults:
         state: Hash of the record's state, see `state_of`.
         status: Lines that tell how much has ended, and the answer.
         results: Lines that were printed while the files were written.
-        files: Path of each file, from the study's folder -> its size and time of change.
+        files: Path of each file, from the study's folder -> hash of its content.
         request: Hash of the request for which nothing is left to train; None if it is not known.
         timed: True if the time of the recommended cell needs no measurement either.
     """
@@ -50,24 +52,31 @@ class KeptResults:
     state: str
     status: tuple[Line, ...]
     results: tuple[Line, ...]
-    files: Mapping[str, tuple[int, int]]
+    files: Mapping[str, str]
     request: str | None = None
     timed: bool = False
 
     def are_in(self, folder: Path) -> bool:
         """Return True if all files are in the folder as they were written."""
-        return self.place == str(folder) and self.files == stamps(folder, self.files)
+        return self.place == str(folder) and self.files == contents(folder, self.files)
 
 
-def stamps(folder: Path, names: Iterable[str]) -> dict[str, tuple[int, int]]:
-    """Return the size and the time of change of files in a folder, by path; files that are not there are left out."""
-    seen = {}
+def contents(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """Return a hash of each of these files in a folder, by path; files that cannot be read are left out."""
+    hashes = {}
     for name in names:
-        try:
-            state = (folder / name).stat()
-        except OSError:
-            continue
-        seen[name] = (state.st_size, state.st_mtime_ns)
+        with contextlib.suppress(OSError):
+            hashes[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    return hashes
+
+
+def _stamps(folder: Path, paths: Iterable[Path]) -> dict[str, tuple[int, int]]:
+    """Return size and time of change of files, by their path from a folder; files that have just gone are left out."""
+    seen = {}
+    for path in paths:
+        with contextlib.suppress(OSError):
+            state = path.stat()
+            seen[str(path.relative_to(folder))] = (state.st_size, state.st_mtime_ns)
     return seen
 
 
@@ -102,8 +111,8 @@ def state_of(engine: Engine, folder: Path, study: str) -> str:
         ]
     state = [
         recorded,
-        stamps(folder, [str(path.relative_to(folder)) for path in packs(folder)]),
-        stamps(code, [str(path.relative_to(code)) for path in sources if path.is_file()]),
+        _stamps(folder, packs(folder)),
+        _stamps(code, (path for path in sources if path.is_file())),
         [version(library) for library in _LIBRARIES],
     ]
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
@@ -147,11 +156,10 @@ def _read(folder: Path) -> KeptResults | None:
         if content.pop("format_version") != FORMAT_VERSION:
             return None
         status, results = (tuple(map(_line, content.pop(name))) for name in ("status", "results"))
-        files = {str(name): (int(size), int(time)) for name, (size, time) in content.pop("files").items()}
-        kept = KeptResults(status=status, results=results, files=files, **content)
+        kept = KeptResults(status=status, results=results, **content)
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return None
-    return kept if isinstance(kept.study, str) else None
+    return kept if isinstance(kept.study, str) and isinstance(kept.files, dict) else None
 
 
 def _line(written: Any) -> Line:

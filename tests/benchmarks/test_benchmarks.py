@@ -111,10 +111,18 @@ def measure_products(main):
 
 
 def measure_search(main):
-    found = main({"random": 4, "tpe": 2}, metrics=("mean_relative_error",))
+    found = main({"random": 4, "tpe": 2}, metrics=("mean_relative_error",), at_once=(5,))
     assert found["mean_relative_error grid"] == 210  # the 70th cell of the recorded grid, in its own order
     assert 3 <= found["mean_relative_error random"] <= 336
     assert 3 <= found["mean_relative_error tpe"] <= 336
+    assert 15 <= found["mean_relative_error tpe x5"] <= 336  # the first five cells, with three seeds each
+
+
+def measure_starting(main):
+    found = main(repeats=1, epochs=20, sweep=False)
+    assert all(0.05 < seconds < 100 for seconds in found.values())
+    assert found["--help"] < found["status"] < found["status, anew"]  # measured 0.2, 0.5 and 1.7 s
+    assert found["run"] < found["run, anew"]  # measured 0.6 and 6 s
 
 
 def measure_by_hand(main):
@@ -128,6 +136,7 @@ def measure_by_hand(main):
 
 MEASURES = {
     "bench_by_hand": measure_by_hand,
+    "bench_starting": measure_starting,
     "bench_search": measure_search,
     "bench_products": measure_products,
     "bench_mgrit": measure_mgrit,

@@ -113,6 +113,57 @@ def test_a_search_that_is_interrupted_goes_on_with_what_it_had_begun(searched, t
     assert {name: at for name, at in packs(tmp_path / "out").items() if name in before} == before
 
 
+def test_a_pack_is_filled_with_as_many_cells_as_it_takes(searched, packs_trained) -> None:
+    """Samplers that learn nothing fill it; the others are asked for an eighth of the search at most."""
+    changes = {"resources": {"pack": 10}, "seeds": 2}
+    searched(11, changes, sampler="random")
+    # two packs for five cells and the baselines, then a full one
+    assert [cells_in(pack) for pack in packs_trained][-2:] == [5, 1]
+    assert max(len(pack.replicates) for pack in packs_trained) <= 10
+    assert sum(len(pack.replicates) for pack in packs_trained) == 11 * 2 + 2
+    packs_trained.clear()
+    searched(35, changes, sampler="tpe")
+    assert [cells_in(pack) for pack in packs_trained] == [4] * 6
+    packs_trained.clear()
+    searched(43, changes, sampler="refine")
+    assert cells_in(packs_trained[0]) == 5
+
+
+@pytest.mark.parametrize(("trials", "expected"), [(7, [1] * 7), (16, [2] * 8)])
+def test_a_short_search_learns_between_its_packs(searched, packs_trained, trials, expected) -> None:
+    searched(trials, {"resources": {"pack": 32}}, sampler="tpe", prune=False)
+    assert [cells_in(pack) for pack in packs_trained] == expected
+
+
+def test_the_same_search_asks_for_the_same_cells(searched, tmp_path) -> None:
+    """And another number of trials asks for others, since it learns at other times."""
+
+    def asked(trials, place):
+        record = searched(trials, {"resources": {"pack": 32}}, tmp_path / place, sampler="tpe", sampler_seed=3)
+        return sorted(map(str, record.grid.cells))
+
+    first = asked(32, "first")
+    assert asked(32, "second") == first
+    assert not set(asked(16, "shorter")) <= set(first)
+
+
+@pytest.fixture
+def packs_trained(monkeypatch):
+    """Packs that are trained from now on."""
+    import study.training.packs
+
+    seen: list[Pack] = []
+    train = study.training.packs.train_pack
+    monkeypatch.setattr(
+        study.training.packs, "train_pack", lambda pack, *others: seen.append(pack) or train(pack, *others)
+    )
+    return seen
+
+
+def cells_in(pack) -> int:
+    return len({str(replicate.parameters) for replicate in pack.replicates if not replicate.is_baseline})
+
+
 def test_a_grid_is_what_a_search_begins_with_and_a_run_trains_what_it_lacks(raw, searched, tmp_path, trained):
     grid = {"axes": {"m": [4, 6], "s": [2, 5], "tolerance": [1e-6]}}
     run(raw(grid), tmp_path / "out", executor="inline")

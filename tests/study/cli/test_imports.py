@@ -1,5 +1,6 @@
 """Modules that a command loads: what it does not use costs its user seconds. How many, `bench_starting` measures."""
 
+import gc
 import shutil
 import subprocess
 import sys
@@ -87,6 +88,15 @@ def test_a_command_loads_only_what_it_uses(place, arguments, unused) -> None:
 def test_the_check_above_can_fail(place) -> None:
     loaded = loaded_by(place, "heatmap", "begun")
     assert {*DRAWING, *TABLES, "optuna"} <= loaded
+
+
+def test_the_garbage_collector_is_left_as_it_was(dmd_study) -> None:
+    before, during = gc.get_threshold(), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("study.cli.app", lambda: during.append(gc.get_threshold()))
+        assert dmd_study("--help").status == 0
+    assert during[0][0] > before[0]
+    assert gc.get_threshold() == before
 
 
 def test_what_seaborn_was_loaded_without_can_be_loaded_afterwards() -> None:
