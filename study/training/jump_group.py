@@ -125,7 +125,7 @@ class JumpGroup:
         """
         test: dict[str, dict[int, float]] = {"before": {}, "after": {}}
 
-        proposed = False
+        proposed = False  # until the candidates are tried
 
         def losses(split: str, replicates: Sequence[int]) -> list[float]:
             for k in replicates:
@@ -137,7 +137,7 @@ class JumpGroup:
 
         def note_test_losses(when: str, replicates: Sequence[int]) -> None:
             nonlocal proposed
-            proposed = True  # the first call comes before the candidates are tried
+            proposed = True
             values = losses("test", replicates)
             test[when] = {k: values[k] for k in replicates}
 
