@@ -4,13 +4,17 @@ The recorded grid of ``results/quick`` (112 cells, 3 seeds each) stands in for t
 is told what the table says of it, all three seeds at once and unpruned. Counted are the replicates until one within 1 %
 of the grid's optimum has been asked for, by several seeds of each sampler. ``grid`` is the whole grid in its own order.
 A sampler that is asked for several cells at once is told of none before all have ended, and all of them count.
+
+Then the processor time of a replicate, by the number of cells whose replicates are trained in one pack.
 """
 
 import itertools
 import math
+import random
 import statistics
 import time
 from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,12 @@ from study import load_spec
 from study.adaptive_search._ask import Asker
 from study.adaptive_search._history import CAP
 from study.adaptive_search._space import Space
+from study.planning.cells import cells, replicates
+from study.planning.packs import plan
+from study.planning.tasks import make_tasks
+from study.replicates.replicate import Pack
+from study.specification._sections import Resources
+from study.training.packs import train_pack
 from tests.benchmarks._setting import describe_machine, quartiles
 
 TABLE = Path(__file__).parents[2] / "results" / "quick" / "table.csv"
@@ -28,17 +38,24 @@ WITHIN = 1.01
 
 
 def main(
-    samplers: Mapping[str, int] | None = None, metrics: Sequence[str] = METRICS, at_once: Sequence[int] = (5, 10)
+    samplers: Mapping[str, int] | None = None,
+    metrics: Sequence[str] = METRICS,
+    at_once: Sequence[int] = (5, 10),
+    epochs: int = 200,
+    trained: int = 40,
 ) -> dict[str, float]:
     """Print a table for each metric.
 
     Args:
         samplers: name -> how many of its seeds; Gaussian processes (gp) take a second for each cell.
         metrics: to be low.
-        at_once: numbers of cells that tpe is asked for at once, besides one.
+        at_once: numbers of cells that tpe is asked for at once, and that are trained together, besides one.
+        epochs: epochs of those that are trained.
+        trained: number of cells that are trained, drawn at random.
 
     Returns:
-        Median replicates by metric and sampler; ``tpe x5`` is tpe that is asked for five cells at once.
+        Median replicates by metric and sampler; ``tpe x5`` is tpe that is asked for five cells at once. ``ms x5``:
+        processor time of a replicate of five cells in a pack.
     """
     print(describe_machine())
     spec = load_spec("quick", {"design": "search"})
@@ -59,11 +76,31 @@ def main(
         for sampler, seeds in (samplers or {"random": 50, "qmc": 50, "tpe": 50, "gp": 5}).items():
             for together in (1, *at_once) if sampler == "tpe" else (1,):
                 start_s = time.perf_counter()
-                cells = [_asked(Asker(Space(spec), sampler, seed), known, good, together) for seed in range(seeds)]
-                counts = [count * len(spec.seeds) for count in cells]
+                asked = [_asked(Asker(Space(spec), sampler, seed), known, good, together) for seed in range(seeds)]
+                counts = [count * len(spec.seeds) for count in asked]
                 name = sampler if together == 1 else f"{sampler} x{together}"
-                _print(name, counts, (time.perf_counter() - start_s) / sum(cells))
+                _print(name, counts, (time.perf_counter() - start_s) / sum(asked))
                 found[f"{metric} {name}"] = statistics.median(counts)
+    return found | _costs((1, *at_once), epochs, trained)
+
+
+def _costs(at_once: Sequence[int], epochs: int, count: int) -> dict[str, float]:
+    """Processor milliseconds of a replicate by the number of cells in a pack; the packs alternate, twice."""
+    spec = load_spec("quick", {"training.epochs": epochs})
+    by_cell = [replicates(spec, [cell]) for cell in random.Random(0).sample(list(cells(spec)), count)]
+    tasks = make_tasks(spec, by_cell[0])
+    train_pack(Pack("warm", tuple(by_cell[0]), 1, "cpu"), tasks, {})
+    spent = dict.fromkeys(at_once, 0.0)
+    for together in (*at_once, *at_once):
+        for start in range(0, count, together):
+            members = [replicate for cell in by_cell[start : start + together] for replicate in cell]
+            (pack,) = plan(replace(spec, resources=Resources(pack=len(members))), members)
+            start_s = time.process_time()
+            train_pack(pack, tasks, {})
+            spent[together] += time.process_time() - start_s
+    found = {f"ms x{together}": 1e3 * spent[together] / (2 * sum(map(len, by_cell))) for together in at_once}
+    for together in at_once:
+        print(f"{together:2} cells a pack: {found[f'ms x{together}']:.0f} ms of processor time a replicate")
     return found
 
 

@@ -111,11 +111,12 @@ def measure_products(main):
 
 
 def measure_search(main):
-    found = main({"random": 4, "tpe": 2}, metrics=("mean_relative_error",), at_once=(5,))
+    found = main({"random": 4, "tpe": 2}, metrics=("mean_relative_error",), at_once=(5,), epochs=20, trained=5)
     assert found["mean_relative_error grid"] == 210  # the 70th cell of the recorded grid, in its own order
     assert 3 <= found["mean_relative_error random"] <= 336
     assert 3 <= found["mean_relative_error tpe"] <= 336
     assert 15 <= found["mean_relative_error tpe x5"] <= 336  # the first five cells, with three seeds each
+    assert all(0 < found[f"ms x{together}"] < 10_000 for together in (1, 5))
 
 
 def measure_starting(main):
