@@ -1,5 +1,6 @@
 """The packages as they are imported and installed: nothing heavy too early, and a wheel that is whole and typed."""
 
+import importlib
 import re
 import subprocess
 import sys
@@ -37,6 +38,15 @@ def test_nothing_heavy_is_imported_before_it_is_needed(code: str, forbidden: tup
 
 def test_the_check_above_can_fail() -> None:
     assert imported_by("from study.record import open_study", "optuna", "torch") == {"optuna"}
+
+
+@pytest.mark.parametrize("package", ["study", "study.analysis", "study.record"])
+def test_a_name_that_is_imported_when_it_is_first_used_is_there(package: str) -> None:
+    module = importlib.import_module(package)
+    assert all(getattr(module, name) is not None for name in module.__all__)
+    assert set(module.__all__) <= set(dir(module))
+    with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'nothing'"):
+        _ = module.nothing
 
 
 @pytest.fixture(scope="module")
