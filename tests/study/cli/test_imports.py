@@ -12,20 +12,13 @@ import yaml
 from study import run
 from study.cli import results
 from study.record import kept_results
+from tests.study.cli import _small
 
 DRAWING = {"matplotlib", "seaborn"}
 TABLES = {"pandas", "pyarrow"}
 TRAINING = {"torch", "ray", "sklearn", "skfem"}
 STATISTICS = {"scipy.stats", "scipy.cluster"}
-SPEC = {
-    "name": "small",
-    "problem": {"name": "quadratic"},
-    "network": {"hidden": []},
-    "training": {"optimizer": "sgd", "lr": 0.05, "epochs": 24},
-    "axes": {"m": [4, 6], "s": [2, 5], "tolerance": [1e-6]},
-    "seeds": 2,
-    "resources": {"pack": 32},
-}
+SPEC = {**_small.SPEC, "seeds": 2}
 
 
 @pytest.fixture(scope="module")

@@ -14,16 +14,9 @@ from study.planning.cells import replicates
 from study.planning.packs import plan
 from study.record import _kept
 from study.replicates.outcome import failed
+from tests.study.cli import _small
 
-SPEC = {
-    "name": "small",
-    "problem": {"name": "quadratic"},
-    "network": {"hidden": []},
-    "training": {"optimizer": "sgd", "lr": 0.05, "epochs": 24},
-    "axes": {"m": [4, 6], "s": [2, 5], "tolerance": [1e-6]},
-    "seeds": 1,
-    "resources": {"pack": 32},
-}
+SPEC = {**_small.SPEC, "seeds": 1}
 COMMAND = ("run", "spec.yaml", "--out", "out", "--executor", "inline")
 QUICK = (*COMMAND, "--no-timing")
 

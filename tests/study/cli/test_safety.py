@@ -20,6 +20,7 @@ import yaml
 from study import open_study, run
 from study.cli import figures, report, status
 from study.errors import SpecError, UserError
+from tests.study.cli import _small
 
 WATCH = """
 import sys
@@ -54,14 +55,7 @@ class Bomb:
 @pytest.fixture(scope="module")
 def harmless(tmp_path_factory):
     folder = tmp_path_factory.mktemp("harmless") / "out"
-    spec = {
-        "name": "small",
-        "problem": {"name": "quadratic"},
-        "network": {"hidden": []},
-        "training": {"optimizer": "sgd", "lr": 0.05, "epochs": 24},
-        "axes": {"m": [4, 6], "s": [2, 5], "tolerance": [1e-6]},
-    }
-    run(spec, folder, executor="inline")
+    run(_small.SPEC, folder, executor="inline")
     return folder
 
 
