@@ -158,6 +158,23 @@ def test_trainings_that_only_torch_has_products_for_leave_nothing_to_choose(raw,
     assert not timed
 
 
+def test_a_loss_of_the_problems_own_keeps_torch(raw, tmp_path, timed, monkeypatch):
+    """It may differentiate the network in ways that layers of oneDNN do not know."""
+    (tmp_path / "own_loss.py").write_text(
+        "from problems.quadratic import Quadratic\n"
+        "class OwnLoss(Quadratic):\n"
+        "    def loss(self, network, inputs, targets):\n"
+        "        return (network(inputs) - targets).square().mean()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with run(
+        raw({**FLOAT32, "problem": {"name": "own_loss:OwnLoss"}}), tmp_path / "out", executor="inline", timing=False
+    ) as record:
+        assert "products" not in record.attributes
+    assert products_of(tmp_path / "out") == {"torch"}
+    assert not timed
+
+
 def test_of_mixed_trainings_those_that_can_have_it(raw, tmp_path, timed):
     spec = raw({**FLOAT32, "axes.training.dtype": ["float32", "float64"]})
     run(spec, tmp_path, executor="inline", timing=False).close()
@@ -229,6 +246,18 @@ def test_the_trainer_goes_on_as_it_began(files, timed, monkeypatch):
     monkeypatch.setattr("study.trainer.choose_products", None)
     assert train_file([str(packs), "--out", str(out)]) == 0
     assert {pack.products for pack, _, _ in OutcomesFile.read(out).ended.values()} == {"onednn"}
+
+
+def test_the_trainer_makes_no_choice_for_outcomes_that_were_begun_without_one(files, timed):
+    packs, out = files
+    train_file([str(packs), "--out", str(out)])
+    ended = OutcomesFile.read(out)
+    OutcomesFile(ended.study, dict(list(ended.ended.items())[:1])).write(out)
+    timed.clear()
+    assert train_file([str(packs), "--out", str(out)]) == 0
+    assert timed == []
+    later = list(OutcomesFile.read(out).ended.values())[1:]
+    assert {pack.products for pack, _, _ in later} == {"torch"}
 
 
 def test_the_trainer_refuses_what_it_cannot_go_on_with(files, timed, monkeypatch, capsys):
