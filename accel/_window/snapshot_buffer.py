@@ -19,6 +19,7 @@ from accel._window.storage import Store, build_store
 
 _CHUNK = 1 << 19  # float64 numbers combined at a time, few enough to stay in a processor's cache
 _PREDICTED = 1 << 17  # weights predicted at a time, few enough to be still in the cache when they are written
+_LARGEST_SUM = 100  # of a group's coefficients: float32 products then err by less than 1e-5 of the weights
 
 
 class Window:
@@ -148,8 +149,8 @@ class Window:
     def combine(self, groups: Sequence[Group], coefficients: Tensor) -> Iterator[Tensor]:
         """Return the combined snapshots of a full window, flattened, in consecutive blocks of (K, weights).
 
-        Blocks are float64, or of the weights' dtype where products in it are about as accurate as the snapshots; see
-        `WholeStore.multiplies`.
+        Blocks are float64, or of the weights' dtype where products in it are about as accurate as the snapshots: see
+        `WholeStore.multiplies`, and no coefficients are so large that the roundings of the products count.
 
         Args:
             groups: groups that follow each other in the snapshot.
@@ -158,7 +159,7 @@ class Window:
         store = self._store()
         begin, end = groups[0].start, groups[-1].stop
         device = store.newest.device
-        in_place = store.multiplies
+        in_place = store.multiplies and bool(coefficients.abs().sum(-1).amax() <= _LARGEST_SUM)
         rows = (_rounded(coefficients, store.newest.dtype) if in_place else coefficients.to(device))[:, :, None]
         width = _PREDICTED // self.replicates if in_place else _CHUNK // (self.m * self.replicates)
         width = min(max(1, width), end - begin)

@@ -30,8 +30,8 @@ class WholeStore:
         self.rows = _allocate((m, replicates, size), dtype, device)
         self.move_eps = 0.0
         self.multiplies = device.type == "cpu" and dtype in (torch.float32, torch.float64)
-        """True if snapshots are combined by products in their own dtype. These err a few times as much as the rounding
-        of the snapshots. A GPU may round such products to fewer bits."""
+        """True if snapshots may be combined by products in their own dtype. These err a few times as much as the
+        rounding of the snapshots. A GPU may round such products to fewer bits."""
 
     @property
     def newest(self) -> Tensor:

@@ -81,6 +81,16 @@ def test_blocks_and_groups_do_not_change_the_result():
         torch.testing.assert_close(r.mT @ r, part @ part.mT, rtol=0, atol=1e-7)
 
 
+def test_large_coefficients_are_multiplied_in_float64():
+    rng = np.random.default_rng(0)
+    window, groups = window_of(1 + 1e-3 * rng.standard_normal((5000, 4)), torch.float32)
+    coefficients = torch.tensor([[3e4, -7e4, 5e4, -1e4]], dtype=torch.float64)
+    expected = coefficients[0] @ window.snapshots.double()
+    combined = torch.cat(list(window.combine(groups, coefficients))).double()
+    # float64 rounds the products, of 7e4, to 1e-11; float32 would round them to 4e-3
+    torch.testing.assert_close(combined, expected, rtol=0, atol=1e-10)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_three_modes_of_gradient_descent_to_1e_9(seed, descend):
     w, later = descend([0.05, 0.3, 0.8], 14, 55, seed=seed)
