@@ -159,9 +159,13 @@ class Window:
         store = self._store()
         begin, end = groups[0].start, groups[-1].stop
         device = store.newest.device
-        in_place = store.multiplies and bool(coefficients.abs().sum(-1).amax() <= _LARGEST_SUM)
+        in_place = store.multiplies
+        # of each replicate for itself, so that none notices the others
+        large = (coefficients.abs().sum(-1) > _LARGEST_SUM).tolist() if in_place else []
+        is_large = any(map(any, large))
         rows = (_rounded(coefficients, store.newest.dtype) if in_place else coefficients.to(device))[:, :, None]
-        width = _PREDICTED // self.replicates if in_place else _CHUNK // (self.m * self.replicates)
+        wide = in_place and not is_large
+        width = _PREDICTED // self.replicates if wide else _CHUNK // (self.m * self.replicates)
         width = min(max(1, width), end - begin)
         scratch: Tensor | None = None
         for start in range(begin, end, width):
@@ -176,7 +180,12 @@ class Window:
                 for index, group in enumerate(groups)
                 if group.start < stop and group.stop > start
             ]
-            yield _products(rows, block, spans)
+            products = _products(rows, block, spans)
+            if is_large:
+                for index, a, b in spans:
+                    for k in (k for k, groups_large in enumerate(large) if groups_large[index]):
+                        products[k, a:b] = coefficients[k, index] @ block[k, :, a:b].to(torch.float64)
+            yield products
 
     @property
     def _size(self) -> int:

@@ -87,8 +87,9 @@ def test_large_coefficients_are_multiplied_in_float64():
     coefficients = torch.tensor([[3e4, -7e4, 5e4, -1e4]], dtype=torch.float64)
     expected = coefficients[0] @ window.snapshots.double()
     combined = torch.cat(list(window.combine(groups, coefficients))).double()
-    # float64 rounds the products, of 7e4, to 1e-11; float32 would round them to 4e-3
-    torch.testing.assert_close(combined, expected, rtol=0, atol=1e-10)
+    # Float64 sums of 7e4 are exact to 1e-10, and the result, of some 1e2, is rounded to float32: 4e-6. Float32 products
+    # would be rounded to 4e-3.
+    torch.testing.assert_close(combined, expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -410,6 +411,6 @@ def test_peak_memory_is_that_of_the_snapshots(low, bytes_per_weight):
     run = [sys.executable, "-W", "error", "-c", MEMORY, "14", str(n), low]
     extra = int(subprocess.run(run, check=True, capture_output=True, text=True, timeout=120).stdout)
     # Blocks of a jump: 2 MiB of steps, 2 of changes, 4 in float64, what the allocator keeps of them, and the buffers of
-    # numpy's products, 14 to 17 MiB in all. One more copy of the weights would add 16 MiB, and be seen.
-    assert extra < n * bytes_per_weight + 20 * 2**20
+    # numpy's products, 14 to 22 MiB in all. One more copy of the weights would add 16 MiB, and be seen.
+    assert extra < n * bytes_per_weight + 26 * 2**20
     assert extra > 0.9 * n * bytes_per_weight  # and it was measured at all
