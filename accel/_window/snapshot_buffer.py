@@ -161,7 +161,8 @@ class Window:
         device = store.newest.device
         in_place = store.multiplies
         # of each replicate for itself, so that none notices the others
-        large = (coefficients.abs().sum(-1) > _LARGEST_SUM).tolist() if in_place else []
+        in_float32 = in_place and store.newest.dtype == torch.float32
+        large = (coefficients.abs().sum(-1) > _LARGEST_SUM).tolist() if in_float32 else []
         is_large = any(map(any, large))
         rows = (_rounded(coefficients, store.newest.dtype) if in_place else coefficients.to(device))[:, :, None]
         wide = in_place and not is_large

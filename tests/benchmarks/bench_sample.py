@@ -1,4 +1,4 @@
-"""What samples of the weights change: ``python -m tests.benchmarks.bench_sample``.
+"""Measure what samples of the weights change: ``python -m tests.benchmarks.bench_sample``.
 
 The paper's network trains under Adam on the pollutant data, at two rates and from two seeds. After 50, 100 and 150
 steps a window of m = 14 snapshots is full: 12 windows. From each, jumps are proposed with operators that are fitted to
@@ -77,15 +77,15 @@ def main(
             before = _loss(network, x, y)
             own: dict[Any, list[float]] = {sample: [] for sample in samples}
             for s, tolerance in itertools.product(horizons, tolerances):
-                found = {sample: _judge(network, x, y, watching[sample], s, tolerance) for sample in samples}
+                judged = {sample: _judge(network, x, y, watching[sample], s, tolerance) for sample in samples}
                 jumps += 1
-                if not found[samples[0]][0] < BLOWN_UP * before:
+                if not judged[samples[0]][0] < BLOWN_UP * before:
                     blown_up += 1
                     continue
-                whole, newest = found[samples[0]][1], _flat(network)
-                for sample, (loss, predicted) in found.items():
+                with_all, newest = judged[samples[0]][1], _flat(network)
+                for sample, (loss, predicted) in judged.items():
                     own[sample].append(math.log(loss / before))
-                    distances[sample].append(float((predicted - whole).norm() / (whole - newest).norm()))
+                    distances[sample].append(float((predicted - with_all).norm() / (with_all - newest).norm()))
             if own[samples[0]]:
                 for sample in samples:
                     logs[sample].append(own[sample])

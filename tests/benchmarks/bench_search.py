@@ -117,7 +117,7 @@ def _known(table: pd.DataFrame, metric: str) -> dict[tuple[Any, ...], tuple[floa
 def _asked(
     asker: Asker, known: Mapping[tuple[Any, ...], tuple[float, float]], good: Set[tuple[Any, ...]], together: int
 ) -> int:
-    """How many cells are asked for until one is good, so many of them together."""
+    """Return the number of cells that are asked for until one is good, so many of them together."""
     for count in itertools.count(together, together):
         cells = [cell for cell in (asker.ask() for _ in range(together)) if cell is not None]
         places = [(cell["m"], cell["s"], cell["tolerance"]) for cell in cells]

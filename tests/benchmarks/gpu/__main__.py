@@ -37,7 +37,7 @@ TIME_LIMIT_S = 460.0
 LEAST_S = 5.0
 """Time that must be left for a part to begin."""
 SAME = ("dry", "gpu", "torch", "commit", "study")
-"""What must be equal for the results of two runs to stand in one folder."""
+"""Keys that must be equal for the results of two runs to stand in one folder."""
 
 
 class Mistake(Exception):

@@ -29,7 +29,7 @@ class Part:
 
     title: str
     meaning: str
-    """What the table shows, as a sentence for the page."""
+    """Sentence for the page that says what the table shows."""
     measure: Callable[[bool], Values]
     """(True for the dry form) -> the numbers."""
     limit_s: float

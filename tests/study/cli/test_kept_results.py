@@ -169,7 +169,7 @@ def test_a_command_that_writes_the_same_file_again_changes_nothing(ended, drawn,
 
 
 def test_new_code_makes_everything_again(ended, drawn, dmd_study, tmp_path, monkeypatch) -> None:
-    """Of any of the four packages: a file that is changed, and one that is new."""
+    """A file of any of the four packages is changed, or is new."""
     code = tmp_path / "site" / "study" / "record" / "_kept.py"
     for package in _kept._PACKAGES:
         (tmp_path / "site" / package).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What makes the matrix products of a study: settled once, the same for all packs, kept when it is resumed."""
+"""The library of a study's matrix products is settled once, is the same for all packs, and is kept on resume."""
 
 import json
 import sqlite3

@@ -102,7 +102,7 @@ def test_steps_are_recorded_anew_once_a_replicate_has_left(small, tapes, batch):
 @pytest.mark.parametrize("name", CHECKS)
 @pytest.mark.usefixtures("tapes")
 def test_a_graph_of_every_device_there_is(name, device):
-    """Where there is a GPU, its own graphs."""
+    """Use its own graphs where there is a GPU."""
     CHECKS[name](torch.device(device))
 
 
